@@ -1,0 +1,92 @@
+// The door that the broker sees of consensus: groups that apply what was committed. Implemented by host.ts.
+import type { GroupId, Index, LogEntry, Membership, PeerId, Role, SnapshotMeta, Term } from '../core/types.ts';
+
+/** A replicated state machine with its leader-side shell. All calls come from the host, in one event loop. */
+export interface GroupMachine {
+  /** A committed batch entry, in order, each index once. Synchronous and deterministic in its effect on replicated state. */
+  apply(index: Index, term: Term, body: Uint8Array): void;
+  /** This node's own no-op of `term` is applied: it may accept from now on; tentative state = applied state. */
+  onLeading(term: Term): void;
+  /** It leads no longer, or another leader is known (0: nobody). Everything that waits for commits has an unknown outcome. */
+  onNotLeading(leader: PeerId): void;
+  /** State at the applied index, as parts that may be written one after the other. */
+  snapshot(): Uint8Array[];
+  /** Replaces everything by `state` (undefined: the empty machine). */
+  restore(index: Index, state: Uint8Array | undefined): void;
+  /** Is the entry at or below the snapshot index still needed (it holds live messages)? */
+  isEntryLive(index: Index): boolean;
+  /** 128-bit digest over results at the applied index, 32 hex digits. */
+  digest(): string;
+}
+
+export interface GroupStatus {
+  group: GroupId;
+  role: Role;
+  term: Term;
+  leader: PeerId;
+  commit: Index;
+  applied: Index;
+  lastIndex: Index;
+  firstIndex: Index;
+  membership: Membership;
+  /** On the leader: per member, how far it has acknowledged and when it was last heard (monotonic ms). */
+  progress: { peer: PeerId; match: Index; lastActiveMs: number; state: 'probe' | 'replicate' | 'snapshot' }[];
+  quiesced: boolean;
+}
+
+export interface Group {
+  readonly id: GroupId;
+  /** True between onLeading and onNotLeading. */
+  readonly leading: boolean;
+  /** 0 when unknown. */
+  readonly leader: PeerId;
+  readonly term: Term;
+  readonly applied: Index;
+  /** Appends a batch to the group's log; it leaves for WAL and followers at the end of this turn. Undefined: not leading. */
+  propose(body: Uint8Array): Index | undefined;
+  /** Bytes proposed and not yet applied on this leader. */
+  readonly inFlightBytes: number;
+  /** ReadIndex (DESIGN §7): `done(true)` when this replica has applied everything that was committed when the call was made. */
+  readBarrier(done: (ok: boolean) => void): void;
+  /** Body of a committed entry that is still kept; undefined: damaged or gone. Synchronous when in memory. */
+  readBody(index: Index, done: (body: Uint8Array | undefined) => void): void;
+  /** The body if it is in the memory tail. */
+  bodyFromMemory(index: Index): Uint8Array | undefined;
+  transferLeadership(to: PeerId): void;
+  /** One change at a time; the host orders learner -> voter. Undefined: not leading or a change is under way. */
+  proposeMembership(membership: Membership): Index | undefined;
+  status(): GroupStatus;
+}
+
+export interface HostStats {
+  groups: number;
+  leading: number;
+  electionsStarted: number;
+  electionsWon: number;
+  appliedEntries: number;
+  framesSent: number;
+  snapshotsSent: number;
+  snapshotsInstalled: number;
+  /** Turns in which a flush was asked for. */
+  turns: number;
+}
+
+export interface Host {
+  readonly self: PeerId;
+  readonly stats: HostStats;
+  /** Opens (recovers or creates) a group here. `membership` is used only when the group is new on this node; when this node is not
+   * among its voters it waits as a learner. `priority` 0..n: higher is preferred as leader (first candidate, shorter timeout). */
+  openGroup(group: GroupId, membership: Membership, machine: GroupMachine, preferredLeader: PeerId): Group;
+  /** Stops the group and writes its tombstone. */
+  deleteGroup(group: GroupId): void;
+  group(group: GroupId): Group | undefined;
+  groups(): Iterable<Group>;
+  /** Median of a majority's wall clocks, advanced by the monotonic clock; microseconds (DESIGN §7). */
+  clusterTimeUs(): number;
+  /** Hands all leaderships to others, then calls done (at most `timeoutMs`). */
+  drain(timeoutMs: number, done: () => void): void;
+  /** Called whenever the leader of any local group changes. */
+  onLeaderChange(handler: (group: GroupId, leader: PeerId, term: Term) => void): void;
+}
+
+export type { GroupId, Index, LogEntry, Membership, PeerId, SnapshotMeta, Term };

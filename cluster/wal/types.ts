@@ -1,0 +1,87 @@
+// The door of the node's one log. Implemented by wal.ts; used by host. The WAL's segments ARE the store (ADR 0002):
+// an entry is written once, sealed segments are immutable, and what is still live in an old segment is copied forward
+// in one sweep before the segment is unlinked.
+import type { GroupId, HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../core/types.ts';
+
+/** What recovery found of one group. */
+export interface RecoveredGroup {
+  group: GroupId;
+  hardState: HardState;
+  /** The durable snapshot, if one was saved. `state` is read later by `readSnapshot`. */
+  snapshot: SnapshotMeta | undefined;
+  /** First and last index of the contiguous log after the snapshot (last = snapshot index when empty). */
+  firstIndex: Index;
+  lastIndex: Index;
+  lastTerm: Term;
+  /** Latest membership in snapshot or log, and the index it stands at. */
+  membership: Membership;
+  /** False when the last (index, term) or the hard state could not be established for sure: must not vote (DESIGN §6). */
+  voteSafe: boolean;
+  /** Ranges of entries that are damaged: known to have existed, unreadable. */
+  damaged: { first: Index; last: Index }[];
+}
+
+export interface WalStats {
+  segments: number;
+  bytes: number;
+  syncs: number;
+  syncMsTotal: number;
+  syncMsMax: number;
+  recordsWritten: number;
+  bytesWritten: number;
+  /** Records and bytes of the flush under way or the last one. */
+  lastBatchRecords: number;
+}
+
+/** Asked by the compactor, synchronously: which entries at or below the snapshot are still wanted? Set per group by
+ * its machine's owner; entries above the snapshot index are always live. */
+export type LiveCheck = (index: Index) => boolean;
+
+export interface Wal {
+  /** Groups found at start-up. */
+  readonly recovered: ReadonlyMap<GroupId, RecoveredGroup>;
+  readonly stats: WalStats;
+
+  /** Begins (or reopens after deletion of nothing) a group; durable with the next flush. */
+  createGroup(group: GroupId, membership: Membership): void;
+  /** Tombstone: all records of the group are dead from the next flush on. */
+  deleteGroup(group: GroupId): void;
+
+  /** Appends entries; the in-memory view (lastIndex, termOf, entriesFromMemory) changes at once, durability comes with
+   * flush. entries[0].index <= lastIndex means: the suffix from there is replaced. Never at or below the snapshot index. */
+  append(group: GroupId, entries: readonly LogEntry[]): void;
+  saveHardState(group: GroupId, state: HardState): void;
+
+  /** Everything appended so far becomes durable with one gathered write and one fdatasync; `done` runs after it, while the next
+   * flush waits ("completions run while busy is still held", STYLE). Calls during a flush join the next one. */
+  flush(done: () => void): void;
+
+  lastIndex(group: GroupId): Index;
+  firstIndex(group: GroupId): Index;
+  termOf(group: GroupId, index: Index): Term | undefined;
+  bytesOf(group: GroupId, index: Index): number;
+
+  /** Entries first..last (inclusive, at most `maxBytes` but at least one) if all are in the memory tail; else undefined. */
+  entriesFromMemory(group: GroupId, first: Index, last: Index, maxBytes: number): LogEntry[] | undefined;
+  /** Same from disk or memory; each record verified; damaged or missing -> undefined in `entries` callback with `damaged`.
+   * Also serves live entries below the snapshot index. */
+  readEntries(group: GroupId, first: Index, last: Index, maxBytes: number, done: (entries: LogEntry[] | undefined) => void): void;
+  /** Indexes of live entries at or below the snapshot index, ascending (what a snapshot's manifest names). */
+  liveIndexes(group: GroupId, from: Index, max: number): Index[];
+
+  /** Writes machine state durably as the group's snapshot (temp, fsync, rename, dir fsync; the previous one is kept until
+   * then) and from then on entries <= meta.index are kept only while live. */
+  saveSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void;
+  /** State bytes of the durable snapshot; undefined when there is none or it is unreadable (then it was quarantined). */
+  readSnapshot(group: GroupId, done: (meta: SnapshotMeta | undefined, state: Uint8Array | undefined) => void): void;
+  readSnapshotSync(group: GroupId): Uint8Array | undefined;
+  /** A follower receives a snapshot: drops its log, stores `live` entries (any order, batches) below meta.index ... */
+  appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void;
+  /** ... then switches atomically to meta + state. The log is empty after it: lastIndex = meta.index. */
+  installSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void;
+
+  setLiveCheck(group: GroupId, check: LiveCheck): void;
+  /** Copies live entries out of the worst sealed segments and unlinks them; bounded work per call. */
+  compact(done: (segmentsRemoved: number) => void): void;
+  close(done: () => void): void;
+}

@@ -1,0 +1,58 @@
+// The door of the metadata group: what exists and where. Every node has the applied state as its `Catalog`.
+import type { GroupId, PeerId } from '../../cluster/core/types.ts';
+import type { StreamConfig } from '../stream/config.ts';
+import type { ApiError } from '../stream/errors.ts';
+import type { PartitionOps } from '../stream/types.ts';
+
+export interface NodeRecord {
+  id: PeerId;
+  name: string;
+}
+
+export interface StreamRecord {
+  /** Index of the creating entry in the meta log; never reused. */
+  streamId: number;
+  account: string;
+  name: string;
+  config: StreamConfig;
+  createdUs: number;
+  partitions: number;
+  stride: number;
+  /** Per partition its replicas (incarnations); the first is the preferred leader. */
+  replicas: PeerId[][];
+}
+
+export function groupOf(streamId: number, partition: number): GroupId {
+  return streamId * 64 + partition;
+}
+
+export interface Catalog {
+  readonly metaLeader: PeerId;
+  readonly nodes: ReadonlyMap<PeerId, NodeRecord>;
+  stream(account: string, name: string): StreamRecord | undefined;
+  streamById(streamId: number): StreamRecord | undefined;
+  /** Ascending by name. */
+  streams(account: string): StreamRecord[];
+  /** Stream whose subjects match a literal subject. */
+  streamOfSubject(account: string, subject: string): StreamRecord | undefined;
+  /** Called after each applied change. `record` undefined: deleted. */
+  onChange(handler: (change: { account: string; name: string; before: StreamRecord | undefined; record: StreamRecord | undefined }) => void): void;
+}
+
+/** Proposals to the meta group, from any node: forwarded to the meta leader, answered when THIS node has applied the entry (and, for
+ * create, when the partitions' leaders have applied their no-op). No leader within 2 s or link lost: 10008. */
+export interface MetaClient {
+  createStream(account: string, config: StreamConfig, done: (result: { record: StreamRecord; created: boolean } | ApiError) => void): void;
+  updateStream(account: string, config: StreamConfig, done: (result: StreamRecord | ApiError) => void): void;
+  deleteStream(account: string, name: string, done: (result: true | ApiError) => void): void;
+  /** Linearizable: `done(true)` when this node's catalog holds all that was committed when asked. */
+  readBarrier(done: (ok: boolean) => void): void;
+}
+
+/** Partitions hosted on this node, and who leads any partition of the cluster (own Raft knowledge or gossip). */
+export interface Partitions {
+  local(group: GroupId): PartitionOps | undefined;
+  /** 0 when unknown. */
+  leaderOf(group: GroupId): PeerId;
+  onLeaderChange(handler: (group: GroupId, leader: PeerId) => void): void;
+}

@@ -1,0 +1,147 @@
+// The door of one partition: what jetstream/ asks of it, and the words between its machine and its consumers.
+// Seqs at this door are the stream's (seq = local * stride + partition mapping is done inside).
+import type { ApiError } from './errors.ts';
+import type { ConsumerConfig, StreamConfig } from './config.ts';
+
+/** Receives PubAck outcomes without a closure per message. `token` is whatever the caller passed to publish. */
+export interface AckSink {
+  /** Durable on a majority and applied. */
+  stored(token: number, seq: number, duplicate: boolean): void;
+  /** Certainly not stored, except 10008 whose outcome is unknown. */
+  refused(token: number, error: ApiError): void;
+}
+
+export interface StoredMessage {
+  seq: number;
+  subject: string;
+  hdr: Uint8Array;
+  payload: Uint8Array;
+  /** Microseconds since 1970; printed with three zeros as nanoseconds. */
+  stampUs: number;
+}
+
+/** nats-surface I2; plain numbers; times as microseconds, 0 = none. */
+export interface StreamState {
+  messages: number;
+  bytes: number;
+  first_seq: number;
+  first_ts_us: number;
+  last_seq: number;
+  last_ts_us: number;
+  num_subjects: number;
+  num_deleted: number;
+  consumer_count: number;
+  deleted?: number[];
+  subjects?: Record<string, number>;
+}
+
+/** nats-surface I4 without times as text: the API layer prints it. */
+export interface ConsumerState {
+  name: string;
+  config: ConsumerConfig;
+  createdUs: number;
+  delivered: { consumer_seq: number; stream_seq: number; last_active_us: number };
+  ack_floor: { consumer_seq: number; stream_seq: number; last_active_us: number };
+  num_ack_pending: number;
+  num_redelivered: number;
+  num_waiting: number;
+  num_pending: number;
+  push_bound?: boolean;
+}
+
+export type GetRequest =
+  | { seq: number }
+  | { last_by_subj: string }
+  | { next_by_subj: string; seq?: number; start_time_us?: number }
+  | { start_time_us: number };
+
+/** Leader-side operations. Every callback runs exactly once, after the facts that it rests on are committed and applied
+ * (10008 after a loss of leadership). Calls on a replica that does not lead are answered with 10008. */
+export interface PartitionOps {
+  readonly leading: boolean;
+
+  /** Hot path. `hdr`/`payload`/`msg` bytes are copied into the batch during the call. `subject` is literal and belongs to the stream. */
+  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void;
+
+  info(want: { deletedDetails: boolean; subjectsFilter?: string }, done: (state: StreamState | ApiError) => void): void;
+  get(request: GetRequest, done: (message: StoredMessage | ApiError) => void): void;
+  deleteMessage(seq: number, done: (result: true | ApiError) => void): void;
+  purge(request: { filter?: string; seq?: number; keep?: number }, done: (purged: number | ApiError) => void): void;
+  /** Config as validated by the API; a changed limit takes effect at apply. */
+  updateConfig(config: StreamConfig): void;
+
+  /** Idempotent create/update by nats-surface K*, action rules 10148/10149 included; `config` is validated and defaulted. */
+  createConsumer(config: ConsumerConfig, action: '' | 'create' | 'update', done: (state: ConsumerState | ApiError) => void): void;
+  deleteConsumer(name: string, done: (result: true | ApiError) => void): void;
+  consumerInfo(name: string, done: (state: ConsumerState | ApiError) => void): void;
+  consumerNames(done: (names: string[] | ApiError) => void): void;
+  consumerList(done: (states: ConsumerState[] | ApiError) => void): void;
+
+  /** `$JS.API.CONSUMER.MSG.NEXT`: messages and status frames go out through deliverTo(reply). Body as sent by the client. */
+  pull(consumer: string, reply: string, body: Uint8Array): void;
+  /** A message to `$JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>`: tokens after `$JS.ACK`, payload verb, reply for
+   * a double ack ('' none). */
+  ack(consumer: string, streamSeq: number, consumerSeq: number, delivered: number, verb: Uint8Array, reply: string): void;
+}
+
+/** How a partition reaches clients; given by the composition root (broker.deliverTo / hasInterest with the account bound). */
+export interface Outlet {
+  deliverTo(inbox: string, message: { subject: string; reply: string; hdr: Uint8Array; payload: Uint8Array }): boolean;
+  hasInterest(inbox: string): boolean;
+  /** Publishes an advisory if someone listens. */
+  publish(subject: string, payload: Uint8Array): void;
+}
+
+// ---- between machine.ts and consumers (both replicated state; all pure) ---------------------------------------------
+
+/** A compiled set of subject filters; empty set = everything. */
+export interface SubjectFilter {
+  readonly patterns: readonly string[];
+  matches(subject: string): boolean;
+  /** All patterns are literal subjects. */
+  readonly literal: boolean;
+}
+
+/** The machine's messages as consumers see them. Local seqs. O(1) per step unless said. */
+export interface MessageView {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  exists(seq: number): boolean;
+  /** Smallest existing seq >= from that matches; 0 when none. Skips along per-subject links for literal filters. */
+  next(from: number, filter: SubjectFilter): number;
+  /** Existing messages with seq >= from that match. May be O(subjects) or O(messages) for wildcards: computed on demand only. */
+  count(from: number, filter: SubjectFilter): number;
+  /** For last_per_subject: the last seq of each matching subject, ascending. */
+  lastPerSubject(filter: SubjectFilter): number[];
+  subjectOf(seq: number): string;
+  stampUsOf(seq: number): number;
+  /** First existing seq whose stamp is >= stampUs; lastSeq + 1 when none. */
+  seqAtOrAfter(stampUs: number): number;
+}
+
+/** Consumer state kept by the partition's log; implemented in consumers.ts, owned by StreamMachine. */
+export interface ConsumerTable {
+  /** A command of type 32..63 from a batch, at its place in the log. Removals by ack go through `remove`. Returns the command's
+   * result for the leader's waiting callback (undefined: done). */
+  apply(type: number, body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined;
+  /** A message was removed by limit, purge, delete or rollup: it is no longer pending anywhere. */
+  onRemoved(seq: number): void;
+  /** Messages first..last were stored (for interest retention: the table keeps who must ack what). */
+  onStored(first: number, last: number): void;
+  /** Interest retention: does any consumer still want this message? */
+  isWanted(seq: number, subject: string): boolean;
+  readonly count: number;
+  snapshot(): Uint8Array;
+  restore(state: Uint8Array): void;
+  /** Mixed into the machine's results digest. */
+  digest(): string;
+}
+
+/** How leader-side consumer code writes to the partition's log. */
+export interface CommandProposer {
+  /** Adds a command to the partition's batch of this turn. `done(result)` after apply; `lost` (10008) when leadership goes first. */
+  proposeCommand(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void;
+  /** Reads a stored message (local seq); undefined: removed or damaged. Synchronous when in memory. */
+  readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void;
+  readonly nowMs: () => number;
+}
