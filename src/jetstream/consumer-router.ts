@@ -1,0 +1,250 @@
+// From a client's pull request or ack to the leader of the consumer's partition. Runs on every node; messages and status frames
+// come back from the leader by the broker's deliverTo, straight to the client's inbox. An ack without a reply that meets no leader
+// is lost, which at-least-once delivery allows (the message is delivered again); everything with a reply is answered.
+
+import type { PeerId } from '../../cluster/core/types.ts';
+import { Channel, type Transport } from '../../cluster/rpc/types.ts';
+import type { Broker, Message } from '../broker/types.ts';
+import type { Env } from '../kit/env.ts';
+import { type Catalog, groupOf, type Partitions, type StreamRecord } from '../meta/types.ts';
+
+/** How long a pull or a double ack waits for a leader to be known. */
+const HOLD_MS_MAX = 2000;
+const HELD_MAX = 10_000;
+
+const PULL = 1;
+const ACK = 2;
+/** u8 kind, f64 group, f64 stream seq, f64 consumer seq, u32 delivered, u16 consumer, u16 reply, u32 body lengths. */
+const ITEM_FIXED = 1 + 8 + 8 + 8 + 4 + 2 + 2 + 4;
+
+const EMPTY = new Uint8Array(0);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const NO_RESPONDERS = encoder.encode('NATS/1.0 503\r\n\r\n');
+
+export interface ConsumerRouterOptions {
+  env: Env;
+  broker: Broker;
+  transport: Transport;
+  catalog: Catalog;
+  partitions: Partitions;
+}
+
+interface Item {
+  kind: typeof PULL | typeof ACK;
+  account: string;
+  group: number;
+  consumer: string;
+  streamSeq: number;
+  consumerSeq: number;
+  delivered: number;
+  reply: string;
+  body: Uint8Array;
+}
+
+export interface ConsumerRouter {
+  /** `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`. */
+  pull(account: string, stream: string, consumer: string, message: Message): void;
+}
+
+export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRouter {
+  const { env, broker, transport, catalog, partitions } = options;
+  const outgoing = new Map<PeerId, Uint8Array[]>();
+  const held = new Map<number, { item: Item; dueMs: number }[]>();
+  let heldCount = 0;
+  let flushAsked = false;
+
+  const noResponders = (account: string, reply: string): void => {
+    if (reply !== '')
+      broker.deliverTo(account, reply, { subject: reply, reply: '', hdr: NO_RESPONDERS, payload: EMPTY });
+  };
+
+  const run = (item: Item): void => {
+    const ops = partitions.local(item.group);
+    if (ops?.leading !== true) return;
+    if (item.kind === PULL) ops.pull(item.consumer, item.reply, item.body);
+    else ops.ack(item.consumer, item.streamSeq, item.consumerSeq, item.delivered, item.body, item.reply);
+  };
+
+  const flush = (): void => {
+    flushAsked = false;
+    for (const [peer, parts] of outgoing) transport.send(peer, Channel.consumer, parts);
+    outgoing.clear();
+  };
+
+  const send = (leader: PeerId, item: Item): void => {
+    if (leader === transport.self.id) {
+      run(item);
+      return;
+    }
+    if (!transport.isUp(leader)) {
+      noResponders(item.account, item.reply);
+      return;
+    }
+    let parts = outgoing.get(leader);
+    if (parts === undefined) {
+      parts = [];
+      outgoing.set(leader, parts);
+    }
+    parts.push(encodeItem(item));
+    if (!flushAsked) {
+      flushAsked = true;
+      env.clock.endOfTurn(flush);
+    }
+  };
+
+  const route = (item: Item): void => {
+    const leader = held.has(item.group) ? 0 : partitions.leaderOf(item.group);
+    if (leader !== 0) {
+      send(leader, item);
+      return;
+    }
+    if (heldCount >= HELD_MAX) {
+      noResponders(item.account, item.reply);
+      return;
+    }
+    let queue = held.get(item.group);
+    if (queue === undefined) {
+      queue = [];
+      held.set(item.group, queue);
+    }
+    heldCount++;
+    queue.push({ item: { ...item, body: item.body.slice() }, dueMs: env.clock.nowMs() + HOLD_MS_MAX });
+    env.clock.after(HOLD_MS_MAX + 1, () => expire(item.group));
+  };
+
+  const expire = (group: number): void => {
+    const queue = held.get(group);
+    if (queue === undefined) return;
+    const nowMs = env.clock.nowMs();
+    while (queue.length > 0 && queue[0].dueMs <= nowMs) {
+      const { item } = queue.shift()!;
+      heldCount--;
+      noResponders(item.account, item.reply);
+    }
+    if (queue.length === 0) held.delete(group);
+  };
+
+  partitions.onLeaderChange((group, leader) => {
+    const queue = held.get(group);
+    if (leader === 0 || queue === undefined) return;
+    held.delete(group);
+    heldCount -= queue.length;
+    for (const { item } of queue) send(leader, item);
+  });
+
+  transport.onMessage(Channel.consumer, (from, bytes) => {
+    if (!decodeItems(bytes, run)) env.log.warn('malformed consumer frame from a peer', { peer: from });
+  });
+
+  const onAck = (message: Message, account: string): void => {
+    const parsed = parseAckSubject(message.subject);
+    const record = parsed && catalog.stream(account, parsed.stream);
+    if (!parsed || !record) return;
+    const partition = record.partitions === 1 ? 0 : parsed.streamSeq % record.stride;
+    route({
+      kind: ACK,
+      account,
+      group: groupOf(record.streamId, partition),
+      consumer: parsed.consumer,
+      streamSeq: parsed.streamSeq,
+      consumerSeq: parsed.consumerSeq,
+      delivered: parsed.delivered,
+      reply: message.reply,
+      body: message.payload,
+    });
+  };
+
+  const accounts = new Set<string>();
+  const addAccount = (account: string): void => {
+    if (accounts.has(account)) return;
+    accounts.add(account);
+    broker.addSink(account, '$JS.ACK.>', onAck);
+  };
+  catalog.onChange((change) => addAccount(change.account));
+
+  return {
+    pull(account, stream, consumer, message) {
+      const record: StreamRecord | undefined = catalog.stream(account, stream);
+      if (record === undefined) {
+        noResponders(account, message.reply);
+        return;
+      }
+      route({
+        kind: PULL,
+        account,
+        group: groupOf(record.streamId, 0),
+        consumer,
+        streamSeq: 0,
+        consumerSeq: 0,
+        delivered: 0,
+        reply: message.reply,
+        body: message.payload,
+      });
+    },
+  };
+}
+
+/** nats-surface A1 (9 tokens) and A2 (11 or more: domain and account hash come first). Undefined: not an ack subject. */
+export function parseAckSubject(
+  subject: string,
+): { stream: string; consumer: string; delivered: number; streamSeq: number; consumerSeq: number } | undefined {
+  const tokens = subject.split('.');
+  const at = tokens.length === 9 ? 2 : tokens.length >= 11 ? 4 : -1;
+  if (at < 0) return undefined;
+  const delivered = Number(tokens[at + 2]);
+  const streamSeq = Number(tokens[at + 3]);
+  const consumerSeq = Number(tokens[at + 4]);
+  if (!isCount(delivered) || !isCount(streamSeq) || !isCount(consumerSeq)) return undefined;
+  return { stream: tokens[at], consumer: tokens[at + 1], delivered, streamSeq, consumerSeq };
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function encodeItem(item: Item): Uint8Array {
+  const consumer = encoder.encode(item.consumer);
+  const reply = encoder.encode(item.reply);
+  const bytes = new Uint8Array(ITEM_FIXED + consumer.length + reply.length + item.body.length);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = item.kind;
+  view.setFloat64(1, item.group);
+  view.setFloat64(9, item.streamSeq);
+  view.setFloat64(17, item.consumerSeq);
+  view.setUint32(25, item.delivered);
+  view.setUint16(29, consumer.length);
+  view.setUint16(31, reply.length);
+  view.setUint32(33, item.body.length);
+  bytes.set(consumer, ITEM_FIXED);
+  bytes.set(reply, ITEM_FIXED + consumer.length);
+  bytes.set(item.body, ITEM_FIXED + consumer.length + reply.length);
+  return bytes;
+}
+
+/** Hands over every item of a frame in order; false when the frame is malformed from some item on. */
+export function decodeItems(bytes: Uint8Array, onItem: (item: Item) => void): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let at = 0;
+  while (at < bytes.length) {
+    const kind = bytes[at];
+    if (at + ITEM_FIXED > bytes.length || (kind !== PULL && kind !== ACK)) return false;
+    const consumerEnd = at + ITEM_FIXED + view.getUint16(at + 29);
+    const replyEnd = consumerEnd + view.getUint16(at + 31);
+    const end = replyEnd + view.getUint32(at + 33);
+    if (end > bytes.length) return false;
+    onItem({
+      kind,
+      account: '',
+      group: view.getFloat64(at + 1),
+      streamSeq: view.getFloat64(at + 9),
+      consumerSeq: view.getFloat64(at + 17),
+      delivered: view.getUint32(at + 25),
+      consumer: decoder.decode(bytes.subarray(at + ITEM_FIXED, consumerEnd)),
+      reply: decoder.decode(bytes.subarray(consumerEnd, replyEnd)),
+      body: bytes.subarray(replyEnd, end),
+    });
+    at = end;
+  }
+  return true;
+}

@@ -1,0 +1,179 @@
+// Frames of Channel.publish (pure): the publishes that one node forwards to another in one turn, and their answers.
+// Called by publish-router. Invariant: whatever bytes arrive, decoding ends with a result or `undefined`, never a throw.
+//
+// forward: u8 1, u32 epoch, then per message: f64 group, u32 token, u16 subject, u32 hdr, u32 payload lengths, bytes
+// answers: u8 2, u32 epoch, then per answer:  u32 token, u8 outcome, then stored/duplicate: f64 seq,
+//          refused: u16 err_code, u16 code, u16 text length, text
+
+export const FORWARD = 1;
+export const ANSWERS = 2;
+
+export const Outcome = { stored: 0, duplicate: 1, refused: 2 } as const;
+
+const HEADER_BYTES = 5;
+const FORWARD_FIXED = 22;
+const ANSWER_FIXED = 5;
+const INITIAL_BYTES = 16 * 1024;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** A buffer that grows by doubling; handed over whole by `take`, then started anew. */
+export class FrameBuilder {
+  readonly #kind: number;
+  #bytes = new Uint8Array(0);
+  #view = new DataView(this.#bytes.buffer);
+  length = 0;
+
+  constructor(kind: number) {
+    this.#kind = kind;
+  }
+
+  #reserve(extra: number): void {
+    const start = this.length === 0 ? HEADER_BYTES : this.length;
+    const needed = start + extra;
+    if (needed > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(INITIAL_BYTES, needed, this.#bytes.length * 2));
+      grown.set(this.#bytes.subarray(0, this.length));
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    this.length = start;
+  }
+
+  addForward(group: number, token: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
+    const most = FORWARD_FIXED + subject.length * 3 + hdr.length + payload.length;
+    this.#reserve(most);
+    const at = this.length;
+    const body = at + FORWARD_FIXED;
+    const subjectBytes = writeText(this.#bytes, body, subject);
+    this.#view.setFloat64(at, group);
+    this.#view.setUint32(at + 8, token);
+    this.#view.setUint16(at + 12, subjectBytes);
+    this.#view.setUint32(at + 14, hdr.length);
+    this.#view.setUint32(at + 18, payload.length);
+    this.#bytes.set(hdr, body + subjectBytes);
+    this.#bytes.set(payload, body + subjectBytes + hdr.length);
+    this.length = body + subjectBytes + hdr.length + payload.length;
+  }
+
+  addStored(token: number, seq: number, duplicate: boolean): void {
+    this.#reserve(ANSWER_FIXED + 8);
+    this.#view.setUint32(this.length, token);
+    this.#bytes[this.length + 4] = duplicate ? Outcome.duplicate : Outcome.stored;
+    this.#view.setFloat64(this.length + ANSWER_FIXED, seq);
+    this.length += ANSWER_FIXED + 8;
+  }
+
+  addRefused(token: number, errCode: number, code: number, text: string): void {
+    const bytes = encoder.encode(text);
+    this.#reserve(ANSWER_FIXED + 6 + bytes.length);
+    const at = this.length;
+    this.#view.setUint32(at, token);
+    this.#bytes[at + 4] = Outcome.refused;
+    this.#view.setUint16(at + 5, errCode);
+    this.#view.setUint16(at + 7, code);
+    this.#view.setUint16(at + 9, bytes.length);
+    this.#bytes.set(bytes, at + 11);
+    this.length = at + 11 + bytes.length;
+  }
+
+  /** The finished frame; the builder starts anew on a buffer of its own. */
+  take(epoch: number): Uint8Array {
+    this.#bytes[0] = this.#kind;
+    this.#view.setUint32(1, epoch);
+    const frame = this.#bytes.subarray(0, this.length);
+    this.#bytes = new Uint8Array(Math.min(this.#bytes.length, 1 << 20));
+    this.#view = new DataView(this.#bytes.buffer);
+    this.length = 0;
+    return frame;
+  }
+}
+
+function writeText(target: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 127) return encoder.encodeInto(text, target.subarray(at)).written;
+    target[at + i] = unit;
+  }
+  return text.length;
+}
+
+export interface FrameReader {
+  onForward(group: number, token: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
+  onStored(token: number, seq: number, duplicate: boolean): void;
+  onRefused(token: number, errCode: number, code: number, text: string): void;
+}
+
+/** Kind and epoch of a frame; undefined when it is none. */
+export function frameHeader(bytes: Uint8Array): { kind: number; epoch: number } | undefined {
+  if (bytes.length < HEADER_BYTES) return undefined;
+  const kind = bytes[0];
+  if (kind !== FORWARD && kind !== ANSWERS) return undefined;
+  return { kind, epoch: new DataView(bytes.buffer, bytes.byteOffset).getUint32(1) };
+}
+
+/** Reads every item of a frame in order. False: the frame is malformed from some item on (items before it were handed over). */
+export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let at = HEADER_BYTES;
+  if (bytes[0] === FORWARD) {
+    while (at < bytes.length) {
+      if (at + FORWARD_FIXED > bytes.length) return false;
+      const subjectEnd = at + FORWARD_FIXED + view.getUint16(at + 12);
+      const hdrEnd = subjectEnd + view.getUint32(at + 14);
+      const end = hdrEnd + view.getUint32(at + 18);
+      if (end > bytes.length) return false;
+      reader.onForward(
+        view.getFloat64(at),
+        view.getUint32(at + 8),
+        internSubject(bytes, at + FORWARD_FIXED, subjectEnd),
+        bytes.subarray(subjectEnd, hdrEnd),
+        bytes.subarray(hdrEnd, end),
+      );
+      at = end;
+    }
+    return true;
+  }
+  while (at < bytes.length) {
+    if (at + ANSWER_FIXED > bytes.length) return false;
+    const token = view.getUint32(at);
+    const outcome = bytes[at + 4];
+    if (outcome === Outcome.refused) {
+      if (at + 11 > bytes.length) return false;
+      const end = at + 11 + view.getUint16(at + 9);
+      if (end > bytes.length) return false;
+      reader.onRefused(
+        token,
+        view.getUint16(at + 5),
+        view.getUint16(at + 7),
+        decoder.decode(bytes.subarray(at + 11, end)),
+      );
+      at = end;
+    } else {
+      if (outcome > Outcome.refused || at + ANSWER_FIXED + 8 > bytes.length) return false;
+      reader.onStored(token, view.getFloat64(at + ANSWER_FIXED), outcome === Outcome.duplicate);
+      at += ANSWER_FIXED + 8;
+    }
+  }
+  return true;
+}
+
+/** Direct-mapped cache of decoded subjects: the same bytes become the same string without decoding. */
+const INTERN_SLOTS = 1024;
+const internedText: string[] = new Array<string>(INTERN_SLOTS).fill('');
+
+function internSubject(bytes: Uint8Array, start: number, end: number): string {
+  let hash = end - start;
+  for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + bytes[i]) | 0;
+  const slot = hash & (INTERN_SLOTS - 1);
+  const known = internedText[slot];
+  if (known.length === end - start) {
+    let i = 0;
+    while (i < known.length && known.charCodeAt(i) === bytes[start + i]) i++;
+    if (i === known.length) return known;
+  }
+  const text = decoder.decode(bytes.subarray(start, end));
+  internedText[slot] = text;
+  return text;
+}

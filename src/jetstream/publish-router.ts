@@ -1,0 +1,440 @@
+// From a client's publish to the partition that stores it, and back with the PubAck (DESIGN §4, "who owns the answer").
+// Runs on every node; a publish is answered by the node where it entered. Invariants: every publish with a reply gets exactly one
+// answer; a publish is never sent to a leader twice by this node; per partition, publishes leave in the order they came.
+
+import type { PeerId } from '../../cluster/core/types.ts';
+import { Channel, type Transport } from '../../cluster/rpc/types.ts';
+import type { Broker, Message, SinkHandle } from '../broker/types.ts';
+import type { Env, Timer } from '../kit/env.ts';
+import { type Catalog, groupOf, type Partitions, type StreamRecord } from '../meta/types.ts';
+import { type ApiError, apiError } from '../stream/errors.ts';
+import { partitionOfSubject } from '../stream/partitioning.ts';
+import type { AckSink } from '../stream/types.ts';
+import { ANSWERS, FORWARD, FrameBuilder, frameHeader, readFrame } from './publish-codec.ts';
+
+/** How long a publish waits for a leader to be known. */
+const HOLD_MS_MAX = 2000;
+/** Bytes held per partition while no leader is known. */
+const HOLD_BYTES_MAX = 16 << 20;
+/** A forward buffer leaves before the end of the turn when it grows beyond this. */
+const FORWARD_BYTES_FLUSH = 1 << 20;
+const NO_ANSWER = 0xffffffff;
+const SLOT_BITS = 20;
+const SLOTS_MAX = 1 << SLOT_BITS;
+
+const EMPTY = new Uint8Array(0);
+const encoder = new TextEncoder();
+const NO_RESPONDERS = encoder.encode('NATS/1.0 503\r\n\r\n');
+
+export interface PublishRouterOptions {
+  env: Env;
+  broker: Broker;
+  transport: Transport;
+  catalog: Catalog;
+  partitions: Partitions;
+}
+
+export interface PublishRouter {
+  /** Publishes waiting for their PubAck on this node. */
+  readonly waiting: number;
+  readonly stats: PublishStats;
+  close(): void;
+}
+
+export interface PublishStats {
+  forwarded: number;
+  stored: number;
+  refused: Map<number, number>;
+  /** Publish-to-ack latency: counts per bucket of LATENCY_BUCKETS_MS, and the sum in ms. */
+  latencyCounts: Float64Array;
+  latencyMsSum: number;
+}
+
+export const LATENCY_BUCKETS_MS = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
+interface Held {
+  subject: string;
+  hdr: Uint8Array;
+  payload: Uint8Array;
+  token: number;
+  dueMs: number;
+}
+
+interface Hold {
+  queue: Held[];
+  bytes: number;
+}
+
+/** Where a subject goes; one per stream record, shared by its sinks. */
+interface Route {
+  record: StreamRecord;
+  ackPrefix: string;
+  sinks: SinkHandle[];
+}
+
+interface PeerLink {
+  epoch: number;
+  forward: FrameBuilder;
+  answers: FrameBuilder;
+  /** Epoch of the peer's forwards that `answers` belong to. */
+  answersEpoch: number;
+  sink: AckSink;
+}
+
+export function createPublishRouter(options: PublishRouterOptions): PublishRouter {
+  return new Router(options);
+}
+
+class Router implements PublishRouter {
+  readonly #env: Env;
+  readonly #broker: Broker;
+  readonly #transport: Transport;
+  readonly #catalog: Catalog;
+  readonly #partitions: Partitions;
+  readonly #routes = new Map<number, Route>();
+  readonly #holds = new Map<number, Hold>();
+  readonly #links = new Map<PeerId, PeerLink>();
+  #holdTimer: Timer | undefined;
+  #flushAsked = false;
+  #closed = false;
+
+  // Waiting publishes: one slot each. token = generation << SLOT_BITS | slot.
+  readonly #replies: string[] = [];
+  readonly #accounts: string[] = [];
+  readonly #prefixes: string[] = [];
+  readonly #peers: PeerId[] = [];
+  readonly #generations: number[] = [];
+  readonly #startMs: number[] = [];
+  readonly #free: number[] = [];
+
+  readonly stats: PublishStats = {
+    forwarded: 0,
+    stored: 0,
+    refused: new Map(),
+    latencyCounts: new Float64Array(LATENCY_BUCKETS_MS.length + 1),
+    latencyMsSum: 0,
+  };
+
+  readonly #localSink: AckSink = {
+    stored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
+    refused: (token, error) => this.#settleRefused(token, error),
+  };
+
+  constructor(options: PublishRouterOptions) {
+    this.#env = options.env;
+    this.#broker = options.broker;
+    this.#transport = options.transport;
+    this.#catalog = options.catalog;
+    this.#partitions = options.partitions;
+    this.#catalog.onChange(({ before, record }) => {
+      if (before !== undefined && record?.streamId !== before.streamId) this.#removeRoute(before);
+      if (record !== undefined) this.#setRoute(record);
+    });
+    this.#partitions.onLeaderChange((group, leader) => {
+      if (leader !== 0) this.#releaseHold(group, leader);
+    });
+    this.#transport.onMessage(Channel.publish, (from, bytes) => this.#onFrame(from, bytes));
+    this.#transport.onPeerDown((peer) => this.#onPeerDown(peer));
+  }
+
+  get waiting(): number {
+    return this.#replies.length - this.#free.length;
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#holdTimer) this.#env.clock.cancel(this.#holdTimer);
+    for (const route of this.#routes.values()) for (const sink of route.sinks) sink.remove();
+    this.#routes.clear();
+  }
+
+  #setRoute(record: StreamRecord): void {
+    const route: Route = {
+      record,
+      ackPrefix: `{"stream":${JSON.stringify(record.name)},"seq":`,
+      sinks: [],
+    };
+    const old = this.#routes.get(record.streamId);
+    this.#routes.set(record.streamId, route);
+    for (const subject of record.config.subjects ?? []) {
+      route.sinks.push(
+        this.#broker.addSink(record.account, subject, (message, account) => this.#publish(route, account, message)),
+      );
+    }
+    for (const sink of old?.sinks ?? []) sink.remove();
+  }
+
+  #removeRoute(record: StreamRecord): void {
+    const route = this.#routes.get(record.streamId);
+    if (route === undefined) return;
+    this.#routes.delete(record.streamId);
+    for (const sink of route.sinks) sink.remove();
+    for (let partition = 0; partition < record.partitions; partition++) {
+      const group = groupOf(record.streamId, partition);
+      for (const held of this.#holds.get(group)?.queue ?? []) this.#settleNoResponders(held.token);
+      this.#holds.delete(group);
+    }
+  }
+
+  // ---- a client's publish ---------------------------------------------------------------------------------------
+
+  #publish(route: Route, account: string, message: Message): void {
+    const { record } = route;
+    const partition = record.partitions === 1 ? 0 : partitionOfSubject(message.subject, record.partitions);
+    const group = groupOf(record.streamId, partition);
+    const wantsAnswer = message.reply !== '' && record.config.no_ack !== true;
+    const token = wantsAnswer ? this.#takeSlot(account, message.reply, route.ackPrefix) : NO_ANSWER;
+    if (token === -1) {
+      this.#answerRefused(account, message.reply, route.ackPrefix, apiError(10167));
+      return;
+    }
+    const leader = this.#holds.has(group) ? 0 : this.#partitions.leaderOf(group);
+    if (leader === 0) this.#hold(group, message, token);
+    else this.#toLeader(group, leader, message.subject, message.hdr, message.payload, token);
+  }
+
+  #toLeader(group: number, leader: PeerId, subject: string, hdr: Uint8Array, payload: Uint8Array, token: number): void {
+    if (leader === this.#transport.self.id) {
+      const ops = this.#partitions.local(group);
+      if (ops === undefined) this.#settleRefused(token, apiError(10008));
+      else ops.publish(subject, hdr, payload, this.#localSink, token);
+      return;
+    }
+    const link = this.#link(leader);
+    if (token !== NO_ANSWER) this.#peers[token & (SLOTS_MAX - 1)] = leader;
+    link.forward.addForward(group, token, subject, hdr, payload);
+    this.stats.forwarded++;
+    if (link.forward.length > FORWARD_BYTES_FLUSH) this.#sendForwards(leader, link);
+    else this.#askFlush();
+  }
+
+  #hold(group: number, message: Message, token: number): void {
+    let hold = this.#holds.get(group);
+    if (hold === undefined) {
+      hold = { queue: [], bytes: 0 };
+      this.#holds.set(group, hold);
+    }
+    const bytes = message.subject.length + message.hdr.length + message.payload.length;
+    if (hold.bytes + bytes > HOLD_BYTES_MAX) {
+      this.#settleRefused(token, apiError(10167));
+      return;
+    }
+    hold.bytes += bytes;
+    const dueMs = this.#env.clock.nowMs() + HOLD_MS_MAX;
+    hold.queue.push({
+      subject: message.subject,
+      hdr: message.hdr.slice(),
+      payload: message.payload.slice(),
+      token,
+      dueMs,
+    });
+    this.#holdTimer ??= this.#env.clock.after(HOLD_MS_MAX, () => this.#expireHolds());
+  }
+
+  #releaseHold(group: number, leader: PeerId): void {
+    const hold = this.#holds.get(group);
+    if (hold === undefined) return;
+    this.#holds.delete(group);
+    for (const held of hold.queue) this.#toLeader(group, leader, held.subject, held.hdr, held.payload, held.token);
+  }
+
+  #expireHolds(): void {
+    this.#holdTimer = undefined;
+    const nowMs = this.#env.clock.nowMs();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const [group, hold] of this.#holds) {
+      let expired = 0;
+      while (expired < hold.queue.length && hold.queue[expired].dueMs <= nowMs) expired++;
+      for (const held of hold.queue.splice(0, expired)) {
+        hold.bytes -= held.subject.length + held.hdr.length + held.payload.length;
+        this.#settleNoResponders(held.token);
+      }
+      if (hold.queue.length === 0) this.#holds.delete(group);
+      else nextMs = Math.min(nextMs, hold.queue[0].dueMs);
+    }
+    if (nextMs !== Number.POSITIVE_INFINITY) {
+      this.#holdTimer = this.#env.clock.after(Math.max(1, nextMs - nowMs), () => this.#expireHolds());
+    }
+  }
+
+  // ---- waiting publishes ----------------------------------------------------------------------------------------
+
+  /** -1: too many publishes wait already. */
+  #takeSlot(account: string, reply: string, ackPrefix: string): number {
+    let slot = this.#free.pop();
+    if (slot === undefined) {
+      slot = this.#replies.length;
+      if (slot === SLOTS_MAX) return -1;
+      this.#generations.push(0);
+    }
+    this.#replies[slot] = reply;
+    this.#accounts[slot] = account;
+    this.#prefixes[slot] = ackPrefix;
+    this.#peers[slot] = 0;
+    this.#startMs[slot] = this.#env.clock.nowMs();
+    return ((this.#generations[slot] << SLOT_BITS) | slot) >>> 0;
+  }
+
+  /** The slot of a token that still waits; -1 when it was settled before. */
+  #claim(token: number): number {
+    if (token === NO_ANSWER) return -1;
+    const slot = token & (SLOTS_MAX - 1);
+    if (slot >= this.#replies.length || this.#replies[slot] === '') return -1;
+    if (((this.#generations[slot] << SLOT_BITS) | slot) >>> 0 !== token) return -1;
+    return slot;
+  }
+
+  #releaseSlot(slot: number): void {
+    this.#replies[slot] = '';
+    this.#peers[slot] = 0;
+    // The all-ones token means "no answer", so its generation is skipped.
+    this.#generations[slot] = (this.#generations[slot] + 1) % ((1 << (32 - SLOT_BITS)) - 1);
+    this.#free.push(slot);
+  }
+
+  #settleStored(token: number, seq: number, duplicate: boolean): void {
+    this.stats.stored++;
+    const slot = this.#claim(token);
+    if (slot < 0) return;
+    const text = this.#prefixes[slot] + seq + (duplicate ? ',"duplicate":true}' : '}');
+    this.#observeLatency(this.#env.clock.nowMs() - this.#startMs[slot]);
+    this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, encoder.encode(text));
+    this.#releaseSlot(slot);
+  }
+
+  #settleRefused(token: number, error: ApiError): void {
+    const slot = this.#claim(token);
+    this.stats.refused.set(error.err_code, (this.stats.refused.get(error.err_code) ?? 0) + 1);
+    if (slot < 0) return;
+    this.#answerRefused(this.#accounts[slot], this.#replies[slot], this.#prefixes[slot], error);
+    this.#releaseSlot(slot);
+  }
+
+  #settleNoResponders(token: number): void {
+    const slot = this.#claim(token);
+    if (slot < 0) return;
+    this.#answer(this.#accounts[slot], this.#replies[slot], NO_RESPONDERS, EMPTY);
+    this.#releaseSlot(slot);
+  }
+
+  #answerRefused(account: string, reply: string, ackPrefix: string, error: ApiError): void {
+    const body = `{"error":${JSON.stringify(error)},${ackPrefix.slice(1)}0}`;
+    this.#answer(account, reply, EMPTY, encoder.encode(body));
+  }
+
+  #answer(account: string, reply: string, hdr: Uint8Array, payload: Uint8Array): void {
+    this.#broker.deliverTo(account, reply, { subject: reply, reply: '', hdr, payload });
+  }
+
+  #observeLatency(ms: number): void {
+    let bucket = 0;
+    while (bucket < LATENCY_BUCKETS_MS.length && ms > LATENCY_BUCKETS_MS[bucket]) bucket++;
+    this.stats.latencyCounts[bucket]++;
+    this.stats.latencyMsSum += ms;
+  }
+
+  // ---- between nodes --------------------------------------------------------------------------------------------
+
+  #link(peer: PeerId): PeerLink {
+    let link = this.#links.get(peer);
+    if (link === undefined) {
+      link = {
+        epoch: this.#env.random.uint32(),
+        forward: new FrameBuilder(FORWARD),
+        answers: new FrameBuilder(ANSWERS),
+        answersEpoch: 0,
+        sink: this.#localSink,
+      };
+      this.#links.set(peer, link);
+    }
+    return link;
+  }
+
+  #askFlush(): void {
+    if (this.#flushAsked) return;
+    this.#flushAsked = true;
+    this.#env.clock.endOfTurn(() => {
+      this.#flushAsked = false;
+      if (this.#closed) return;
+      for (const [peer, link] of this.#links) {
+        if (link.answers.length > 0)
+          this.#transport.send(peer, Channel.publish, [link.answers.take(link.answersEpoch)]);
+        if (link.forward.length > 0) this.#sendForwards(peer, link);
+      }
+    });
+  }
+
+  #sendForwards(peer: PeerId, link: PeerLink): void {
+    const frame = link.forward.take(link.epoch);
+    if (this.#transport.send(peer, Channel.publish, [frame])) return;
+    const error = this.#transport.isUp(peer) ? apiError(10167) : apiError(10008);
+    readFrame(frame, {
+      onForward: (_group, token) => this.#settleRefused(token, error),
+      onStored: () => undefined,
+      onRefused: () => undefined,
+    });
+  }
+
+  #onFrame(from: PeerId, bytes: Uint8Array): void {
+    const header = frameHeader(bytes);
+    const link = this.#link(from);
+    let whole = header !== undefined;
+    if (header?.kind === FORWARD) {
+      if (link.answersEpoch !== header.epoch) {
+        // The peer started anew: answers for its earlier life would meet the wrong tokens.
+        if (link.answers.length > 0) link.answers.take(0);
+        link.answersEpoch = header.epoch;
+        link.sink = this.#remoteSink(link);
+      }
+      const { sink } = link;
+      whole = readFrame(bytes, {
+        onForward: (group, token, subject, hdr, payload) => {
+          const ops = this.#partitions.local(group);
+          if (ops?.leading) ops.publish(subject, hdr, payload, sink, token);
+          else sink.refused(token, apiError(10008));
+        },
+        onStored: () => undefined,
+        onRefused: () => undefined,
+      });
+    } else if (header?.kind === ANSWERS && header.epoch === link.epoch) {
+      whole = readFrame(bytes, {
+        onForward: () => undefined,
+        onStored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
+        onRefused: (token, errCode, code, description) =>
+          this.#settleRefused(token, { code, err_code: errCode, description }),
+      });
+    }
+    if (!whole) this.#env.log.warn('malformed publish frame from a peer', { peer: from });
+  }
+
+  /** Answers for what a peer forwarded in its present epoch. Sinks of earlier epochs stay with their publishes and are silent. */
+  #remoteSink(link: PeerLink): AckSink {
+    const epoch = link.answersEpoch;
+    const isHeard = (token: number): boolean => token !== NO_ANSWER && link.answersEpoch === epoch;
+    return {
+      stored: (token, seq, duplicate) => {
+        if (!isHeard(token)) return;
+        link.answers.addStored(token, seq, duplicate);
+        this.#askFlush();
+      },
+      refused: (token, error) => {
+        if (!isHeard(token)) return;
+        link.answers.addRefused(token, error.err_code, error.code, error.description);
+        this.#askFlush();
+      },
+    };
+  }
+
+  /** What was forwarded to that peer has an unknown outcome now. */
+  #onPeerDown(peer: PeerId): void {
+    const link = this.#links.get(peer);
+    if (link === undefined) return;
+    if (link.forward.length > 0) link.forward.take(0);
+    if (link.answers.length > 0) link.answers.take(0);
+    link.epoch = (link.epoch + 1) >>> 0;
+    for (let slot = 0; slot < this.#peers.length; slot++) {
+      if (this.#peers[slot] !== peer) continue;
+      this.#settleRefused(((this.#generations[slot] << SLOT_BITS) | slot) >>> 0, apiError(10008));
+    }
+  }
+}
