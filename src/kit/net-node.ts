@@ -3,11 +3,8 @@
 // first, because an iovec entry costs more than copying a few hundred bytes.
 import { createServer, connect as netConnect, type Server, type Socket as TcpSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { gatherParts } from './gather.ts';
 import { isLoopbackAddress, type Listener, type Net, type Socket } from './net.ts';
-
-/** Parts up to this size are copied together; larger ones travel as they are. */
-const GATHER_PART_BYTES_MAX = 2_048;
-const GATHER_CHUNK_BYTES = 65_536;
 
 class StreamSocket implements Socket {
   readonly remoteAddress: string;
@@ -49,38 +46,10 @@ class StreamSocket implements Socket {
     const stream = this.stream;
     if (this.closed || stream.destroyed || stream.writableEnded) return true;
     if (parts.length === 1) return stream.write(parts[0]);
-    stream.cork();
+    const chunks = gatherParts(parts);
     let ok = true;
-    let i = 0;
-    while (i < parts.length) {
-      if (parts[i].length > GATHER_PART_BYTES_MAX) {
-        ok = stream.write(parts[i]);
-        i++;
-        continue;
-      }
-      let bytes = 0;
-      let end = i;
-      while (
-        end < parts.length &&
-        parts[end].length <= GATHER_PART_BYTES_MAX &&
-        bytes + parts[end].length <= GATHER_CHUNK_BYTES
-      ) {
-        bytes += parts[end].length;
-        end++;
-      }
-      if (end === i + 1) {
-        if (bytes > 0) ok = stream.write(parts[i]);
-      } else if (bytes > 0) {
-        const chunk = Buffer.allocUnsafe(bytes);
-        let at = 0;
-        for (let k = i; k < end; k++) {
-          chunk.set(parts[k], at);
-          at += parts[k].length;
-        }
-        ok = stream.write(chunk);
-      }
-      i = end;
-    }
+    stream.cork();
+    for (const chunk of chunks) ok = stream.write(chunk);
     stream.uncork();
     return ok;
   }
