@@ -1,0 +1,251 @@
+// `flotilla start` (npm start): a cluster on this machine, one process per node, and what to try with it.
+// It owns the processes it started and nothing else: Ctrl-C stops them cleanly and keeps their data.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
+
+const FLAGS = {
+  nodes: { names: ['nodes'], kind: 'integer', value: 'n', help: 'how many nodes: 1, 3 or 5 (default 3)' },
+  node: { names: ['node'], kind: 'integer', value: 'i', help: 'start only node i of the cluster (to bring back one that was stopped)' },
+  fresh: { names: ['fresh'], kind: 'boolean', help: 'start empty: removes the data of these nodes first' },
+  data: { names: ['data'], kind: 'string', value: 'dir', help: 'where the data is kept (default ./data)' },
+  restart: { names: ['restart'], kind: 'boolean', help: 'bring a killed node back after 3 s (default; --restart=false: leave it)' },
+  port: { names: ['p', 'port'], kind: 'integer', value: 'port', help: 'first client port (default 4222; monitoring +4000, cluster +2000)' },
+  debug: { names: ['D', 'debug'], kind: 'boolean', help: 'log debug lines' },
+  help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
+} as const satisfies Record<string, FlagSpec>;
+
+const RESTART_MS = 3000;
+const READY_MS_MAX = 30_000;
+const STOP_MS_MAX = 15_000;
+
+interface NodeProcess {
+  number: number;
+  name: string;
+  clientPort: number;
+  monitorPort: number;
+  clusterPort: number;
+  dir: string;
+  child: ChildProcess | undefined;
+}
+
+export async function start(args: readonly string[], mainFile: string): Promise<number> {
+  const parsed = parseFlags(FLAGS, args);
+  if (!parsed.ok) return fail(parsed.error);
+  const { values, rest } = parsed;
+  if (rest.length > 0) return fail(`start takes flags only, not "${rest[0]}"`);
+  if (values.help) {
+    process.stdout.write(`usage: flotilla start [flags]   (npm start -- [flags])\n\n${helpOf(FLAGS)}\n`);
+    return 0;
+  }
+  const count = (values.nodes as number | undefined) ?? 3;
+  if (count < 1 || count > 9) return fail('--nodes must be 1 to 9 (1, 3 or 5 make sense)');
+  const only = values.node as number | undefined;
+  if (only !== undefined && (only < 1 || only > count)) return fail(`--node must be 1 to ${count}`);
+  const firstPort = (values.port as number | undefined) ?? 4222;
+  const dataDir = resolve((values.data as string | undefined) ?? 'data');
+  const all: NodeProcess[] = Array.from({ length: count }, (_, i) => ({
+    number: i + 1,
+    name: `n${i + 1}`,
+    clientPort: firstPort + i,
+    monitorPort: firstPort + 4000 + i,
+    clusterPort: firstPort + 2000 + i,
+    dir: join(dataDir, `n${i + 1}`),
+    child: undefined,
+  }));
+  const nodes = only === undefined ? all : [all[only - 1]];
+
+  if (existsSync(dataDir) && !statSync(dataDir).isDirectory()) return fail(`${dataDir} is not a directory`);
+  for (const node of nodes) {
+    for (const port of [node.clientPort, node.monitorPort, node.clusterPort]) {
+      const error = await portError(port);
+      if (error) return fail(`node ${node.name}: port ${port} on 127.0.0.1: ${error}. Nothing was started or changed.`);
+    }
+  }
+  if (values.fresh) for (const node of nodes) rmSync(node.dir, { recursive: true, force: true });
+
+  return await new Supervisor(all, nodes, mainFile, values.restart !== false, values.debug === true).run();
+}
+
+class Supervisor {
+  readonly #all: NodeProcess[];
+  readonly #nodes: NodeProcess[];
+  readonly #mainFile: string;
+  readonly #restart: boolean;
+  readonly #debug: boolean;
+  #stopping = false;
+  #failed = false;
+  #finish: ((code: number) => void) | undefined;
+
+  constructor(all: NodeProcess[], nodes: NodeProcess[], mainFile: string, restart: boolean, debug: boolean) {
+    this.#all = all;
+    this.#nodes = nodes;
+    this.#mainFile = mainFile;
+    this.#restart = restart;
+    this.#debug = debug;
+  }
+
+  async run(): Promise<number> {
+    const finished = new Promise<number>((resolveRun) => {
+      this.#finish = resolveRun;
+    });
+    process.on('SIGINT', () => this.#stop());
+    process.on('SIGTERM', () => this.#stop());
+    for (const node of this.#nodes) this.#launch(node);
+    if (await this.#untilReady()) await this.#greet();
+    return await finished;
+  }
+
+  #launch(node: NodeProcess): void {
+    const flags = ['-a', '127.0.0.1', '-p', node.clientPort, '-m', node.monitorPort, '-n', node.name, '-js', '-sd', node.dir];
+    if (this.#all.length > 1) {
+      const routes = this.#all.map((other) => `nats://127.0.0.1:${other.clusterPort}`).join(',');
+      flags.push('--cluster', `nats://127.0.0.1:${node.clusterPort}`, '--cluster_name', 'flotilla', '--routes', routes);
+    }
+    if (this.#debug) flags.push('-D');
+    // A process group of its own: Ctrl-C reaches the nodes through this process only, so that they stop in order.
+    const child = spawn(process.execPath, [this.#mainFile, 'server', ...flags.map(String)], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true,
+      env: { ...process.env, UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? '8' },
+    });
+    node.child = child;
+    child.on('exit', (code, signal) => this.#onExit(node, code, signal));
+  }
+
+  #onExit(node: NodeProcess, code: number | null, signal: NodeJS.Signals | null): void {
+    node.child = undefined;
+    if (this.#stopping) {
+      if (this.#nodes.every((other) => other.child === undefined)) {
+        say('All nodes have stopped; their data is kept.');
+        this.#finish?.(this.#failed ? 1 : 0);
+      }
+      return;
+    }
+    if (code !== null && code !== 0 && signal === null) {
+      // It said why itself, on one line.
+      say(`node ${node.name} ended with exit code ${code}; stopping.`);
+      this.#failed = true;
+      this.#stop();
+      return;
+    }
+    const how = signal ? `was killed (${signal})` : 'has stopped';
+    if (!this.#restart || code === 0) {
+      say(`node ${node.name} ${how}. Bring it back: npm start -- --nodes ${this.#all.length} --node ${node.number}`);
+      if (this.#nodes.every((other) => other.child === undefined)) this.#finish?.(0);
+      return;
+    }
+    say(`node ${node.name} ${how}; it comes back in ${RESTART_MS / 1000} s.`);
+    setTimeout(() => {
+      if (this.#stopping) return;
+      this.#launch(node);
+      say(`node ${node.name} is back as pid ${node.child?.pid}.`);
+    }, RESTART_MS);
+  }
+
+  #stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    say('Stopping …');
+    const alive = this.#nodes.filter((node) => node.child !== undefined);
+    if (alive.length === 0) this.#finish?.(this.#failed ? 1 : 0);
+    for (const node of alive) node.child?.kill('SIGTERM');
+    setTimeout(() => {
+      for (const node of this.#nodes) node.child?.kill('SIGKILL');
+    }, STOP_MS_MAX).unref();
+  }
+
+  async #untilReady(): Promise<boolean> {
+    const deadline = Date.now() + READY_MS_MAX;
+    while (!this.#stopping && Date.now() < deadline) {
+      const healthy = await Promise.all(this.#nodes.map((node) => isHealthy(node.monitorPort)));
+      if (healthy.every(Boolean)) return true;
+      await new Promise((resume) => setTimeout(resume, 100));
+    }
+    if (!this.#stopping) say('The nodes are up, but the cluster is not healthy yet; see http://127.0.0.1:8222/healthz');
+    return !this.#stopping;
+  }
+
+  async #greet(): Promise<void> {
+    const leading = await leadership(this.#nodes);
+    const lines = this.#nodes.map(
+      (node) =>
+        `  ${node.name}  pid ${String(node.child?.pid).padEnd(7)} nats://127.0.0.1:${node.clientPort}  ` +
+        `http://127.0.0.1:${node.monitorPort}  ${leading.get(node.name) ?? ''}`,
+    );
+    const victim = this.#nodes[0];
+    const url = `nats://127.0.0.1:${victim.clientPort}`;
+    say(
+      [
+        '',
+        `Flotilla is running: ${this.#nodes.length} node${this.#nodes.length === 1 ? '' : 's'}.`,
+        ...lines,
+        '',
+        'Try next (in another terminal):',
+        `  1. store ten messages, replicated:    npm run -s flotilla -- pub orders.new "hello" --count 10 --stream ORDERS -s ${url}`,
+        `  2. read them, from any node:          npm run -s flotilla -- sub "orders.>" --stream ORDERS -s nats://127.0.0.1:${this.#nodes[this.#nodes.length - 1].clientPort}`,
+        `  3. kill a node, then do 1 and 2 again: kill -9 ${victim.child?.pid}`,
+        '',
+        'Ctrl-C stops all nodes and keeps their data.',
+        '',
+      ].join('\n'),
+    );
+  }
+}
+
+/** Per node name, what it leads, from the nodes' own monitoring. */
+async function leadership(nodes: readonly NodeProcess[]): Promise<Map<string, string>> {
+  const result = new Map<string, string>();
+  await Promise.all(
+    nodes.map(async (node) => {
+      const answer = await getJson(`http://127.0.0.1:${node.monitorPort}/jsz?streams=true`);
+      const details = answer?.account_details?.flatMap((account) => account.stream_detail ?? []) ?? [];
+      const led = details.filter((stream) => stream.cluster?.leader === node.name).map((stream) => stream.name);
+      const parts = [];
+      if (answer?.meta_cluster?.leader === node.name) parts.push('leads the cluster');
+      if (led.length > 0) parts.push(`leads ${led.length} stream${led.length === 1 ? '' : 's'}: ${led.slice(0, 5).join(', ')}`);
+      result.set(node.name, parts.join('; '));
+    }),
+  );
+  return result;
+}
+
+interface JszAnswer {
+  meta_cluster?: { leader?: string };
+  account_details?: { stream_detail?: { name: string; cluster?: { leader?: string } }[] }[];
+}
+
+async function getJson(url: string): Promise<JszAnswer | undefined> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+    return response.ok ? ((await response.json()) as JszAnswer) : undefined;
+  } catch (error) {
+    if (error instanceof Error) return undefined;
+    throw error;
+  }
+}
+
+async function isHealthy(port: number): Promise<boolean> {
+  return (await getJson(`http://127.0.0.1:${port}/healthz`)) !== undefined;
+}
+
+function portError(port: number): Promise<string | undefined> {
+  return new Promise((done) => {
+    const probe = createServer();
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      done(error.code === 'EADDRINUSE' ? 'already in use by another program' : error.message);
+    });
+    probe.listen(port, '127.0.0.1', () => probe.close(() => done(undefined)));
+  });
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function fail(text: string): number {
+  process.stderr.write(`flotilla: ${text}\n`);
+  return 1;
+}
