@@ -1,0 +1,18 @@
+// Every expectation on which Flotilla and nats-server legitimately differ, with the reason. Tests ask `differs(id)`;
+// whatever is not listed here must be equal.
+
+import { against } from './harness.ts';
+
+const TABLE = {
+  'queue-local-first':
+    'Flotilla gives a queue message to a member on the publisher’s node when there is one; nats-server spreads it over the routes of a cluster by weight.',
+  'unknown-operation':
+    'Flotilla answers an unknown $JS.API subject with 10003; nats-server lets the request run into its timeout.',
+  'delete-beyond-last':
+    'Deleting a sequence beyond the last: Flotilla says 10043 as for any missing one; nats-server says 10057 "stream store EOF" when replicated.',
+} as const;
+
+/** True when the suite runs against nats-server and that behaves as described in the table. */
+export function differs(_id: keyof typeof TABLE): boolean {
+  return against === 'nats-server';
+}

@@ -1,0 +1,207 @@
+// What the suite runs against: N nodes of Flotilla or of nats-server on 127.0.0.1, started with the same flags and
+// seen only through sockets. Called by global-setup (the shared cluster) and by tests that kill nodes (own clusters).
+// Invariant: every process started here is stopped here, by its own handle; ports and directories are fresh per target.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { RawClient } from './raw.ts';
+
+export type TargetKind = 'flotilla' | 'nats-server';
+
+const NATS_SERVER_MODULE = 'github.com/nats-io/nats-server/v2@v2.15.2';
+const READY_WITHIN_MS = 40_000;
+const STDERR_KEPT = 64 * 1024;
+
+export function targetKind(): TargetKind {
+  return process.env['CONFORMANCE_AGAINST'] === 'nats-server' ? 'nats-server' : 'flotilla';
+}
+
+interface Node {
+  name: string;
+  args: string[];
+  process: ChildProcess | undefined;
+  stderr: string;
+}
+
+export class Target {
+  readonly kind: TargetKind;
+  /** `nats://127.0.0.1:port` per node. */
+  readonly urls: string[] = [];
+  readonly monitorUrls: string[] = [];
+  readonly names: string[] = [];
+  readonly clusterName = 'conformance';
+  private readonly nodes: Node[] = [];
+  private readonly dir = mkdtempSync(join(tmpdir(), 'conformance-'));
+  private readonly extra: string[];
+
+  constructor(kind: TargetKind, extraFlags: string[] = []) {
+    this.kind = kind;
+    this.extra = extraFlags;
+  }
+
+  /** Starts `count` nodes (a cluster when more than one) and waits until JetStream serves on all of them. */
+  async start(count: number): Promise<void> {
+    const ports = await freePorts(count * 3);
+    const routes = Array.from({ length: count }, (_, i) => `nats://127.0.0.1:${ports[i * 3 + 1]}`);
+    for (let i = 0; i < count; i++) {
+      const [port, clusterPort, monitorPort] = ports.slice(i * 3, i * 3 + 3);
+      const name = `node${i + 1}`;
+      const args = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort), '-n', name];
+      args.push('-js', '-sd', join(this.dir, name), ...this.extra);
+      if (count > 1) {
+        args.push('--cluster_name', this.clusterName, '--cluster', `nats://127.0.0.1:${clusterPort}`);
+        args.push('--routes', routes.join(','));
+      }
+      this.names.push(name);
+      this.urls.push(`nats://127.0.0.1:${port}`);
+      this.monitorUrls.push(`http://127.0.0.1:${monitorPort}`);
+      this.nodes.push({ name, args, process: undefined, stderr: '' });
+    }
+    for (let i = 0; i < count; i++) this.spawn(i);
+    await this.ready();
+  }
+
+  port(i: number): number {
+    return Number(new URL(this.urls[i]).port);
+  }
+
+  /** SIGKILL; resolves when the process is gone. */
+  async kill(i: number): Promise<void> {
+    await stopProcess(this.nodes[i].process, 'SIGKILL');
+    this.nodes[i].process = undefined;
+  }
+
+  /** SIGTERM; resolves when the process is gone. */
+  async stopNode(i: number): Promise<void> {
+    await stopProcess(this.nodes[i].process, 'SIGTERM');
+    this.nodes[i].process = undefined;
+  }
+
+  pid(i: number): number | undefined {
+    return this.nodes[i].process?.pid;
+  }
+
+  /** Largest peak resident memory of the running nodes, in MB. */
+  maxRssMb(): number {
+    const peaks = this.nodes.map((node) => {
+      if (node.process?.pid === undefined) return 0;
+      const kb = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${node.process.pid}/status`, 'utf8'))?.[1];
+      return Math.round(Number(kb) / 1024);
+    });
+    return Math.max(...peaks);
+  }
+
+  /** Starts a killed node again on its directory and ports, and waits until it serves. */
+  async restart(i: number): Promise<void> {
+    this.spawn(i);
+    await this.ready();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => stopProcess(node.process, 'SIGKILL')));
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** What the nodes wrote to stderr; for failure reports. */
+  logs(): string {
+    return this.nodes.map((node) => `--- ${node.name}\n${node.stderr}`).join('\n');
+  }
+
+  private spawn(i: number): void {
+    const node = this.nodes[i];
+    const [command, leading] = commandOf(this.kind);
+    const child = spawn(command, [...leading, ...node.args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.stderr?.on('data', (chunk: Buffer) => {
+      node.stderr = (node.stderr + chunk.toString()).slice(-STDERR_KEPT);
+    });
+    node.process = child;
+  }
+
+  /** All running nodes know each other: a stream with a replica on each can be created through any of them. */
+  private async ready(): Promise<void> {
+    const deadline = performance.now() + READY_WITHIN_MS;
+    const running = this.nodes.flatMap((node, i) => (node.process ? [i] : []));
+    const body = JSON.stringify({
+      name: 'READY_PROBE',
+      subjects: ['ready.probe'],
+      num_replicas: this.nodes.length > 1 ? Math.min(3, this.nodes.length) : 1,
+    });
+    let last = 'nothing';
+    for (;;) {
+      const dead = this.nodes.find((node) => node.process && node.process.exitCode !== null);
+      const late = performance.now() > deadline;
+      if (dead || late) throw new Error(`target not ready (last: ${last})\n${this.logs()}`);
+      try {
+        for (const i of running) {
+          last = await probe(this.port(i), '$JS.API.STREAM.CREATE.READY_PROBE', body);
+          if (last.includes('"error"')) throw new Error(last);
+        }
+        last = await probe(this.port(running[0]), '$JS.API.STREAM.DELETE.READY_PROBE', '');
+        if (last.includes('"success":true')) return;
+      } catch (error) {
+        last = String(error);
+        await new Promise((go) => setTimeout(go, 100));
+      }
+    }
+  }
+}
+
+async function probe(port: number, subject: string, body: string): Promise<string> {
+  const client = await RawClient.connect(port);
+  try {
+    client.send(`CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB probe 1\r\n`);
+    client.send(`PUB ${subject} probe ${Buffer.byteLength(body)}\r\n${body}\r\n`);
+    return await client.until(/H?MSG probe .*\r\n[\s\S]*\r\n/, 3_000);
+  } finally {
+    client.close();
+  }
+}
+
+function commandOf(kind: TargetKind): [string, string[]] {
+  if (kind === 'nats-server') return [natsServerBinary(), []];
+  return [process.execPath, [resolve(import.meta.dirname, '../../src/cli/main.ts'), 'server']];
+}
+
+/** On PATH, in Go's bin directory, or installed there from a pinned version. */
+function natsServerBinary(): string {
+  const onPath = (process.env['PATH'] ?? '')
+    .split(delimiter)
+    .map((dir) => join(dir, 'nats-server'))
+    .find(existsSync);
+  if (onPath) return onPath;
+  const inGo = join(execFileSync('go', ['env', 'GOPATH'], { encoding: 'utf8' }).trim(), 'bin', 'nats-server');
+  if (!existsSync(inGo)) execFileSync('go', ['install', NATS_SERVER_MODULE], { stdio: 'inherit' });
+  return inGo;
+}
+
+function stopProcess(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((done) => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return done();
+    child.once('exit', () => done());
+    child.kill(signal);
+  });
+}
+
+/** Ports that were free a moment ago, all distinct because all are held until the last one is known. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((done, fail) => {
+          const server = createServer();
+          server.once('error', fail);
+          server.listen(0, '127.0.0.1', () => done(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  return ports;
+}

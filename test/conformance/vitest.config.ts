@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config';
+
+// One shared three-node cluster for most files (global-setup.ts); files that kill nodes start their own.
+export default defineConfig({
+  test: {
+    root: import.meta.dirname,
+    include: ['**/*.test.ts'],
+    globalSetup: ['./global-setup.ts'],
+    pool: 'forks',
+    maxWorkers: 1,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    reporters: ['default'],
+  },
+});
