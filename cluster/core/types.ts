@@ -24,7 +24,7 @@ export interface LogEntry {
   index: Index;
   term: Term;
   kind: EntryKind;
-  /** Command batch (kind batch), encoded membership (kind membership) or empty (noop). */
+  /** Command batch (kind batch), encoded membership (kind membership; encodeMembership in membership.ts) or empty (noop). */
   body: Uint8Array;
   /** CRC-32C of body, computed once by the proposer, checked by every receiver, stored with the record. */
   crc: number;
@@ -52,13 +52,25 @@ export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
 export type RaftMessage = { from: PeerId; to: PeerId; term: Term } & (
   | { type: 'pre-vote'; lastIndex: Index; lastTerm: Term }
   | { type: 'pre-vote-reply'; granted: boolean }
-  | { type: 'vote'; lastIndex: Index; lastTerm: Term; /** leadership transfer: skips stickiness */ transfer: boolean }
+  /** `transfer`: the leader itself asked for it; skips stickiness. */
+  | { type: 'vote'; lastIndex: Index; lastTerm: Term; transfer: boolean }
   | { type: 'vote-reply'; granted: boolean }
   /** From core: `first..last` (last < first: empty) names a range; the host attaches `entries` from the WAL, and may cut
    * one range into several messages by size. To core: `entries` is set. */
-  | { type: 'append'; prevIndex: Index; prevTerm: Term; first: Index; last: Index; entries?: LogEntry[]; commit: Index; round: number }
-  | { type: 'append-reply'; /** match when ok; else a hint: where to try next */ ok: boolean; index: Index; hintTerm: Term; round: number }
-  | { type: 'heartbeat'; commit: Index; round: number; /** follower may stop its election timer */ quiesce: boolean; lastIndex: Index }
+  | {
+      type: 'append';
+      prevIndex: Index;
+      prevTerm: Term;
+      first: Index;
+      last: Index;
+      entries?: LogEntry[];
+      commit: Index;
+      round: number;
+    }
+  /** `index`: match when ok; else a hint where to try next, with the sender's term there. */
+  | { type: 'append-reply'; ok: boolean; index: Index; hintTerm: Term; round: number }
+  /** `quiesce`: a follower that has and knows committed all of 1..lastIndex may stop its election timer. */
+  | { type: 'heartbeat'; commit: Index; round: number; quiesce: boolean; lastIndex: Index }
   | { type: 'heartbeat-reply'; round: number }
   | { type: 'timeout-now' }
   /** A follower asks for a read barrier; `context` is the asker's. */
@@ -67,7 +79,9 @@ export type RaftMessage = { from: PeerId; to: PeerId; term: Term } & (
 );
 
 /** What the host must do, in this order: append + hardState to the WAL (one sync), `send` at once, `sendDurable` when the sync
- * is done (then `core.persisted(...)`), apply up to `commit`, answer `reads` when applied that far. */
+ * is done (then `core.persisted(index, term)` with the log's last position at takeReady), apply up to `commit`, answer `reads`
+ * when applied that far. `sendDurable` waits for everything handed to the WAL so far, even when this Ready itself appends
+ * nothing: it may acknowledge what an earlier one wrote. */
 export interface Ready {
   hardState: HardState | undefined;
   /** Contiguous; replaces any suffix of the log from append[0].index on. */

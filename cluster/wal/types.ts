@@ -15,6 +15,10 @@ export interface RecoveredGroup {
   lastTerm: Term;
   /** Latest membership in snapshot or log, and the index it stands at. */
   membership: Membership;
+  /** Index of its entry when that is above the snapshot, and the membership before it: the entry may yet be truncated by a
+   * new leader, and then the one before rules again. */
+  membershipIndex?: Index;
+  previousMembership?: Membership;
   /** False when the last (index, term) or the hard state could not be established for sure: must not vote (DESIGN §6). */
   voteSafe: boolean;
   /** Ranges of entries that are damaged: known to have existed, unreadable. */

@@ -1,0 +1,81 @@
+// Who becomes leader: pre-vote, vote, timeout-now. Called by the handler table in raft.ts and by ticks. Invariants: a node without
+// the right to vote neither grants nor stands; a vote goes only to a log at least as complete as one's own; while a leader
+// works nobody else is helped (stickiness), except by that leader's own wish (transfer). Requests for votes and votes leave only
+// when everything they claim is durable; whoever is asked answers whatever it believes the membership to be (thesis §4.1).
+import type { MessageOf } from './replication.ts';
+import { becomeCandidate, becomeLeader, becomePreCandidate } from './roles.ts';
+import type { RaftState } from './state.ts';
+
+/** Asks whether an election could be won, without disturbing anyone (thesis §9.6). */
+export function campaign(s: RaftState): void {
+  if (!s.electable) return;
+  if (s.quorum === 1) {
+    stand(s, false);
+    return;
+  }
+  becomePreCandidate(s);
+  const { lastIndex, lastTerm } = s.log;
+  for (const peer of s.members.latest.voters) {
+    if (peer !== s.id) s.send(peer, { type: 'pre-vote', term: s.term + 1, lastIndex, lastTerm });
+  }
+}
+
+/** A real candidacy. The own vote needs no waiting: requests leave after it is durable, so no answer can come before;
+ * a lone voter leads at once but stays mute until then. */
+export function stand(s: RaftState, transfer: boolean): void {
+  becomeCandidate(s);
+  if (s.quorum === 1) {
+    becomeLeader(s);
+    return;
+  }
+  const { lastIndex, lastTerm } = s.log;
+  for (const peer of s.members.latest.voters) {
+    if (peer !== s.id) s.sendDurable(peer, { type: 'vote', lastIndex, lastTerm, transfer });
+  }
+}
+
+export function onPreVote(s: RaftState, m: MessageOf<'pre-vote'>): void {
+  const granted = s.mayVote && !s.sticky && m.term > s.term && s.log.isUpToDate(m.lastIndex, m.lastTerm);
+  s.send(m.from, { type: 'pre-vote-reply', term: granted ? m.term : s.term, granted });
+  if (!granted) return;
+  // Give way to the one who asked first, for a moment.
+  const { heartbeatMs } = s.limits;
+  s.electionDueMs = Math.max(s.electionDueMs, s.nowMs + heartbeatMs * (1 + s.random()));
+}
+
+export function onPreVoteReply(s: RaftState, m: MessageOf<'pre-vote-reply'>): void {
+  if (!m.granted || m.term !== s.term + 1 || !countVote(s, m.from)) return;
+  stand(s, false);
+}
+
+/** The term is the sender's already; stickiness was judged before it rose. */
+export function onVote(s: RaftState, m: MessageOf<'vote'>): void {
+  const free = s.vote === m.from || (s.vote === 0 && s.leader === 0);
+  if (!free || !s.mayVote || !s.log.isUpToDate(m.lastIndex, m.lastTerm)) {
+    s.send(m.from, { type: 'vote-reply', granted: false });
+    return;
+  }
+  if (s.vote === 0) {
+    s.vote = m.from;
+    s.hardStateChanged = true;
+  }
+  s.drawElectionTimeout();
+  s.sendDurable(m.from, { type: 'vote-reply', granted: true });
+}
+
+export function onVoteReply(s: RaftState, m: MessageOf<'vote-reply'>): void {
+  if (m.granted && countVote(s, m.from)) becomeLeader(s);
+}
+
+/** True when the vote completes a majority. */
+function countVote(s: RaftState, from: number): boolean {
+  const votes = s.votes!;
+  if (!s.members.isVoter(from)) return false;
+  votes.add(from);
+  return votes.size >= s.quorum;
+}
+
+/** The leader hands over (thesis §3.10): straight to a real candidacy that others must not resist. */
+export function onTimeoutNow(s: RaftState): void {
+  if (s.electable) stand(s, true);
+}

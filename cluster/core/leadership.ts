@@ -1,0 +1,143 @@
+// What a leader does besides replicating: heartbeats, check-quorum, transfer, membership changes, putting the group to
+// sleep and waking it. Called by raft.ts. Invariants: a leader that a majority does not answer steps down; it sleeps only when
+// every member has everything and knows that it is committed; a leader that is no voter any more leads no longer than until
+// that change is committed.
+import { crc32cOf, encodeMembership, isSingleStep } from './membership.ts';
+import * as reads from './reads.ts';
+import { appendOwn, broadcastHeartbeat, sendHeartbeat, settleCommit, syncProgress } from './replication.ts';
+import { becomeFollower } from './roles.ts';
+import type { Leadership, RaftState } from './state.ts';
+import type { Index, Membership, PeerId } from './types.ts';
+import { EntryKind } from './types.ts';
+
+/** Draws the consequences of whatever has just been learnt. */
+export function settle(s: RaftState): void {
+  const { lead } = s;
+  if (lead === undefined) return;
+  settleCommit(s);
+  reads.settleRounds(s);
+  settleTransfer(s, lead);
+  if (s.commit >= s.members.latestIndex && !s.members.isVoter(s.id)) abdicate(s, lead);
+}
+
+function settleTransfer(s: RaftState, lead: Leadership): void {
+  const { transfer } = lead;
+  if (transfer === undefined || transfer.sent) return;
+  if (lead.progress.get(transfer.to)?.match !== s.log.lastIndex) return;
+  transfer.sent = true;
+  s.send(transfer.to, { type: 'timeout-now' });
+}
+
+/** A removed leader tells the others what is committed and lets the most complete voter follow at once. */
+function abdicate(s: RaftState, lead: Leadership): void {
+  broadcastHeartbeat(s, false);
+  let heir = 0;
+  let best = -1;
+  for (const peer of s.members.latest.voters) {
+    const match = lead.progress.get(peer)?.match ?? 0;
+    if (match > best) [heir, best] = [peer, match];
+  }
+  s.send(heir, { type: 'timeout-now' });
+  becomeFollower(s, s.term, 0);
+}
+
+export function tickLeader(s: RaftState): void {
+  const lead = s.lead!;
+  if (lead.waking) wakeLeader(s);
+  if (lead.transfer !== undefined && s.nowMs >= lead.transfer.untilMs) lead.transfer = undefined;
+  if (s.nowMs < lead.heartbeatDueMs) return;
+  if (!hasQuorum(s, lead)) {
+    becomeFollower(s, s.term, 0);
+    return;
+  }
+  lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
+  if (lead.activeIndex !== s.log.lastIndex) {
+    lead.activeIndex = s.log.lastIndex;
+    lead.activeMs = s.nowMs;
+  }
+  s.quiesced = maySleep(s, lead);
+  broadcastHeartbeat(s, s.quiesced);
+}
+
+/** Check-quorum: has a majority been heard lately? */
+function hasQuorum(s: RaftState, lead: Leadership): boolean {
+  let alive = 0;
+  for (const peer of s.members.latest.voters) {
+    if (peer === s.id || isAlive(s, lead, peer)) alive++;
+  }
+  return alive >= s.quorum;
+}
+
+function isAlive(s: RaftState, lead: Leadership, peer: PeerId): boolean {
+  const progress = lead.progress.get(peer);
+  return progress !== undefined && s.nowMs - progress.lastActiveMs <= s.limits.electionMaxMs;
+}
+
+function maySleep(s: RaftState, lead: Leadership): boolean {
+  const { lastIndex } = s.log;
+  if (s.commit !== lastIndex || lead.transfer !== undefined) return false;
+  if (lead.readRounds.length > 0 || lead.asks.length > 0 || s.readQueue.length > 0) return false;
+  for (const progress of lead.progress.values()) {
+    if (progress.match !== lastIndex || !isAlive(s, lead, progress.peer)) return false;
+  }
+  return lead.progress.size === 0 || s.nowMs - lead.activeMs >= s.limits.quiesceAfterMs;
+}
+
+/** The group is needed again. Silence while it slept is held against nobody. */
+export function wakeLeader(s: RaftState): void {
+  const lead = s.lead!;
+  s.quiesced = false;
+  lead.waking = false;
+  lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
+  lead.activeMs = s.nowMs;
+  for (const progress of lead.progress.values()) progress.lastActiveMs = s.nowMs;
+  broadcastHeartbeat(s, false);
+}
+
+/** News without a time (a proposal): the clocks start with the tick that is due at once. */
+export function stir(s: RaftState): void {
+  if (!s.quiesced) return;
+  s.quiesced = false;
+  s.lead!.waking = true;
+}
+
+/** It may have restarted, and what was under way to it may be lost. */
+export function peerRestarted(s: RaftState, peer: PeerId): void {
+  const progress = s.lead!.progress.get(peer);
+  if (progress === undefined) return;
+  progress.forget(s.log.lastIndex);
+  s.flushDue = true;
+}
+
+/** Another voter, or the leader itself, to which nothing needs to be said. */
+export function transfer(s: RaftState, to: PeerId): void {
+  const { lead } = s;
+  if (lead === undefined || to === s.id || !s.members.isVoter(to)) return;
+  lead.transfer = { to, untilMs: s.nowMs + s.limits.electionMinMs, sent: false };
+  s.flushDue = true;
+}
+
+/** May the leader append now? Not while it hands over. */
+export function mayPropose(s: RaftState): boolean {
+  return s.lead !== undefined && s.lead.transfer === undefined;
+}
+
+/** One change at a time, and only after an entry of this term is committed (the 2015 fix of thesis §4.1). */
+export function proposeMembership(s: RaftState, to: Membership): Index | undefined {
+  if (!mayPropose(s) || s.commit < s.lead!.termStart || s.members.latestIndex > s.commit) return undefined;
+  if (!isSingleStep(s.members.latest, to)) return undefined;
+  stir(s);
+  const body = encodeMembership(to);
+  const index = appendOwn(s, EntryKind.membership, body, crc32cOf(body), to);
+  s.members.append(index, to);
+  syncProgress(s);
+  return index;
+}
+
+/** Someone who should hear this leader does not: it may have restarted. */
+export function reassure(s: RaftState, peer: PeerId): void {
+  peerRestarted(s, peer);
+  const lead = s.lead!;
+  const progress = lead.progress.get(peer);
+  if (progress !== undefined && !lead.muted) sendHeartbeat(s, lead, progress, false);
+}

@@ -1,0 +1,27 @@
+// The numbers of consensus, each with its unit. Read by every file of the room; a group may be given others (tests do).
+
+export interface Limits {
+  /** A follower that hears nothing for a random time in [min, max) asks for an election. */
+  electionMinMs: number;
+  electionMaxMs: number;
+  /** Leader to followers while the group is active. */
+  heartbeatMs: number;
+  /** A leader without news for so long puts the group to sleep. */
+  quiesceAfterMs: number;
+  /** After a reset link to the leader, pre-votes start within this time. */
+  linkDownStaggerMs: number;
+  /** Entries named by one append message. */
+  appendEntriesMax: number;
+  /** Append messages on their way to one follower. */
+  inflightMax: number;
+}
+
+export const defaultLimits: Limits = {
+  electionMinMs: 600,
+  electionMaxMs: 1200,
+  heartbeatMs: 150,
+  quiesceAfterMs: 1500,
+  linkDownStaggerMs: 50,
+  appendEntriesMax: 64,
+  inflightMax: 64,
+};

@@ -1,0 +1,82 @@
+// What a leader knows of one other member, and how much it may send to it. Owned by the leadership of a group, driven by
+// replication.ts. `probe`: where the logs agree is unknown, one message at a time. `replicate`: appends are pipelined,
+// `next` runs ahead of the answers, at most `inflightMax` messages are under way. `snapshot`: waits for the host's transfer.
+// Invariant: match < next; everything up to match is durable on that member and equal to the leader's log.
+import type { Index, PeerId } from './types.ts';
+
+export class Progress {
+  readonly peer: PeerId;
+  state: 'probe' | 'replicate' | 'snapshot' = 'probe';
+  match: Index = 0;
+  next: Index;
+  /** Probe only: a message is under way; its answer or the next heartbeat's lets another one go. */
+  paused = false;
+  lastActiveMs: number;
+  /** When `match` last rose, or a silent pipeline was last examined. */
+  movedMs: number;
+  /** Highest read round that this member has answered. */
+  round = 0;
+  /** The commit index that this member knows once all that was sent has arrived. */
+  sentCommit: Index = 0;
+  /** Last index of each append under way, ascending. */
+  private inflight: Index[] = [];
+
+  constructor(peer: PeerId, next: Index, nowMs: number) {
+    this.peer = peer;
+    this.next = next;
+    this.lastActiveMs = nowMs;
+    this.movedMs = nowMs;
+  }
+
+  get inflightCount(): number {
+    return this.inflight.length;
+  }
+
+  /** Appends up to `last` were handed to the network. */
+  sent(last: Index): void {
+    if (this.state === 'probe') {
+      this.paused = true;
+      return;
+    }
+    if (last < this.next) return;
+    this.inflight.push(last);
+    this.next = last + 1;
+  }
+
+  /** The member holds everything up to `index`. True: that is news. */
+  acked(index: Index, nowMs: number): boolean {
+    while (this.inflight.length > 0 && this.inflight[0] <= index) this.inflight.shift();
+    if (this.next <= index) this.next = index + 1;
+    if (index <= this.match) return false;
+    this.match = index;
+    this.movedMs = nowMs;
+    return true;
+  }
+
+  becomeReplicate(): void {
+    this.state = 'replicate';
+    this.next = this.match + 1;
+    this.inflight = [];
+    this.paused = false;
+  }
+
+  becomeProbe(next: Index): void {
+    this.state = 'probe';
+    this.next = Math.max(next, this.match + 1);
+    this.inflight = [];
+    this.paused = false;
+  }
+
+  becomeSnapshot(): void {
+    this.state = 'snapshot';
+    this.inflight = [];
+    this.paused = false;
+  }
+
+  /** The member may have restarted: nothing is taken for granted until it answers. A transfer goes on by itself. */
+  forget(lastIndex: Index): void {
+    this.match = 0;
+    this.sentCommit = 0;
+    if (this.state !== 'snapshot') this.becomeProbe(lastIndex + 1);
+  }
+}

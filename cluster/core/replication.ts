@@ -1,0 +1,214 @@
+// How the leader's log reaches the others and how entries become committed; both ends. Called by the handler table in raft.ts.
+// Invariants: nothing at or below the commit index is ever truncated; a follower truncates only on a real conflict (same
+// index, other term), never because a message is old; "ok" leaves a follower only once what it says is durable; only entries
+// of the leader's own term are committed by counting (thesis §3.6.2), the leader counting itself once its WAL has them.
+import { assert } from './assert.ts';
+import { Progress } from './progress.ts';
+import type { Leadership, RaftState } from './state.ts';
+import type { Index, LogEntry, Membership, RaftMessage } from './types.ts';
+import { EntryKind } from './types.ts';
+
+export type MessageOf<T extends RaftMessage['type']> = Extract<RaftMessage, { type: T }>;
+
+// ---- the leader's side
+
+/** Adds an entry of the leader's own term. */
+export function appendOwn(
+  s: RaftState,
+  kind: EntryKind,
+  body: Uint8Array,
+  crc: number,
+  membership?: Membership,
+): Index {
+  s.log.append(s.term);
+  const index = s.log.lastIndex;
+  s.out.append.push({ index, term: s.term, kind, body, crc, membership });
+  s.flushDue = true;
+  return index;
+}
+
+/** End of a turn: each follower gets what it is owed and its flow control allows. */
+export function flushAppends(s: RaftState): void {
+  s.flushDue = false;
+  const lead = s.lead;
+  if (lead === undefined || lead.muted) return;
+  for (const progress of lead.progress.values()) flushPeer(s, lead, progress);
+}
+
+function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
+  if (progress.state === 'snapshot') return;
+  if (progress.state === 'probe') {
+    if (!progress.paused) sendAppend(s, lead, progress);
+    return;
+  }
+  while (progress.next <= s.log.lastIndex && progress.inflightCount < s.limits.inflightMax) {
+    if (!sendAppend(s, lead, progress)) return;
+  }
+  // What is under way brings the commit index along; only an idle follower must be told of it.
+  const commit = Math.min(s.commit, progress.match);
+  if (progress.inflightCount === 0 && progress.sentCommit < commit) sendHeartbeat(s, lead, progress, false);
+}
+
+/** One append from `next` on, possibly empty. False: the log no longer has it, a snapshot is needed. */
+function sendAppend(s: RaftState, lead: Leadership, progress: Progress): boolean {
+  const first = progress.next;
+  const prevTerm = s.log.termOf(first - 1);
+  if (prevTerm === undefined) {
+    needSnapshot(s, progress);
+    return false;
+  }
+  const last = Math.min(s.log.lastIndex, first + s.limits.appendEntriesMax - 1);
+  const { commit } = s;
+  s.send(progress.peer, { type: 'append', prevIndex: first - 1, prevTerm, first, last, commit, round: lead.round });
+  progress.sent(last);
+  progress.sentCommit = Math.max(progress.sentCommit, Math.min(commit, last));
+  return true;
+}
+
+function needSnapshot(s: RaftState, progress: Progress): void {
+  if (s.nowMs - progress.lastActiveMs > s.limits.electionMaxMs) {
+    // Nobody is there to receive it: wait for a sign of life.
+    progress.becomeProbe(progress.next);
+    progress.paused = true;
+    return;
+  }
+  progress.becomeSnapshot();
+  s.out.snapshotTo.push(progress.peer);
+}
+
+export function sendHeartbeat(s: RaftState, lead: Leadership, progress: Progress, quiesce: boolean): void {
+  const commit = Math.min(s.commit, progress.match);
+  s.send(progress.peer, { type: 'heartbeat', commit, round: lead.round, quiesce, lastIndex: s.log.lastIndex });
+  progress.sentCommit = Math.max(progress.sentCommit, commit);
+}
+
+export function broadcastHeartbeat(s: RaftState, quiesce: boolean): void {
+  const lead = s.lead!;
+  if (lead.muted) return;
+  for (const progress of lead.progress.values()) sendHeartbeat(s, lead, progress, quiesce);
+}
+
+export function onAppendReply(s: RaftState, m: MessageOf<'append-reply'>): void {
+  const progress = s.lead!.progress.get(m.from);
+  if (progress === undefined || m.index > s.log.lastIndex) return;
+  hear(s, progress, m.round);
+  s.flushDue = true;
+  if (m.ok) {
+    progress.acked(m.index, s.nowMs);
+    if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= s.log.baseIndex)) {
+      progress.becomeReplicate();
+    }
+    return;
+  }
+  if (progress.state === 'snapshot') return;
+  const next = s.log.lastWithin(m.index, m.hintTerm) + 1;
+  // A refusal that leads nowhere new is old: a true one always moves `next` down.
+  if (next <= progress.match || next >= progress.next) return;
+  progress.becomeProbe(next);
+}
+
+export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>): void {
+  const lead = s.lead!;
+  const progress = lead.progress.get(m.from);
+  if (progress === undefined) return;
+  hear(s, progress, m.round);
+  if (progress.state === 'probe') {
+    progress.paused = false;
+    s.flushDue = true;
+    return;
+  }
+  const { match, movedMs, state } = progress;
+  if (state !== 'replicate' || match >= s.log.lastIndex || s.nowMs - movedMs < s.limits.heartbeatMs) return;
+  // Alive, behind, and silent about it: something was lost. An empty append at the end of what was sent finds out.
+  progress.movedMs = s.nowMs;
+  const prevTerm = s.log.termOf(progress.next - 1);
+  if (prevTerm === undefined) return;
+  const [prevIndex, first, last] = [progress.next - 1, progress.next, progress.next - 1];
+  s.send(m.from, { type: 'append', prevIndex, prevTerm, first, last, commit: s.commit, round: lead.round });
+}
+
+function hear(s: RaftState, progress: Progress, round: number): void {
+  progress.lastActiveMs = s.nowMs;
+  progress.round = Math.max(progress.round, round);
+}
+
+/** Commits what a majority holds durably, if it is of this term. */
+export function settleCommit(s: RaftState): void {
+  const lead = s.lead!;
+  const matches = s.members.latest.voters.map((peer) =>
+    peer === s.id ? s.stable : (lead.progress.get(peer)?.match ?? 0),
+  );
+  matches.sort((a, b) => b - a);
+  const index = matches[s.quorum - 1];
+  if (index <= s.commit || s.log.termOf(index) !== s.term) return;
+  s.setCommit(index);
+  s.flushDue = true;
+}
+
+/** The set of followers follows the membership. */
+export function syncProgress(s: RaftState): void {
+  const lead = s.lead!;
+  const { voters, learners } = s.members.latest;
+  const others = [...voters, ...learners].filter((peer) => peer !== s.id);
+  for (const peer of lead.progress.keys()) if (!others.includes(peer)) lead.progress.delete(peer);
+  for (const peer of others) {
+    if (!lead.progress.has(peer)) lead.progress.set(peer, new Progress(peer, s.log.lastIndex + 1, s.nowMs));
+  }
+}
+
+// ---- the follower's side
+
+export function onAppend(s: RaftState, m: MessageOf<'append'>): void {
+  s.heardLeader();
+  if (s.installing) return;
+  const entries = m.entries ?? [];
+  const { round } = m;
+  if (!isWellFormed(m.prevIndex, m.prevTerm, entries, m.term)) return;
+  // What is committed here is equal on the leader; only what lies above needs to be compared.
+  if (m.prevIndex >= s.commit && s.log.termOf(m.prevIndex) !== m.prevTerm) {
+    const index = s.log.lastWithin(Math.min(m.prevIndex, s.log.lastIndex), m.prevTerm);
+    const hintTerm = s.log.termOf(index) ?? 0;
+    s.send(m.from, { type: 'append-reply', ok: false, index, hintTerm, round });
+    return;
+  }
+  for (const entry of entries) if (entry.index > s.commit) takeEntry(s, entry);
+  const match = Math.max(m.prevIndex + entries.length, s.commit);
+  s.setCommit(Math.min(m.commit, match));
+  s.sendDurable(m.from, { type: 'append-reply', ok: true, index: match, hintTerm: 0, round });
+}
+
+function takeEntry(s: RaftState, entry: LogEntry): void {
+  const known = s.log.termOf(entry.index);
+  if (known === entry.term) return;
+  if (known !== undefined) truncateFrom(s, entry.index);
+  s.log.append(entry.term);
+  if (entry.membership !== undefined) s.members.append(entry.index, entry.membership);
+  s.out.append.push(entry);
+}
+
+function truncateFrom(s: RaftState, index: Index): void {
+  assert(index > s.commit, `truncation at ${index}, at or below the commit index ${s.commit}`);
+  s.log.truncateFrom(index);
+  s.members.truncateFrom(index);
+  s.stable = Math.min(s.stable, index - 1);
+  const { append } = s.out;
+  while (append.length > 0 && append[append.length - 1].index >= index) append.pop();
+}
+
+/** Contiguous, terms that do not fall, none above the sender's, memberships decoded. Anything else is not from a core. */
+function isWellFormed(prevIndex: Index, prevTerm: number, entries: readonly LogEntry[], term: number): boolean {
+  let [index, last] = [prevIndex, prevTerm];
+  for (const entry of entries) {
+    if (entry.index !== ++index || entry.term < last || entry.term > term) return false;
+    if ((entry.kind === EntryKind.membership) !== (entry.membership !== undefined)) return false;
+    last = entry.term;
+  }
+  return true;
+}
+
+export function onHeartbeat(s: RaftState, m: MessageOf<'heartbeat'>): void {
+  s.heardLeader();
+  if (!s.installing) s.setCommit(Math.min(m.commit, s.log.lastIndex));
+  s.send(m.from, { type: 'heartbeat-reply', round: m.round });
+  if (m.quiesce && !s.installing && s.log.lastIndex === m.lastIndex && s.commit === m.lastIndex) s.quiesced = true;
+}

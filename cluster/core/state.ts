@@ -1,0 +1,199 @@
+// Everything that one replica of one group knows, and the few primitives that all rules share: sending, terms, time. Changed
+// only by the rules in election.ts, replication.ts, reads.ts, leadership.ts on behalf of raft.ts. Invariants: the term never falls;
+// `vote` is cleared by a rise of the term and by nothing else; commit <= log.lastIndex; `lead` exists exactly on a leader.
+import { assert } from './assert.ts';
+import type { Limits } from './limits.ts';
+import type { LogTerms } from './log-terms.ts';
+import type { MembershipLog } from './membership.ts';
+import { majorityOf } from './membership.ts';
+import type { Progress } from './progress.ts';
+import type { GroupId, HardState, Index, LogEntry, PeerId, RaftMessage, Role, Term } from './types.ts';
+
+/** Reads of one turn that one round of heartbeats will confirm. */
+export interface ReadRound {
+  round: number;
+  index: Index;
+  contexts: number[];
+  asks: { from: PeerId; context: number }[];
+}
+
+/** What only a leader has. Made when it is elected, dropped when it steps down. */
+export interface Leadership {
+  progress: Map<PeerId, Progress>;
+  /** Index of this term's no-op: nothing is served before it is committed. */
+  termStart: Index;
+  /** A lone voter elects itself before its vote is durable; it says nothing to anyone until it is. */
+  muted: boolean;
+  heartbeatDueMs: number;
+  /** When the log last grew, as seen by the heartbeat. */
+  activeMs: number;
+  activeIndex: Index;
+  /** Woken by an event without a time: the next tick starts the clocks again. */
+  waking: boolean;
+  transfer: { to: PeerId; untilMs: number; sent: boolean } | undefined;
+  round: number;
+  readRounds: ReadRound[];
+  /** Reads of followers that wait for the next round. */
+  asks: { from: PeerId; context: number }[];
+}
+
+/** Reads that a follower has sent to its leader under one context of its own. */
+export interface ForwardedReads {
+  context: number;
+  contexts: number[];
+  untilMs: number;
+}
+
+/** Effects gathered for the next Ready. */
+export interface Outbox {
+  append: LogEntry[];
+  send: RaftMessage[];
+  sendDurable: RaftMessage[];
+  reads: { context: number; ok: boolean; index: Index }[];
+  snapshotTo: PeerId[];
+}
+
+export function emptyOutbox(): Outbox {
+  return { append: [], send: [], sendDurable: [], reads: [], snapshotTo: [] };
+}
+
+type Body<M> = M extends unknown ? Omit<M, 'from' | 'to' | 'term'> & { term?: Term } : never;
+/** A message without its address; its term is the sender's unless it says otherwise. */
+export type MessageBody = Body<RaftMessage>;
+
+export interface StateOptions {
+  id: PeerId;
+  group: GroupId;
+  limits: Limits;
+  random: () => number;
+  nowMs: number;
+  hardState: HardState;
+  log: LogTerms;
+  members: MembershipLog;
+  mayVote: boolean;
+  preferred: boolean;
+}
+
+export class RaftState {
+  readonly id: PeerId;
+  readonly group: GroupId;
+  readonly limits: Limits;
+  readonly random: () => number;
+  readonly log: LogTerms;
+  readonly members: MembershipLog;
+  readonly preferred: boolean;
+
+  term: Term;
+  vote: PeerId;
+  role: Role = 'follower';
+  leader: PeerId = 0;
+  commit: Index;
+  /** The WAL holds the log up to here. */
+  stable: Index;
+  mayVote: boolean;
+  /** The host is about to replace the log by a snapshot: nothing is appended meanwhile. */
+  installing = false;
+  quiesced = false;
+
+  nowMs: number;
+  electionTimeoutMs = 0;
+  electionDueMs = 0;
+  heardLeaderMs = -Infinity;
+
+  /** Voters that said yes to this candidate or pre-candidate. */
+  votes: Set<PeerId> | undefined;
+  lead: Leadership | undefined;
+  /** Contexts of this turn's reads here. */
+  readQueue: number[] = [];
+  forwarded: ForwardedReads[] = [];
+  /** Begins at random, so that an answer to an earlier life of this process fits nothing. */
+  forwardContext: number;
+
+  out: Outbox = emptyOutbox();
+  hardStateChanged = false;
+  /** Followers may be owed appends. */
+  flushDue = false;
+  reportedCommit: Index;
+
+  constructor(options: StateOptions) {
+    this.id = options.id;
+    this.group = options.group;
+    this.limits = options.limits;
+    this.random = options.random;
+    this.log = options.log;
+    this.members = options.members;
+    this.preferred = options.preferred;
+    this.term = options.hardState.term;
+    this.vote = options.hardState.vote;
+    this.commit = options.log.baseIndex;
+    this.reportedCommit = this.commit;
+    this.stable = options.log.lastIndex;
+    this.mayVote = options.mayVote;
+    this.nowMs = options.nowMs;
+    assert(this.term >= this.log.lastTerm, `hard state at term ${this.term}, log at ${this.log.lastTerm}`);
+    this.forwardContext = Math.floor(options.random() * 2 ** 31);
+    this.drawElectionTimeout();
+  }
+
+  /** May this node stand for election? */
+  get electable(): boolean {
+    return this.mayVote && this.members.isVoter(this.id);
+  }
+
+  get quorum(): number {
+    return majorityOf(this.members.latest.voters);
+  }
+
+  send(to: PeerId, body: MessageBody): void {
+    this.out.send.push({ from: this.id, to, term: this.term, ...body } as RaftMessage);
+  }
+
+  sendDurable(to: PeerId, body: MessageBody): void {
+    this.out.sendDurable.push({ from: this.id, to, term: this.term, ...body } as RaftMessage);
+  }
+
+  /** A rise of the term is the only thing that frees the vote. */
+  raiseTerm(term: Term, vote: PeerId): void {
+    assert(term > this.term, `term ${term} after ${this.term}`);
+    this.term = term;
+    this.vote = vote;
+    this.hardStateChanged = true;
+  }
+
+  setCommit(index: Index): void {
+    assert(index <= this.log.lastIndex, `commit ${index} beyond the log's end ${this.log.lastIndex}`);
+    if (index > this.commit) this.commit = index;
+  }
+
+  /** A new random timeout from now. The preferred leader's is short; a group that never had a leader hurries. */
+  drawElectionTimeout(): void {
+    const { electionMinMs, electionMaxMs, heartbeatMs } = this.limits;
+    const chance = this.random();
+    if (this.term === 0) {
+      this.electionTimeoutMs = this.preferred ? (chance * heartbeatMs) / 3 : heartbeatMs * (1 + 2 * chance);
+    } else {
+      const span = electionMaxMs - electionMinMs;
+      this.electionTimeoutMs = this.preferred
+        ? electionMinMs + (chance * span) / 4
+        : electionMinMs + span * (0.2 + 0.8 * chance);
+    }
+    this.restartElectionTimer();
+  }
+
+  restartElectionTimer(): void {
+    this.electionDueMs = this.nowMs + this.electionTimeoutMs;
+  }
+
+  /** The current leader has just spoken. */
+  heardLeader(): void {
+    this.heardLeaderMs = this.nowMs;
+    this.restartElectionTimer();
+  }
+
+  /** Leader stickiness (thesis §4.2.3): is there a leader that works, so that others' candidacies are not our business? */
+  get sticky(): boolean {
+    if (this.leader === 0) return false;
+    if (this.lead !== undefined || this.quiesced) return true;
+    return this.nowMs - this.heardLeaderMs < this.limits.electionMinMs;
+  }
+}
