@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { AckPolicy, type ConsumerMessages, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream';
+import { AckPolicy, type ConsumerMessages, type JsMsg, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
 import { Target } from '../test/conformance/target.ts';
 
@@ -18,7 +18,9 @@ const ATTEMPT_MS = 2000;
 const DRAIN_MS_MAX = 60_000;
 const STREAM = 'LINES';
 
-const { values } = parseArgs({ options: { lines: { type: 'string', default: '40000' }, help: { type: 'boolean', short: 'h', default: false } } });
+const { values } = parseArgs({
+  options: { lines: { type: 'string', default: '40000' }, help: { type: 'boolean', short: 'h', default: false } },
+});
 
 const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -31,7 +33,8 @@ function realLines(count: number): string[] {
       if (lines.length >= count) return;
       const path = join(dir, entry.name);
       if (entry.isDirectory()) walk(path);
-      else if (/\.(ts|js|mjs|md)$/.test(entry.name)) for (const line of readFileSync(path, 'utf8').split('\n')) if (lines.length < count) lines.push(line);
+      else if (/\.(ts|js|mjs|md)$/.test(entry.name))
+        for (const line of readFileSync(path, 'utf8').split('\n')) if (lines.length < count) lines.push(line);
     }
   };
   walk(resolve(import.meta.dirname, '..', 'node_modules'));
@@ -67,12 +70,16 @@ class Publisher {
     for (let from = 0; from < lines.length; from += IN_FLIGHT_MAX) {
       const window = lines.slice(from, from + IN_FLIGHT_MAX);
       const pending = window.map((line, i) => ({ line, id: `${this.#number}.${from + i}` }));
-      const results = await Promise.allSettled(pending.map(({ line, id }) => js.publish(subject, line, { msgID: id, headers: lineHeaders(id) })));
+      const results = await Promise.allSettled(
+        pending.map(({ line, id }) => js.publish(subject, line, { msgID: id, headers: lineHeaders(id) })),
+      );
       for (let i = 0; i < pending.length; i++) {
         let result = results[i];
         while (result.status === 'rejected') {
           await pause(50);
-          [result] = await Promise.allSettled([js.publish(subject, pending[i].line, { msgID: pending[i].id, headers: lineHeaders(pending[i].id) })]);
+          [result] = await Promise.allSettled([
+            js.publish(subject, pending[i].line, { msgID: pending[i].id, headers: lineHeaders(pending[i].id) }),
+          ]);
         }
         this.acked.push({ seq: result.value.seq, hash: hashOf(pending[i].line), window: from });
         this.longestGapMs = Math.max(this.longestGapMs, performance.now() - this.#lastAckMs);
@@ -95,7 +102,9 @@ async function main(): Promise<number> {
     return 0;
   }
   const lines = realLines(Number(values.lines));
-  say(`${lines.length} lines of real text, ${PUBLISHERS} publishers, ${WORKERS} workers, 1 ordered reader, 3 nodes, R3`);
+  say(
+    `${lines.length} lines of real text, ${PUBLISHERS} publishers, ${WORKERS} workers, 1 ordered reader, 3 nodes, R3`,
+  );
   const target = new Target('flotilla');
   try {
     await target.start(3);
@@ -110,11 +119,21 @@ async function main(): Promise<number> {
 
 async function runDemo(target: Target, lines: readonly string[]): Promise<number> {
   const open = (first: number): Promise<NatsConnection> =>
-    connect({ servers: [...target.urls.slice(first), ...target.urls.slice(0, first)], noRandomize: true, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
+    connect({
+      servers: [...target.urls.slice(first), ...target.urls.slice(0, first)],
+      noRandomize: true,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+    });
   const admin = await open(0);
   const jsm = await jetstreamManager(admin, { timeout: 10_000 });
   await jsm.streams.add({ name: STREAM, subjects: ['lines.*'], num_replicas: 3 });
-  await jsm.consumers.add(STREAM, { durable_name: 'workers', ack_policy: AckPolicy.Explicit, ack_wait: 10_000_000_000, max_ack_pending: 5000 });
+  await jsm.consumers.add(STREAM, {
+    durable_name: 'workers',
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: 10_000_000_000,
+    max_ack_pending: 5000,
+  });
 
   const taken = new Map<number, { hash: string; deliveries: number }>();
   const open_streams: ConsumerMessages[] = [];
@@ -136,7 +155,9 @@ async function runDemo(target: Target, lines: readonly string[]): Promise<number
   const readerConnection = await open(1);
   connections.push(readerConnection);
   const reader = await jetstream(readerConnection).consumers.get(STREAM);
-  open_streams.push(await reader.consume({ callback: (message) => void read.push({ seq: message.seq, hash: hashOf(message.data) }) }));
+  open_streams.push(
+    await reader.consume({ callback: (message) => void read.push({ seq: message.seq, hash: hashOf(message.data) }) }),
+  );
 
   const publishers: Publisher[] = [];
   for (let p = 0; p < PUBLISHERS; p++) {
@@ -164,7 +185,9 @@ async function runDemo(target: Target, lines: readonly string[]): Promise<number
   await published;
   const publishSeconds = (performance.now() - startMs) / 1000;
   await back;
-  say(`all lines published in ${publishSeconds.toFixed(1)} s (${Math.round(acks / publishSeconds)} lines/s with the failure); ${leader} is back`);
+  say(
+    `all lines published in ${publishSeconds.toFixed(1)} s (${Math.round(acks / publishSeconds)} lines/s with the failure); ${leader} is back`,
+  );
 
   const deadline = performance.now() + DRAIN_MS_MAX;
   const last = Math.max(...publishers.flatMap((publisher) => publisher.acked.map((ack) => ack.seq)));
@@ -174,7 +197,9 @@ async function runDemo(target: Target, lines: readonly string[]): Promise<number
   const problems = verify(publishers, taken, read);
   const gap = Math.max(...publishers.map((publisher) => publisher.longestGapMs));
   const redelivered = [...taken.values()].filter((message) => message.deliveries > 1).length;
-  say(`delivered to workers: ${taken.size} (${redelivered} more than once); ordered reader: ${read.length}; failover: longest wait of a publisher ${Math.round(gap)} ms`);
+  say(
+    `delivered to workers: ${taken.size} (${redelivered} more than once); ordered reader: ${read.length}; failover: longest wait of a publisher ${Math.round(gap)} ms`,
+  );
   for (const connection of connections) await connection.close();
   if (problems.length === 0) {
     say(`OK: ${acks} acknowledged lines are stored once, in order, and were delivered`);
@@ -191,11 +216,16 @@ function seconds(sinceMs: number): string {
   return ((performance.now() - sinceMs) / 1000).toFixed(1);
 }
 
-function verify(publishers: Publisher[], taken: Map<number, { hash: string }>, read: { seq: number; hash: string }[]): string[] {
+function verify(
+  publishers: Publisher[],
+  taken: Map<number, { hash: string }>,
+  read: { seq: number; hash: string }[],
+): string[] {
   const problems: string[] = [];
   const bySeq = new Map(read.map((message) => [message.seq, message.hash]));
   if (bySeq.size !== read.length) problems.push('the ordered reader saw a seq twice');
-  for (let i = 1; i < read.length; i++) if (read[i].seq <= read[i - 1].seq) problems.push(`the reader went back at ${read[i].seq}`);
+  for (let i = 1; i < read.length; i++)
+    if (read[i].seq <= read[i - 1].seq) problems.push(`the reader went back at ${read[i].seq}`);
   const seqs = new Set<number>();
   for (const [p, publisher] of publishers.entries()) {
     // Order is promised between a publish and those sent after its ack: here, between windows.
@@ -210,9 +240,13 @@ function verify(publishers: Publisher[], taken: Map<number, { hash: string }>, r
       windowSeqMax = Math.max(windowSeqMax, seq);
       if (seqs.has(seq)) problems.push(`seq ${seq} was acknowledged twice`);
       seqs.add(seq);
-      if (bySeq.get(seq) !== hash) problems.push(`publisher ${p}: seq ${seq} is ${bySeq.has(seq) ? 'another line' : 'missing'} for the ordered reader`);
+      if (bySeq.get(seq) !== hash)
+        problems.push(
+          `publisher ${p}: seq ${seq} is ${bySeq.has(seq) ? 'another line' : 'missing'} for the ordered reader`,
+        );
       if (taken.get(seq)?.hash !== hash) problems.push(`publisher ${p}: seq ${seq} was not delivered to a worker`);
-      if (seq < earlierSeqMax) problems.push(`publisher ${p}: seq ${seq} was sent after ${earlierSeqMax} was acknowledged: out of order`);
+      if (seq < earlierSeqMax)
+        problems.push(`publisher ${p}: seq ${seq} was sent after ${earlierSeqMax} was acknowledged: out of order`);
     }
   }
   for (const seq of bySeq.keys()) if (!seqs.has(seq)) problems.push(`seq ${seq} is stored but nobody was told`);

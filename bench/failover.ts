@@ -54,11 +54,23 @@ class Run {
   async start(): Promise<void> {
     for (const url of this.#target.urls) {
       this.#connections.push(
-        await connect({ servers: url, reconnect: true, maxReconnectAttempts: -1, reconnectTimeWait: 100, ignoreClusterUpdates: true, noRandomize: true }),
+        await connect({
+          servers: url,
+          reconnect: true,
+          maxReconnectAttempts: -1,
+          reconnectTimeWait: 100,
+          ignoreClusterUpdates: true,
+          noRandomize: true,
+        }),
       );
     }
     const jsm = await this.#connections[0].jetstreamManager({ timeout: 10_000 });
-    await jsm.streams.add({ name: 'FAILOVER', subjects: ['failover.>'], num_replicas: 3, retention: RetentionPolicy.Limits });
+    await jsm.streams.add({
+      name: 'FAILOVER',
+      subjects: ['failover.>'],
+      num_replicas: 3,
+      retention: RetentionPolicy.Limits,
+    });
     for (let c = 0; c < this.#connections.length; c++) {
       for (let w = 0; w < WORKERS_PER_CONNECTION; w++) {
         const worker: Worker = { connection: c, lastAckMs: performance.now(), gapMs: 0, acked: 0, unsettledMsMax: 0 };
@@ -125,7 +137,9 @@ class Run {
       const leader = await this.leader();
       const meta = await this.metaLeader();
       if ((leader === meta) === withMeta) return leader;
-      await this.#connections[(leader + 1) % 3].request('$JS.API.STREAM.LEADER.STEPDOWN.FAILOVER', undefined, { timeout: 3000 });
+      await this.#connections[(leader + 1) % 3].request('$JS.API.STREAM.LEADER.STEPDOWN.FAILOVER', undefined, {
+        timeout: 3000,
+      });
       await pause(700);
     }
     return await this.leader();
@@ -146,7 +160,9 @@ class Run {
     const end = performance.now();
     const gap = (worker: Worker): number => Math.max(worker.gapMs, end - worker.lastAckMs);
     const others = Math.max(...this.#workers.filter((worker) => worker.connection !== node).map(gap));
-    const unsettled = Math.max(...this.#workers.filter((worker) => worker.connection !== node).map((worker) => worker.unsettledMsMax));
+    const unsettled = Math.max(
+      ...this.#workers.filter((worker) => worker.connection !== node).map((worker) => worker.unsettledMsMax),
+    );
     await this.#target.restart(node);
     const deadline = performance.now() + RECOVERED_MS_MAX;
     const own = this.#workers.filter((worker) => worker.connection === node);
@@ -206,14 +222,21 @@ async function main(): Promise<number> {
       const leader = await run.leader();
       const result = await run.fault(leader, 'stop');
       stops.push(result.others);
-      process.stdout.write(`clean stop ${stop + 1}: ${target.names[leader]}: longest gap ${Math.round(result.others)} ms\n`);
+      process.stdout.write(
+        `clean stop ${stop + 1}: ${target.names[leader]}: longest gap ${Math.round(result.others)} ms\n`,
+      );
     }
     const { acked, missing } = await run.finish();
     if (others.length > 0) {
-      process.stdout.write(`${values.against}: ${others.length} kills: longest time without an ack: median ${Math.round(quantile(others, 0.5))} ms, worst ${Math.round(Math.max(...others))} ms; `);
-      process.stdout.write(`slowest call that failed: ${Math.round(unsettled)} ms; clients of the killed node: median ${Math.round(quantile(own, 0.5))} ms\n`);
+      process.stdout.write(
+        `${values.against}: ${others.length} kills: longest time without an ack: median ${Math.round(quantile(others, 0.5))} ms, worst ${Math.round(Math.max(...others))} ms; `,
+      );
+      process.stdout.write(
+        `slowest call that failed: ${Math.round(unsettled)} ms; clients of the killed node: median ${Math.round(quantile(own, 0.5))} ms\n`,
+      );
     }
-    if (stops.length > 0) process.stdout.write(`${stops.length} clean stops: worst ${Math.round(Math.max(...stops))} ms\n`);
+    if (stops.length > 0)
+      process.stdout.write(`${stops.length} clean stops: worst ${Math.round(Math.max(...stops))} ms\n`);
     process.stdout.write(`${acked} acknowledged messages, ${missing} of them missing\n`);
     return missing === 0 ? 0 : 1;
   } catch (error) {

@@ -28,12 +28,48 @@ interface Scenario {
 }
 
 const SCENARIOS: Scenario[] = [
-  { name: 'async 1 client, leader', at: 'leader', flags: ['-mode', 'async', '-clients', '1'], messages: 200_000, figure: 'perSecond' },
-  { name: 'async 1 client, other node', at: 'other', flags: ['-mode', 'async', '-clients', '1'], messages: 200_000, figure: 'perSecond' },
-  { name: 'async 4 clients, leader', at: 'leader', flags: ['-mode', 'async', '-clients', '4'], messages: 400_000, figure: 'perSecond' },
-  { name: 'async 4 clients, other node', at: 'other', flags: ['-mode', 'async', '-clients', '4'], messages: 400_000, figure: 'perSecond' },
-  { name: 'async 4 clients, 1 KB', at: 'leader', flags: ['-mode', 'async', '-clients', '4', '-size', '1024'], messages: 100_000, figure: 'perSecond' },
-  { name: 'sync 1 client, leader', at: 'leader', flags: ['-mode', 'sync', '-clients', '1'], messages: 4_000, figure: 'p50Ms' },
+  {
+    name: 'async 1 client, leader',
+    at: 'leader',
+    flags: ['-mode', 'async', '-clients', '1'],
+    messages: 200_000,
+    figure: 'perSecond',
+  },
+  {
+    name: 'async 1 client, other node',
+    at: 'other',
+    flags: ['-mode', 'async', '-clients', '1'],
+    messages: 200_000,
+    figure: 'perSecond',
+  },
+  {
+    name: 'async 4 clients, leader',
+    at: 'leader',
+    flags: ['-mode', 'async', '-clients', '4'],
+    messages: 400_000,
+    figure: 'perSecond',
+  },
+  {
+    name: 'async 4 clients, other node',
+    at: 'other',
+    flags: ['-mode', 'async', '-clients', '4'],
+    messages: 400_000,
+    figure: 'perSecond',
+  },
+  {
+    name: 'async 4 clients, 1 KB',
+    at: 'leader',
+    flags: ['-mode', 'async', '-clients', '4', '-size', '1024'],
+    messages: 100_000,
+    figure: 'perSecond',
+  },
+  {
+    name: 'sync 1 client, leader',
+    at: 'leader',
+    flags: ['-mode', 'sync', '-clients', '1'],
+    messages: 4_000,
+    figure: 'p50Ms',
+  },
   { name: 'consume, durable pull', at: 'leader', flags: ['-mode', 'consume'], messages: 150_000, figure: 'perSecond' },
   { name: 'consume, ordered', at: 'leader', flags: ['-mode', 'ordered'], messages: 200_000, figure: 'perSecond' },
   { name: 'core pub/sub', at: 'leader', flags: ['-mode', 'core'], messages: 500_000, figure: 'perSecond' },
@@ -58,7 +94,10 @@ function median(numbers: number[]): number {
 function buildLoad(dir: string): string {
   const binary = join(dir, 'load');
   try {
-    execFileSync('go', ['build', '-o', binary, '.'], { cwd: join(import.meta.dirname, 'load'), stdio: ['ignore', 'inherit', 'inherit'] });
+    execFileSync('go', ['build', '-o', binary, '.'], {
+      cwd: join(import.meta.dirname, 'load'),
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       process.stderr.write('bench: needs Go for the load generator and nats-server; it is not on PATH\n');
@@ -85,7 +124,9 @@ async function startSide(kind: TargetKind, label: string, binary: string, extra:
   const target = new Target(kind, extra);
   await target.start(3);
   load(binary, target.urls[0], ['-mode', 'create', '-stream', 'BENCH']);
-  const leaderName = execFileSync(binary, ['-s', target.urls[0], '-mode', 'leader', '-stream', 'BENCH'], { encoding: 'utf8' }).trim();
+  const leaderName = execFileSync(binary, ['-s', target.urls[0], '-mode', 'leader', '-stream', 'BENCH'], {
+    encoding: 'utf8',
+  }).trim();
   const at = target.names.indexOf(leaderName);
   if (at < 0) throw new Error(`${label}: unknown leader ${leaderName}`);
   return { label, target, leader: target.urls[at], other: target.urls[(at + 1) % 3] };
@@ -113,12 +154,16 @@ async function main(): Promise<number> {
   }
   const rounds = Number(values.rounds);
   const scale = Number(values.scale);
-  const scenarios = SCENARIOS.filter((scenario) => !values.only || values.only.split(',').some((part) => scenario.name.includes(part)));
+  const scenarios = SCENARIOS.filter(
+    (scenario) => !values.only || values.only.split(',').some((part) => scenario.name.includes(part)),
+  );
   const dir = mkdtempSync(join(tmpdir(), 'bench-'));
   const sides: Side[] = [];
   try {
     const binary = buildLoad(dir);
-    process.stdout.write(`fdatasync of 4 KiB: ${diskSyncMs(dir).toFixed(3)} ms; 3 nodes, R3, 128 B unless said, window 500 per client, ${rounds} rounds\n`);
+    process.stdout.write(
+      `fdatasync of 4 KiB: ${diskSyncMs(dir).toFixed(3)} ms; 3 nodes, R3, 128 B unless said, window 500 per client, ${rounds} rounds\n`,
+    );
     sides.push(await startSide('flotilla', 'flotilla (fsync before ack)', binary, []));
     sides.push(await startSide('nats-server', 'nats-server (default)', binary, []));
     if (values.always) {
@@ -141,15 +186,32 @@ async function main(): Promise<number> {
         }
       }
       const figures = results.map((list) => median(list.map((result) => result[scenario.figure] ?? Number.NaN)));
-      const ratios = figures.slice(1).map((figure) => (scenario.figure === 'p50Ms' ? figure / figures[0] : figures[0] / figure));
+      const ratios = figures
+        .slice(1)
+        .map((figure) => (scenario.figure === 'p50Ms' ? figure / figures[0] : figures[0] / figure));
       const unit = scenario.figure === 'p50Ms' ? ' ms' : '/s';
-      const shown = figures.map((figure) => (scenario.figure === 'p50Ms' ? figure.toFixed(2) : String(Math.round(figure))) + unit);
-      rows.push(`| ${scenario.name} | ${shown.join(' | ')} | ${ratios.map((ratio) => `${ratio.toFixed(2)} ×`).join(' | ')} |`);
+      const shown = figures.map(
+        (figure) => (scenario.figure === 'p50Ms' ? figure.toFixed(2) : String(Math.round(figure))) + unit,
+      );
+      rows.push(
+        `| ${scenario.name} | ${shown.join(' | ')} | ${ratios.map((ratio) => `${ratio.toFixed(2)} ×`).join(' | ')} |`,
+      );
     }
-    process.stdout.write(`\n| median of ${rounds} | ${sides.map((side) => side.label).join(' | ')} | ${sides.slice(1).map((side) => `flotilla vs ${side.label}`).join(' | ')} |\n`);
-    process.stdout.write(`|---|${sides.map(() => '---').join('|')}|${sides.slice(1).map(() => '---').join('|')}|\n`);
+    process.stdout.write(
+      `\n| median of ${rounds} | ${sides.map((side) => side.label).join(' | ')} | ${sides
+        .slice(1)
+        .map((side) => `flotilla vs ${side.label}`)
+        .join(' | ')} |\n`,
+    );
+    process.stdout.write(
+      `|---|${sides.map(() => '---').join('|')}|${sides
+        .slice(1)
+        .map(() => '---')
+        .join('|')}|\n`,
+    );
     process.stdout.write(`${rows.join('\n')}\n`);
-    for (const side of sides) process.stdout.write(`memory of the largest ${side.label} node: ${side.target.maxRssMb()} MB\n`);
+    for (const side of sides)
+      process.stdout.write(`memory of the largest ${side.label} node: ${side.target.maxRssMb()} MB\n`);
     return 0;
   } finally {
     await Promise.all(sides.map((side) => side.target.stop()));

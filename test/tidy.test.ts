@@ -22,7 +22,17 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/protocols/nats': ['src/kit', 'src/subjects', 'src/broker', 'src/auth', 'src/net'],
   'src/stream': ['src/kit', 'src/subjects', 'cluster/core', 'cluster/host'],
   'src/meta': ['src/kit', 'src/subjects', 'src/stream', 'cluster/core', 'cluster/host', 'cluster/rpc'],
-  'src/jetstream': ['src/kit', 'src/subjects', 'src/broker', 'src/stream', 'src/meta', 'cluster/core', 'cluster/rpc', 'cluster/host'],
+  'src/jetstream': [
+    'src/kit',
+    'src/subjects',
+    'src/broker',
+    'src/stream',
+    'src/meta',
+    'cluster/core',
+    'cluster/rpc',
+    'cluster/host',
+  ],
+  'src/monitoring': ['src/kit', 'src/stream', 'src/jetstream', 'cluster/host', 'cluster/wal', 'cluster/core'],
 };
 
 /** Files that decide and do nothing else: no clock, chance, promise or node:* of their own. */
@@ -38,7 +48,10 @@ const PURE = [
 
 const NODE_ROOMS = ['src/kit', 'src/cli', 'src/monitoring', 'cluster/store', 'test', 'chaos', 'bench'];
 
-const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.ts', '*.mjs'], { cwd: ROOT, encoding: 'utf8' })
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.ts', '*.mjs'], {
+  cwd: ROOT,
+  encoding: 'utf8',
+})
   .split('\n')
   .filter((file) => file !== '' && existsSync(join(ROOT, file)) && !file.includes('.generated.'));
 const product = files.filter((file) => file.startsWith('src/') || file.startsWith('cluster/'));
@@ -55,7 +68,9 @@ function importsOf(file: string): string[] {
 }
 
 function findings(check: (file: string, text: string) => string[]): string[] {
-  return product.flatMap((file) => check(file, readFileSync(join(ROOT, file), 'utf8')).map((finding) => `${file}: ${finding}`));
+  return product.flatMap((file) =>
+    check(file, readFileSync(join(ROOT, file), 'utf8')).map((finding) => `${file}: ${finding}`),
+  );
 }
 
 describe('house rules', () => {
@@ -74,7 +89,9 @@ describe('house rules', () => {
 
   test('node:* stays in the rooms that touch the machine', () => {
     const wrong = findings((file) =>
-      NODE_ROOMS.some((room) => file.startsWith(`${room}/`)) || file === 'src/server.ts' ? [] : importsOf(file).filter((target) => target.startsWith('node:')),
+      NODE_ROOMS.some((room) => file.startsWith(`${room}/`)) || file === 'src/server.ts'
+        ? []
+        : importsOf(file).filter((target) => target.startsWith('node:')),
     );
     expect(wrong).toEqual([]);
   });
@@ -83,7 +100,9 @@ describe('house rules', () => {
     const wrong = findings((file, text) => {
       if (!PURE.some((pattern) => pattern.test(file))) return [];
       const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
-      return [...code.matchAll(/\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|Promise|async )/g)].map((match) => `uses ${match[1]}`);
+      return [
+        ...code.matchAll(/\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|Promise|async )/g),
+      ].map((match) => `uses ${match[1]}`);
     });
     expect(wrong).toEqual([]);
   });
@@ -98,7 +117,11 @@ describe('house rules', () => {
   });
 
   test('no loose ends in product code', () => {
-    const wrong = findings((_file, text) => [...text.matchAll(/\bas any\b|: any\b|@ts-ignore|\bTODO\b|\bFIXME\b|catch \(?\w*\)? ?\{ ?\}/g)].map((match) => match[0]));
+    const wrong = findings((_file, text) =>
+      [...text.matchAll(/\bas any\b|: any\b|@ts-ignore|\bTODO\b|\bFIXME\b|catch \(?\w*\)? ?\{ ?\}/g)].map(
+        (match) => match[0],
+      ),
+    );
     expect(wrong).toEqual([]);
   });
 

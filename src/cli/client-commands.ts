@@ -4,10 +4,30 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
 
 const FLAGS = {
-  server: { names: ['s', 'server'], kind: 'string', value: 'url', help: 'where to connect (default nats://127.0.0.1:4222)' },
-  stream: { names: ['stream'], kind: 'string', value: 'name', help: 'store in / read from this stream; pub creates it with 3 replicas' },
-  replicas: { names: ['replicas'], kind: 'integer', value: 'n', help: 'replicas of a stream that pub creates (default: 3, or 1 on a single node)' },
-  count: { names: ['count'], kind: 'integer', value: 'n', help: 'pub: how many messages (default 1); sub: stop after so many' },
+  server: {
+    names: ['s', 'server'],
+    kind: 'string',
+    value: 'url',
+    help: 'where to connect (default nats://127.0.0.1:4222)',
+  },
+  stream: {
+    names: ['stream'],
+    kind: 'string',
+    value: 'name',
+    help: 'store in / read from this stream; pub creates it with 3 replicas',
+  },
+  replicas: {
+    names: ['replicas'],
+    kind: 'integer',
+    value: 'n',
+    help: 'replicas of a stream that pub creates (default: 3, or 1 on a single node)',
+  },
+  count: {
+    names: ['count'],
+    kind: 'integer',
+    value: 'n',
+    help: 'pub: how many messages (default 1); sub: stop after so many',
+  },
   user: { names: ['user'], kind: 'string', value: 'user', help: 'user' },
   pass: { names: ['pass'], kind: 'string', value: 'password', help: 'password' },
   help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
@@ -64,7 +84,11 @@ export async function pub(args: readonly string[]): Promise<number> {
     const known = await jsm.streams.find(subject).catch(() => undefined);
     if (known === undefined) {
       const covering = `${subject.split('.')[0]}.>`;
-      await jsm.streams.add({ name: options.stream, subjects: [subject.includes('.') ? covering : subject], num_replicas: replicas });
+      await jsm.streams.add({
+        name: options.stream,
+        subjects: [subject.includes('.') ? covering : subject],
+        num_replicas: replicas,
+      });
       process.stdout.write(`created stream ${options.stream}, ${replicas} replica${replicas === 1 ? '' : 's'}\n`);
     }
     const js = jetstream(nc);

@@ -12,9 +12,14 @@ export interface FlagSpec {
 
 export type FlagValues<Key extends string> = Partial<Record<Key, string | number | boolean>>;
 
-export type ParsedFlags<Key extends string> = { ok: true; values: FlagValues<Key>; rest: string[] } | { ok: false; error: string };
+export type ParsedFlags<Key extends string> =
+  | { ok: true; values: FlagValues<Key>; rest: string[] }
+  | { ok: false; error: string };
 
-export function parseFlags<Key extends string>(table: Record<Key, FlagSpec>, args: readonly string[]): ParsedFlags<Key> {
+export function parseFlags<Key extends string>(
+  table: Record<Key, FlagSpec>,
+  args: readonly string[],
+): ParsedFlags<Key> {
   const byName = new Map<string, Key>();
   for (const key of Object.keys(table) as Key[]) for (const name of table[key].names) byName.set(name, key);
   const values: FlagValues<Key> = {};
@@ -52,7 +57,8 @@ export function parseFlags<Key extends string>(table: Record<Key, FlagSpec>, arg
     }
     if (spec.kind === 'integer') {
       const number = Number(text);
-      if (!Number.isSafeInteger(number)) return { ok: false, error: `${dashed(name)} needs a whole number, not "${text}"` };
+      if (!Number.isSafeInteger(number))
+        return { ok: false, error: `${dashed(name)} needs a whole number, not "${text}"` };
       values[key] = number;
     } else {
       values[key] = text;

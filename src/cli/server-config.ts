@@ -11,7 +11,14 @@ export interface ServerConfig {
   storeDir: string;
   auth: { user?: string; pass?: string; token?: string };
   cluster:
-    | { name: string; host: string; port: number; /** host:port each */ routes: string[]; advertise?: string; secret: string }
+    | {
+        name: string;
+        host: string;
+        port: number /** host:port each */;
+        routes: string[];
+        advertise?: string;
+        secret: string;
+      }
     | undefined;
   defaultReplicas: number;
   maxPayload: number;
@@ -23,8 +30,18 @@ export interface ServerConfig {
 
 export const SERVER_FLAGS = {
   addr: { names: ['a', 'addr', 'net'], kind: 'string', value: 'host', help: 'address for clients (default 0.0.0.0)' },
-  port: { names: ['p', 'port'], kind: 'integer', value: 'port', help: 'port for clients (default 4222; -1: any free one)' },
-  name: { names: ['n', 'name', 'server_name'], kind: 'string', value: 'name', help: 'server name (default: a random one)' },
+  port: {
+    names: ['p', 'port'],
+    kind: 'integer',
+    value: 'port',
+    help: 'port for clients (default 4222; -1: any free one)',
+  },
+  name: {
+    names: ['n', 'name', 'server_name'],
+    kind: 'string',
+    value: 'name',
+    help: 'server name (default: a random one)',
+  },
   config: { names: ['c', 'config'], kind: 'string', value: 'file', help: 'configuration file' },
   httpPort: { names: ['m', 'http_port'], kind: 'integer', value: 'port', help: 'port for monitoring' },
   jetstream: { names: ['js', 'jetstream'], kind: 'boolean', help: 'enable JetStream' },
@@ -32,13 +49,43 @@ export const SERVER_FLAGS = {
   user: { names: ['user'], kind: 'string', value: 'user', help: 'user that clients must name' },
   pass: { names: ['pass'], kind: 'string', value: 'password', help: 'password that clients must give' },
   auth: { names: ['auth'], kind: 'string', value: 'token', help: 'token that clients must give' },
-  cluster: { names: ['cluster', 'cluster_listen'], kind: 'string', value: 'url', help: 'address for other nodes, nats://host:port' },
-  clusterName: { names: ['cluster_name'], kind: 'string', value: 'name', help: 'name of the cluster; all nodes must agree' },
-  routes: { names: ['routes'], kind: 'string', value: 'urls', help: 'other nodes, nats://host:port, separated by commas' },
-  clusterAdvertise: { names: ['cluster_advertise'], kind: 'string', value: 'host:port', help: 'cluster address told to other nodes' },
-  defaultReplicas: { names: ['default_replicas'], kind: 'integer', value: 'n', help: 'replicas of streams that name none (default 1)' },
+  cluster: {
+    names: ['cluster', 'cluster_listen'],
+    kind: 'string',
+    value: 'url',
+    help: 'address for other nodes, nats://host:port',
+  },
+  clusterName: {
+    names: ['cluster_name'],
+    kind: 'string',
+    value: 'name',
+    help: 'name of the cluster; all nodes must agree',
+  },
+  routes: {
+    names: ['routes'],
+    kind: 'string',
+    value: 'urls',
+    help: 'other nodes, nats://host:port, separated by commas',
+  },
+  clusterAdvertise: {
+    names: ['cluster_advertise'],
+    kind: 'string',
+    value: 'host:port',
+    help: 'cluster address told to other nodes',
+  },
+  defaultReplicas: {
+    names: ['default_replicas'],
+    kind: 'integer',
+    value: 'n',
+    help: 'replicas of streams that name none (default 1)',
+  },
   pid: { names: ['P', 'pid'], kind: 'string', value: 'file', help: 'file for the process id' },
-  portsFileDir: { names: ['ports_file_dir'], kind: 'string', value: 'dir', help: 'directory for a file that lists the ports' },
+  portsFileDir: {
+    names: ['ports_file_dir'],
+    kind: 'string',
+    value: 'dir',
+    help: 'directory for a file that lists the ports',
+  },
   debug: { names: ['D', 'debug'], kind: 'boolean', help: 'log debug lines' },
   trace: { names: ['V', 'trace'], kind: 'boolean', help: 'log protocol lines' },
   debugTrace: { names: ['DV'], kind: 'boolean', help: 'debug and trace' },
@@ -55,7 +102,11 @@ export function parseServerFlags(args: readonly string[]): ReturnType<typeof par
 }
 
 /** Flags to configuration. `randomName` names a server that was given none. */
-export function serverConfigOf(values: FlagValues<ServerFlag>, env: Record<string, string | undefined>, randomName: string): ConfigResult {
+export function serverConfigOf(
+  values: FlagValues<ServerFlag>,
+  env: Record<string, string | undefined>,
+  randomName: string,
+): ConfigResult {
   const errors: string[] = [];
   const text = (key: ServerFlag): string | undefined => values[key] as string | undefined;
   const portOf = (value: unknown, fallback: number, what: string): number => {

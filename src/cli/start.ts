@@ -8,11 +8,25 @@ import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
 
 const FLAGS = {
   nodes: { names: ['nodes'], kind: 'integer', value: 'n', help: 'how many nodes: 1, 3 or 5 (default 3)' },
-  node: { names: ['node'], kind: 'integer', value: 'i', help: 'start only node i of the cluster (to bring back one that was stopped)' },
+  node: {
+    names: ['node'],
+    kind: 'integer',
+    value: 'i',
+    help: 'start only node i of the cluster (to bring back one that was stopped)',
+  },
   fresh: { names: ['fresh'], kind: 'boolean', help: 'start empty: removes the data of these nodes first' },
   data: { names: ['data'], kind: 'string', value: 'dir', help: 'where the data is kept (default ./data)' },
-  restart: { names: ['restart'], kind: 'boolean', help: 'bring a killed node back after 3 s (default; --restart=false: leave it)' },
-  port: { names: ['p', 'port'], kind: 'integer', value: 'port', help: 'first client port (default 4222; monitoring +4000, cluster +2000)' },
+  restart: {
+    names: ['restart'],
+    kind: 'boolean',
+    help: 'bring a killed node back after 3 s (default; --restart=false: leave it)',
+  },
+  port: {
+    names: ['p', 'port'],
+    kind: 'integer',
+    value: 'port',
+    help: 'first client port (default 4222; monitoring +4000, cluster +2000)',
+  },
   debug: { names: ['D', 'debug'], kind: 'boolean', help: 'log debug lines' },
   help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
 } as const satisfies Record<string, FlagSpec>;
@@ -99,7 +113,19 @@ class Supervisor {
   }
 
   #launch(node: NodeProcess): void {
-    const flags = ['-a', '127.0.0.1', '-p', node.clientPort, '-m', node.monitorPort, '-n', node.name, '-js', '-sd', node.dir];
+    const flags = [
+      '-a',
+      '127.0.0.1',
+      '-p',
+      node.clientPort,
+      '-m',
+      node.monitorPort,
+      '-n',
+      node.name,
+      '-js',
+      '-sd',
+      node.dir,
+    ];
     if (this.#all.length > 1) {
       const routes = this.#all.map((other) => `nats://127.0.0.1:${other.clusterPort}`).join(',');
       flags.push('--cluster', `nats://127.0.0.1:${node.clusterPort}`, '--cluster_name', 'flotilla', '--routes', routes);
@@ -205,7 +231,8 @@ async function leadership(nodes: readonly NodeProcess[]): Promise<Map<string, st
       const led = details.filter((stream) => stream.cluster?.leader === node.name).map((stream) => stream.name);
       const parts = [];
       if (answer?.meta_cluster?.leader === node.name) parts.push('leads the cluster');
-      if (led.length > 0) parts.push(`leads ${led.length} stream${led.length === 1 ? '' : 's'}: ${led.slice(0, 5).join(', ')}`);
+      if (led.length > 0)
+        parts.push(`leads ${led.length} stream${led.length === 1 ? '' : 's'}: ${led.slice(0, 5).join(', ')}`);
       result.set(node.name, parts.join('; '));
     }),
   );

@@ -1,0 +1,53 @@
+// The monitoring port: HTTP by fastify in front of endpoints.ts and metrics.ts. Called by the composition root.
+import Fastify, { type FastifyInstance } from 'fastify';
+import { type Answer, answerOf, connz, healthz, jsz, type Query, routez, subsz, varz } from './endpoints.ts';
+import { createMetrics } from './metrics.ts';
+import type { NodeView } from './types.ts';
+
+const ENDPOINTS: Record<string, (view: NodeView, query: Query) => Answer> = {
+  '/varz': varz,
+  '/connz': connz,
+  '/jsz': jsz,
+  '/healthz': healthz,
+  '/routez': routez,
+  '/subsz': subsz,
+  '/subscriptionsz': subsz,
+};
+
+export interface Monitoring {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Rejects when the address cannot be bound. */
+export async function startMonitoring(host: string, port: number, view: NodeView): Promise<Monitoring> {
+  const metrics = createMetrics(view);
+  const app: FastifyInstance = Fastify({ logger: false, forceCloseConnections: true });
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('access-control-allow-origin', '*');
+  });
+  for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
+    app.get<{ Querystring: Query }>(path, async (request, reply) => {
+      const { status, body } = answerOf(endpoint, view, request.query);
+      reply.code(status);
+      if (typeof body === 'string') return await reply.type('text/plain').send(body);
+      const text = path === '/healthz' ? JSON.stringify(body) : JSON.stringify(body, undefined, 2);
+      return await reply.type('application/json').send(text);
+    });
+  }
+  app.get('/metrics', async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.metrics()));
+  app.get('/', async (_request, reply) => {
+    const links = [...Object.keys(ENDPOINTS), '/metrics'].map(
+      (path) => `<li><a href=".${path}">${path.slice(1)}</a></li>`,
+    );
+    return await reply
+      .type('text/html')
+      .send(`<!doctype html><title>${view.identity.serverName}</title><h1>Flotilla</h1><ul>${links.join('')}</ul>`);
+  });
+  await app.listen({ host, port });
+  const address = app.server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : port,
+    close: async () => await app.close(),
+  };
+}
