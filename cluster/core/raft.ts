@@ -215,7 +215,7 @@ export class Raft {
     this.state = new RaftState({
       id: options.id,
       group: options.group,
-      limits: { ...defaultLimits, ...options.limits },
+      limits: options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits },
       random: options.random,
       nowMs: options.nowMs,
       hardState: options.hardState,
@@ -432,7 +432,7 @@ export class Raft {
   }
 
   /** Should the host install this snapshot? When it may, nothing is appended until restoredSnapshot or snapshotAborted.
-   * False: this replica has all of it; the log must stay, because it may hold acknowledged entries above. */
+   * Take the Ready first: what was appended must be in the WAL. False: this replica has all of it; the log must stay, because it may hold acknowledged entries above. */
   acceptSnapshot(meta: SnapshotMeta): boolean {
     const s = this.state;
     if (s.lead !== undefined || meta.index <= s.commit) return false;
@@ -440,6 +440,7 @@ export class Raft {
       s.setCommit(meta.index);
       return false;
     }
+    assert(s.out.append.length === 0, 'a snapshot is accepted before the last Ready was taken');
     s.installing = true;
     return true;
   }
@@ -454,7 +455,6 @@ export class Raft {
     assert(meta.index > s.commit, `snapshot at ${meta.index}, at or below the commit index ${s.commit}`);
     assert(s.log.termOf(meta.index) !== meta.term, `snapshot at ${meta.index} replaces a log that holds it`);
     s.installing = false;
-    s.out.append = [];
     s.log.reset(meta.index, meta.term);
     s.members.reset(meta.index, meta.membership);
     s.stable = meta.index;

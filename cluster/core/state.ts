@@ -137,7 +137,7 @@ export class RaftState {
 
   /** May this node stand for election? */
   get electable(): boolean {
-    return this.mayVote && this.members.isVoter(this.id);
+    return this.mayVote && !this.installing && this.members.isVoter(this.id);
   }
 
   get quorum(): number {
