@@ -7,6 +7,10 @@ import type { PartitionOps } from '../stream/types.ts';
 export interface NodeRecord {
   id: PeerId;
   name: string;
+  /** As in PeerInfo, as last registered. */
+  clientUrl?: string;
+  clusterUrl?: string;
+  monitorUrl?: string;
 }
 
 export interface StreamRecord {
@@ -36,13 +40,24 @@ export interface Catalog {
   /** Stream whose subjects match a literal subject. */
   streamOfSubject(account: string, subject: string): StreamRecord | undefined;
   /** Called after each applied change. `record` undefined: deleted. */
-  onChange(handler: (change: { account: string; name: string; before: StreamRecord | undefined; record: StreamRecord | undefined }) => void): void;
+  onChange(
+    handler: (change: {
+      account: string;
+      name: string;
+      before: StreamRecord | undefined;
+      record: StreamRecord | undefined;
+    }) => void,
+  ): void;
 }
 
 /** Proposals to the meta group, from any node: forwarded to the meta leader, answered when THIS node has applied the entry (and, for
  * create, when the partitions' leaders have applied their no-op). No leader within 2 s or link lost: 10008. */
 export interface MetaClient {
-  createStream(account: string, config: StreamConfig, done: (result: { record: StreamRecord; created: boolean } | ApiError) => void): void;
+  createStream(
+    account: string,
+    config: StreamConfig,
+    done: (result: { record: StreamRecord; created: boolean } | ApiError) => void,
+  ): void;
   updateStream(account: string, config: StreamConfig, done: (result: StreamRecord | ApiError) => void): void;
   deleteStream(account: string, name: string, done: (result: true | ApiError) => void): void;
   /** Linearizable: `done(true)` when this node's catalog holds all that was committed when asked. */

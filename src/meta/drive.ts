@@ -1,0 +1,148 @@
+// What leaders do in the background, a step per tick: the meta leader brings the meta group's membership in line with the
+// registered nodes; the leader of an unsettled partition moves it to its desired replicas and reports it settled; the
+// leader of any partition hands over to the preferred leader once that has been up and caught up for a while.
+// Every step is derived from applied state, so whoever leads next goes on where the last one stopped.
+import type { GroupId, Membership, PeerId } from '../../cluster/core/types.ts';
+import type { Group, GroupStatus } from '../../cluster/host/types.ts';
+import type { Transport } from '../../cluster/rpc/types.ts';
+import type { Env } from '../kit/env.ts';
+import { META_VOTERS_MAX } from './formation-record.ts';
+import { nextStep } from './membership-steps.ts';
+import type { MetaRequest } from './meta-codec.ts';
+import type { MetaMachine } from './meta-machine.ts';
+import { partitionOf, streamOf } from './reconcile.ts';
+import type { NodeRecord } from './types.ts';
+
+export interface DriveOptions {
+  env: Env;
+  transport: Transport;
+  machine: MetaMachine;
+  metaGroup: () => Group | undefined;
+  partition: (group: GroupId) => Group | undefined;
+  /** Partitions that this node leads. */
+  led: () => Iterable<GroupId>;
+  submit: (request: MetaRequest, done: () => void) => void;
+}
+
+const ACTIVE_MS = 2000;
+const STEADY_MS = 5000;
+const TRANSFERS_PER_TICK = 8;
+/** After an attempt that did not work the balancer leaves the group alone for so long. */
+const TRANSFER_RETRY_MS = 30_000;
+
+export class Drive {
+  readonly #options: DriveOptions;
+  /** Settled reports under way. */
+  readonly #reporting = new Set<GroupId>();
+  /** Since when the preferred leader could take over. */
+  readonly #steadySince = new Map<GroupId, number>();
+  readonly #triedMs = new Map<GroupId, number>();
+
+  constructor(options: DriveOptions) {
+    this.#options = options;
+  }
+
+  /** Several times a second. */
+  tickMembership(): void {
+    const { machine, metaGroup, partition } = this.#options;
+    const meta = metaGroup();
+    if (meta?.leading && machine.clusterId !== '') this.#driveMeta(meta);
+    for (const id of machine.unsettled) {
+      const group = partition(id);
+      if (group?.leading) this.#drivePartition(id, group);
+    }
+  }
+
+  /** Once a second. */
+  tickBalance(): void {
+    const { env, led, machine, partition, transport } = this.#options;
+    const nowMs = env.clock.nowMs();
+    let left = TRANSFERS_PER_TICK;
+    const seen = new Set<GroupId>();
+    for (const id of led()) {
+      const preferred = machine.streams.get(streamOf(id))?.replicas[partitionOf(id)][0];
+      if (preferred === undefined || preferred === transport.self.id) continue;
+      const group = partition(id);
+      if (group === undefined || !transport.isUp(preferred) || machine.unsettled.has(id)) continue;
+      const status = group.status();
+      if (!status.membership.voters.includes(preferred) || !hasCaughtUp(status, preferred)) continue;
+      seen.add(id);
+      const since = this.#steadySince.get(id) ?? nowMs;
+      this.#steadySince.set(id, since);
+      const triedMs = this.#triedMs.get(id) ?? Number.NEGATIVE_INFINITY;
+      if (nowMs - since < STEADY_MS || nowMs - triedMs < TRANSFER_RETRY_MS || left === 0) continue;
+      left--;
+      this.#triedMs.set(id, nowMs);
+      group.transferLeadership(preferred);
+    }
+    for (const id of this.#steadySince.keys()) if (!seen.has(id)) this.#steadySince.delete(id);
+    for (const [id, triedMs] of this.#triedMs) if (nowMs - triedMs >= TRANSFER_RETRY_MS) this.#triedMs.delete(id);
+  }
+
+  #driveMeta(meta: Group): void {
+    const { machine, transport } = this.#options;
+    const status = meta.status();
+    const wanted = metaMembership(status.membership, machine.nodes, (peer) => this.#isUp(peer));
+    if (isSame(status.membership, wanted)) return;
+    this.#step(meta, status, wanted, transport.self.id);
+  }
+
+  #drivePartition(id: GroupId, group: Group): void {
+    const { machine, submit, transport } = this.#options;
+    const record = machine.streams.get(streamOf(id));
+    if (record === undefined || this.#reporting.has(id)) return;
+    const partition = partitionOf(id);
+    const status = group.status();
+    const wanted = { voters: record.replicas[partition], learners: [] };
+    if (!this.#step(group, status, wanted, transport.self.id)) return;
+    this.#reporting.add(id);
+    const { streamId, since } = record;
+    submit({ type: 'settled', streamId, partition, since: since[partition] }, () => this.#reporting.delete(id));
+  }
+
+  /** True when nothing is left to do. */
+  #step(group: Group, status: GroupStatus, wanted: Membership, self: PeerId): boolean {
+    const step = nextStep(status.membership, wanted, self, (peer) => peer === self || this.#isReady(status, peer));
+    if (step.kind === 'change') group.proposeMembership(step.membership);
+    else if (step.kind === 'transfer') group.transferLeadership(step.to);
+    return step.kind === 'done';
+  }
+
+  #isReady(status: GroupStatus, peer: PeerId): boolean {
+    const { env } = this.#options;
+    const progress = status.progress.find((one) => one.peer === peer);
+    return progress !== undefined && hasCaughtUp(status, peer) && env.clock.nowMs() - progress.lastActiveMs < ACTIVE_MS;
+  }
+
+  #isUp(peer: PeerId): boolean {
+    const { transport } = this.#options;
+    return peer === transport.self.id || transport.isUp(peer);
+  }
+}
+
+/** Every registered node is a member. Voters stay voters; places up to five go to nodes that are up, by name. */
+export function metaMembership(
+  current: Membership,
+  nodes: ReadonlyMap<PeerId, NodeRecord>,
+  isUp: (peer: PeerId) => boolean,
+): Membership {
+  const voters = current.voters.filter((peer) => nodes.has(peer));
+  const others = [...nodes.values()]
+    .filter((node) => !voters.includes(node.id))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const node of others) {
+    if (voters.length < META_VOTERS_MAX && isUp(node.id)) voters.push(node.id);
+  }
+  return { voters, learners: others.filter((node) => !voters.includes(node.id)).map((node) => node.id) };
+}
+
+function hasCaughtUp(status: GroupStatus, peer: PeerId): boolean {
+  const progress = status.progress.find((one) => one.peer === peer);
+  return progress !== undefined && progress.state === 'replicate' && progress.match >= status.commit;
+}
+
+function isSame(a: Membership, b: Membership): boolean {
+  const same = (left: PeerId[], right: PeerId[]): boolean =>
+    left.length === right.length && left.every((peer) => right.includes(peer));
+  return same(a.voters, b.voters) && same(a.learners, b.learners);
+}

@@ -1,0 +1,50 @@
+// How a group gets from the members it has to those it should have, one safe step at a time (pure). Driven by the group's
+// leader: the meta leader for the meta group, a partition's leader for its partition.
+// Order: new members learn first, vote when they have caught up, and only when all wanted voters vote do others go.
+// So a replacement never lowers the number of copies, and a stop between any two steps leaves a working group.
+import type { Membership, PeerId } from '../../cluster/core/types.ts';
+
+export type Step =
+  | { kind: 'done' }
+  /** Nothing can be done now: a wanted voter is still catching up. */
+  | { kind: 'wait' }
+  | { kind: 'change'; membership: Membership }
+  /** The leader itself has to go: somebody else must lead first. */
+  | { kind: 'transfer'; to: PeerId };
+
+export function nextStep(
+  current: Membership,
+  wanted: Membership,
+  self: PeerId,
+  hasCaughtUp: (peer: PeerId) => boolean,
+): Step {
+  const { voters, learners } = current;
+  const fresh = [...wanted.voters, ...wanted.learners].find((p) => !voters.includes(p) && !learners.includes(p));
+  if (fresh !== undefined) return change(voters, [...learners, fresh]);
+
+  const rising = wanted.voters.filter((p) => !voters.includes(p));
+  const ready = rising.find(hasCaughtUp);
+  if (ready !== undefined) return change([...voters, ready], without(learners, ready));
+
+  const isNeeded = (p: PeerId): boolean => wanted.voters.includes(p) || wanted.learners.includes(p);
+  const idle = learners.find((p) => !isNeeded(p));
+  if (idle !== undefined) return change(voters, without(learners, idle));
+  if (rising.length > 0) return { kind: 'wait' };
+
+  const leaving = voters.filter((p) => !wanted.voters.includes(p));
+  if (leaving.length === 0) return { kind: 'done' };
+  const other = leaving.find((p) => p !== self);
+  if (other === undefined) {
+    const heir = wanted.voters.find(hasCaughtUp);
+    return heir === undefined ? { kind: 'wait' } : { kind: 'transfer', to: heir };
+  }
+  return change(without(voters, other), wanted.learners.includes(other) ? [...learners, other] : learners);
+}
+
+function change(voters: PeerId[], learners: PeerId[]): Step {
+  return { kind: 'change', membership: { voters, learners } };
+}
+
+function without(peers: readonly PeerId[], gone: PeerId): PeerId[] {
+  return peers.filter((p) => p !== gone);
+}

@@ -1,0 +1,89 @@
+// Commands of the meta group's log and the requests that lead to them. Pure. An entry holds exactly one command:
+// [version u8][type u8][stamp f64 LE, microseconds][JSON]. JSON is right here: creating a stream is no hot path.
+// Bodies are written by the meta leader and read by every replica for ever, so a field is added, never redefined.
+import type { PeerId } from '../../cluster/core/types.ts';
+import type { StreamConfig } from '../stream/config.ts';
+import type { ApiError } from '../stream/errors.ts';
+import type { NodeRecord } from './types.ts';
+
+/** What a node asks of the meta leader. */
+export type MetaRequest =
+  /** First entry of a cluster's life: who it is and who belongs to it. */
+  | { type: 'form'; clusterId: string; nodes: NodeRecord[] }
+  /** A node with a new incarnation, a new name or new addresses. */
+  | { type: 'node'; node: NodeRecord }
+  | { type: 'create'; account: string; config: StreamConfig }
+  /** `streamId`: of the record that the change was validated against. */
+  | { type: 'update'; account: string; streamId: number; config: StreamConfig }
+  | { type: 'delete'; account: string; name: string }
+  /** Moves a partition: desired replicas, preferred leader first. */
+  | { type: 'replicas'; streamId: number; partition: number; replicas: PeerId[] }
+  /** The partition's group consists of exactly its desired replicas of change `since`; others may drop their copy. */
+  | { type: 'settled'; streamId: number; partition: number; since: number };
+
+/** What the leader adds before it proposes: facts of the moment, so that `apply` is a function of the log alone. */
+export type MetaCommand =
+  | Extract<MetaRequest, { type: 'form' | 'replicas' | 'settled' }>
+  /** `replaces`: a dead incarnation with the same name, 0 none. */
+  | { type: 'node'; node: NodeRecord; replaces: PeerId }
+  /** `live`: nodes that the leader could reach. */
+  | { type: 'create'; account: string; config: StreamConfig; live: PeerId[] }
+  | { type: 'update'; account: string; streamId: number; config: StreamConfig; live: PeerId[] }
+  /** By identity: 0 when the leader knew no such stream. */
+  | { type: 'delete'; account: string; streamId: number };
+
+/** What `apply` made of a command. */
+export type MetaResult = { ok: true; streamId: number; created: boolean } | { ok: false; error: ApiError };
+
+const VERSION = 1;
+const HEADER_BYTES = 10;
+
+/** Numbers in the log; never reused. */
+const CODES: Record<MetaCommand['type'], number> = {
+  form: 1,
+  node: 2,
+  create: 3,
+  update: 4,
+  delete: 5,
+  replicas: 6,
+  settled: 7,
+};
+
+export function encodeCommand(command: MetaCommand, stampUs: number): Uint8Array {
+  const json = new TextEncoder().encode(JSON.stringify(command));
+  const bytes = new Uint8Array(HEADER_BYTES + json.length);
+  bytes[0] = VERSION;
+  bytes[1] = CODES[command.type];
+  new DataView(bytes.buffer).setFloat64(2, stampUs, true);
+  bytes.set(json, HEADER_BYTES);
+  return bytes;
+}
+
+/** Throws on anything that no leader of a known version wrote: a committed entry that cannot be read must stop the node. */
+export function decodeCommand(body: Uint8Array): { command: MetaCommand; stampUs: number } {
+  if (body.length < HEADER_BYTES || body[0] !== VERSION) throw new Error(`meta entry of unknown version ${body[0]}`);
+  const stampUs = new DataView(body.buffer, body.byteOffset).getFloat64(2, true);
+  const command = parseJson(body.subarray(HEADER_BYTES)) as MetaCommand;
+  if (CODES[command.type] !== body[1]) throw new Error(`meta entry of unknown type ${body[1]}`);
+  return { command, stampUs };
+}
+
+export function encodeJson(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+/** Throws on malformed UTF-8 or JSON. */
+export function parseJson(bytes: Uint8Array): unknown {
+  return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+}
+
+/** What a peer sent: an object, or undefined when it is none. */
+export function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    const value = parseJson(bytes);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
+    throw error;
+  }
+}

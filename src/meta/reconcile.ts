@@ -1,0 +1,207 @@
+// Makes the groups that run on this node equal to what the catalog says, some per turn. Owned by meta.ts.
+// A group is opened when this node is among the partition's replicas (or still a member on its way out). It is deleted
+// only on evidence from the meta log: a committed delete of its stream, or a committed `settled` without this node.
+// Until the node has caught up with the meta log only groups found in the own log are opened: an older catalog may
+// name streams that are long deleted, and opening those anew would bring an empty namesake to life.
+import type { GroupId, Membership, PeerId } from '../../cluster/core/types.ts';
+import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
+import type { Env, Timer } from '../kit/env.ts';
+import type { PartitionOps } from '../stream/types.ts';
+import type { MetaMachine, MetaStream } from './meta-machine.ts';
+import { groupOf, type StreamRecord } from './types.ts';
+
+/** One partition as the composition root builds it. `attach` is called once the group is open. */
+export interface OpenedPartition {
+  machine: GroupMachine;
+  ops: PartitionOps;
+  attach(group: Group): void;
+}
+
+export interface ReconcileOptions {
+  env: Env;
+  host: Host;
+  machine: MetaMachine;
+  openPartition: (record: StreamRecord, partition: number) => OpenedPartition;
+  /** The group is gone from this node. */
+  closePartition: (group: GroupId) => void;
+  /** Groups that recovery found in this node's log. */
+  recovered: ReadonlySet<GroupId>;
+  onLeading: (group: GroupId) => void;
+  onNotLeading: (group: GroupId) => void;
+}
+
+interface Open {
+  group: Group | undefined;
+  partition: OpenedPartition;
+}
+
+const GROUPS_PER_TURN = 64;
+const PARTITIONS_PER_STREAM = 64;
+
+export function streamOf(group: GroupId): number {
+  return Math.floor(group / PARTITIONS_PER_STREAM);
+}
+
+export function partitionOf(group: GroupId): number {
+  return group % PARTITIONS_PER_STREAM;
+}
+
+export class Reconcile {
+  readonly #options: ReconcileOptions;
+  readonly #open = new Map<GroupId, Open>();
+  readonly #dirty = new Set<GroupId>();
+  /** Wanted, but not in the own log: waits until the catalog is known to be current. */
+  readonly #held = new Set<GroupId>();
+  readonly #dropped = new Set<GroupId>();
+  #current = false;
+  #scheduled = false;
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(options: ReconcileOptions) {
+    this.#options = options;
+  }
+
+  ops(group: GroupId): PartitionOps | undefined {
+    return this.#open.get(group)?.partition.ops;
+  }
+
+  group(group: GroupId): Group | undefined {
+    return this.#open.get(group)?.group;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Nothing is left to open or delete. */
+  get idle(): boolean {
+    return this.#dirty.size === 0 && this.#held.size === 0;
+  }
+
+  /** The record of a stream changed, came or went. */
+  changed(before: MetaStream | undefined, after: MetaStream | undefined): void {
+    const { streamId, partitions } = (after ?? before)!;
+    for (let p = 0; p < partitions; p++) this.#dirty.add(groupOf(streamId, p));
+    this.#schedule();
+    if (before === undefined || after === undefined || before.config === after.config) return;
+    for (let p = 0; p < partitions; p++) {
+      const ops = this.ops(groupOf(streamId, p));
+      if (ops?.leading) ops.updateConfig(after.config);
+    }
+  }
+
+  /** The catalog holds everything that was committed when this node started. Runs once. */
+  caughtUp(): void {
+    this.#current = true;
+    for (const group of this.#held) this.#dirty.add(group);
+    this.#held.clear();
+    const orphans: GroupId[] = [];
+    for (const group of this.#options.recovered) {
+      if (group === 0 || this.#open.has(group)) continue;
+      if (this.#options.machine.wasDeleted(streamOf(group))) this.#dirty.add(group);
+      else if (!this.#options.machine.streams.has(streamOf(group))) orphans.push(group);
+    }
+    if (orphans.length > 0) {
+      const { log } = this.#options.env;
+      log.warn('groups of streams that the catalog does not know are kept on disk', { groups: orphans.join(' ') });
+    }
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== undefined) this.#options.env.clock.cancel(this.#timer);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#closed || this.#dirty.size === 0) return;
+    this.#scheduled = true;
+    this.#options.env.clock.endOfTurn(() => this.#run());
+  }
+
+  #run(): void {
+    this.#scheduled = false;
+    if (this.#closed) return;
+    let left = GROUPS_PER_TURN;
+    for (const group of this.#dirty) {
+      this.#dirty.delete(group);
+      this.#reconcile(group);
+      if (--left === 0) break;
+    }
+    if (this.#dirty.size === 0) return;
+    this.#scheduled = true;
+    this.#timer = this.#options.env.clock.after(0, () => this.#run());
+  }
+
+  #reconcile(group: GroupId): void {
+    const { machine, recovered, host } = this.#options;
+    const record = machine.streams.get(streamOf(group));
+    const isOpen = this.#open.has(group);
+    if (record === undefined) {
+      if (machine.wasDeleted(streamOf(group))) this.#drop(group);
+      else if (isOpen) this.#options.env.log.error('no evidence that a stream was deleted; its group stays', { group });
+      return;
+    }
+    const p = partitionOf(group);
+    const belongs = record.replicas[p].includes(host.self) || record.members[p].includes(host.self);
+    if (!belongs) {
+      if (this.#current) this.#drop(group);
+    } else if (!isOpen) {
+      if (this.#current || recovered.has(group)) this.#openGroup(record, p, group);
+      else this.#held.add(group);
+    }
+  }
+
+  #openGroup(record: MetaStream, p: number, id: GroupId): void {
+    const { host, openPartition } = this.#options;
+    const partition = openPartition(record, p);
+    const open: Open = { group: undefined, partition };
+    this.#open.set(id, open);
+    const machine = this.#wrap(id, record.streamId, partition);
+    const group = host.openGroup(id, firstMembership(record, p, host.self), machine, record.replicas[p][0]);
+    open.group = group;
+    partition.attach(group);
+  }
+
+  /** The partition's machine, with its leadership reported. */
+  #wrap(id: GroupId, streamId: number, partition: OpenedPartition): GroupMachine {
+    const { onLeading, onNotLeading, machine: meta } = this.#options;
+    const { machine, ops } = partition;
+    return {
+      apply: (index, term, body) => machine.apply(index, term, body),
+      onLeading: (term) => {
+        machine.onLeading(term);
+        const record = meta.streams.get(streamId);
+        // The change may have been applied while nobody led.
+        if (record !== undefined && record.version !== streamId) ops.updateConfig(record.config);
+        onLeading(id);
+      },
+      onNotLeading: (leader) => {
+        machine.onNotLeading(leader);
+        onNotLeading(id);
+      },
+      snapshot: () => machine.snapshot(),
+      restore: (index, state) => machine.restore(index, state),
+      isEntryLive: (index) => machine.isEntryLive(index),
+      digest: () => machine.digest(),
+    };
+  }
+
+  #drop(group: GroupId): void {
+    const { host, recovered, closePartition } = this.#options;
+    const wasOpen = this.#open.delete(group);
+    if (!wasOpen && (!recovered.has(group) || this.#dropped.has(group))) return;
+    this.#dropped.add(group);
+    host.deleteGroup(group);
+    if (wasOpen) closePartition(group);
+  }
+}
+
+/** With which membership a replica begins that has no log of the group yet: as the group itself began; without this node when it
+ * was not there from the start, so that it learns before it votes. */
+function firstMembership(record: MetaStream, p: number, self: PeerId): Membership {
+  const founder = record.initial[p].includes(self) && !record.left[p].includes(self);
+  if (founder) return { voters: record.initial[p], learners: [] };
+  return { voters: record.initial[p].filter((peer) => peer !== self), learners: [self] };
+}
