@@ -51,10 +51,20 @@ export interface Broker {
 
   /** Someone, here or on another node, subscribes to this literal subject (sinks do not count). */
   hasInterest(account: string, subject: string): boolean;
+  /** A plain subscription of this very receiver to this literal subject: who gets the 503 of its own request. */
+  subscriptionOf(receiver: Receiver, account: string, subject: string): Subscription | undefined;
   /** Runs `changed` (next turn at the latest) whenever interest anywhere that matches `pattern` may have gone. */
   onInterestLost(changed: (account: string, pattern: string) => void): void;
 
   addSink(account: string, subject: string, sink: Sink): SinkHandle;
 
-  readonly stats: { subscriptions: number; routedIn: number; routedOut: number; inMsgs: number; outMsgs: number; inBytes: number; outBytes: number };
+  readonly stats: {
+    subscriptions: number;
+    routedIn: number;
+    routedOut: number;
+    inMsgs: number;
+    outMsgs: number;
+    inBytes: number;
+    outBytes: number;
+  };
 }

@@ -1,0 +1,40 @@
+// Bounds of a NATS front and of each of its connections (nats-surface L1-L3), with the values clients expect.
+
+export interface NatsLimits {
+  payloadBytesMax: number;
+  controlLineBytesMax: number;
+  connectionsMax: number;
+  /** Output that waits for one slow client. */
+  pendingBytesMax: number;
+  writeDeadlineMs: number;
+  /** Per connection; 0: no limit. */
+  subscriptionsMax: number;
+  pingIntervalMs: number;
+  /** Unanswered pings that are tolerated. */
+  pingsOutMax: number;
+  /** From accept to a good CONNECT, when credentials are required. */
+  authTimeoutMs: number;
+}
+
+export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
+  payloadBytesMax: 1024 * 1024,
+  controlLineBytesMax: 4096,
+  connectionsMax: 65_536,
+  pendingBytesMax: 64 * 1024 * 1024,
+  writeDeadlineMs: 10_000,
+  subscriptionsMax: 0,
+  pingIntervalMs: 120_000,
+  pingsOutMax: 2,
+  authTimeoutMs: 2_000,
+};
+
+/** The first ping comes soon after CONNECT, to learn the round trip time. */
+export const FIRST_PING_MS = 2_000;
+/** Producers are held up when a receiver's output is fuller than this share of its bound. */
+export const STALL_SHARE = 0.75;
+/** A connection that was told to go gets this long to read why. */
+export const LINGER_MS = 2_000;
+/** How often time-outs are looked at. */
+export const SWEEP_MS = 250;
+/** Closed connections that are remembered for monitoring. */
+export const CLOSED_MAX = 10_000;
