@@ -1,5 +1,5 @@
 // `npm run conformance [-- --against nats-server] [vitest arguments]`: runs the suite against Flotilla or the reference
-// server. A .mjs because it may be started by a Node that does not strip types; the suite itself runs on the bundled one.
+// server. Started by the launcher, so that it runs on the bundled runtime.
 
 import { spawn } from 'node:child_process';
 import { delimiter, join } from 'node:path';

@@ -1,0 +1,29 @@
+// Bounds of the JetStream API that several of its files share. Pure.
+
+export const NAME_LENGTH_MAX = 255;
+export const DESCRIPTION_BYTES_MAX = 4096;
+export const METADATA_BYTES_MAX = 128 * 1024;
+
+/** Length of one page of an answer. */
+export const NAMES_PER_PAGE = 1024;
+export const INFOS_PER_PAGE = 256;
+export const SUBJECTS_PER_PAGE = 100_000;
+
+/** How long a request waits for a leader to be known. */
+export const LEADER_WAIT_MS_MAX = 2_000;
+/** How long another node may take over one operation. */
+export const FORWARD_TIMEOUT_MS = 4_000;
+/** Requests of clients under way on one node; more are refused. */
+export const REQUESTS_MAX = 20_000;
+
+export function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}
+
+export function metadataBytes(metadata: Record<string, string> | undefined): number {
+  let bytes = 0;
+  for (const [key, value] of Object.entries(metadata ?? {})) bytes += byteLength(key) + byteLength(value);
+  return bytes;
+}
+
+const encoder = new TextEncoder();
