@@ -9,7 +9,7 @@ import type { RaftState } from './state.ts';
 /** Asks whether an election could be won, without disturbing anyone (thesis §9.6). */
 export function campaign(s: RaftState): void {
   if (!s.electable) return;
-  if (s.quorum === 1) {
+  if (s.lone) {
     stand(s, false);
     return;
   }
@@ -24,7 +24,7 @@ export function campaign(s: RaftState): void {
  * a lone voter leads at once but stays mute until then. */
 export function stand(s: RaftState, transfer: boolean): void {
   becomeCandidate(s);
-  if (s.quorum === 1) {
+  if (s.lone) {
     becomeLeader(s);
     return;
   }

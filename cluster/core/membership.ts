@@ -40,6 +40,11 @@ export class MembershipLog {
     return this.changes[this.changes.length - 1].index;
   }
 
+  /** The membership that rules again if the latest is truncated. */
+  get previous(): Membership {
+    return this.changes[Math.max(0, this.changes.length - 2)].membership;
+  }
+
   isVoter(peer: PeerId): boolean {
     return this.latest.voters.includes(peer);
   }

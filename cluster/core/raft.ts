@@ -431,18 +431,20 @@ export class Raft {
     progress.paused = true;
   }
 
-  /** Should the host install this snapshot? When it may, nothing is appended until restoredSnapshot or snapshotAborted.
-   * Take the Ready first: what was appended must be in the WAL. False: this replica has all of it; the log must stay, because it may hold acknowledged entries above. */
-  acceptSnapshot(meta: SnapshotMeta): boolean {
+  /** May the host install this snapshot? `install`: yes; nothing is appended until restoredSnapshot or snapshotAborted. `have`:
+   * this replica has all of it; the log must stay, because it may hold acknowledged entries above. `busy`: another one is
+   * being installed. Take the Ready before asking: what was appended must be in the WAL. */
+  acceptSnapshot(meta: SnapshotMeta): 'install' | 'have' | 'busy' {
     const s = this.state;
-    if (s.lead !== undefined || meta.index <= s.commit) return false;
+    if (s.installing) return 'busy';
+    if (s.lead !== undefined || meta.index <= s.commit) return 'have';
     if (s.log.termOf(meta.index) === meta.term) {
       s.setCommit(meta.index);
-      return false;
+      return 'have';
     }
     assert(s.out.append.length === 0, 'a snapshot is accepted before the last Ready was taken');
     s.installing = true;
-    return true;
+    return 'install';
   }
 
   snapshotAborted(): void {

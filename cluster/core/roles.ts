@@ -17,13 +17,18 @@ export function becomeFollower(s: RaftState, term: Term, leader: PeerId): void {
 
 export function becomePreCandidate(s: RaftState): void {
   leave(s, 'pre-candidate', 0);
-  s.votes = new Set([s.id]);
+  voteForSelf(s);
 }
 
 export function becomeCandidate(s: RaftState): void {
   s.raiseTerm(s.term + 1, s.id);
   leave(s, 'candidate', 0);
-  s.votes = new Set([s.id]);
+  voteForSelf(s);
+}
+
+/** A candidate that is no voter any more does not count. */
+function voteForSelf(s: RaftState): void {
+  s.votes = new Set(s.members.isVoter(s.id) ? [s.id] : []);
 }
 
 export function becomeLeader(s: RaftState): void {
@@ -32,7 +37,7 @@ export function becomeLeader(s: RaftState): void {
   s.lead = {
     progress: new Map(),
     termStart: s.log.lastIndex + 1,
-    muted: s.members.latest.voters.length === 1,
+    muted: s.lone,
     heartbeatDueMs: s.nowMs + s.limits.heartbeatMs,
     activeMs: s.nowMs,
     activeIndex: s.log.lastIndex,

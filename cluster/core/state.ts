@@ -135,9 +135,19 @@ export class RaftState {
     this.drawElectionTimeout();
   }
 
-  /** May this node stand for election? */
+  /** May this node stand for election? A removed voter too, until its removal is committed: it may be the only one with all
+   * of the log (thesis §4.2.2). It does not count itself then. */
   get electable(): boolean {
-    return this.mayVote && !this.installing && this.members.isVoter(this.id);
+    if (!this.mayVote || this.installing) return false;
+    const { members } = this;
+    if (members.isVoter(this.id)) return true;
+    return members.latestIndex > this.commit && members.previous.voters.includes(this.id);
+  }
+
+  /** Is this node all there is to ask? */
+  get lone(): boolean {
+    const { voters } = this.members.latest;
+    return voters.length === 1 && voters[0] === this.id;
   }
 
   get quorum(): number {

@@ -1,7 +1,7 @@
 // A model of the WAL of one core in test/sim: a log in memory, the same log as the disk has it, and one flush at a time between them.
 // A crash keeps what was flushed and, of a flush under way, any prefix of its records.
 import type { HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../../cluster/core/types.ts';
-import { chainOf, Violation } from './core-sim-truth.ts';
+import { chainOf, type Truth, Violation } from './core-sim-truth.ts';
 import type { Prng } from './prng.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -83,10 +83,12 @@ export class CoreDisk {
   private life = 0;
   private readonly scheduler: Scheduler;
   private readonly prng: Prng;
+  private readonly truth: Truth;
   /** Mean of a flush's duration; faults change it. */
   syncMs = 2;
 
-  constructor(genesis: Membership, scheduler: Scheduler, prng: Prng) {
+  constructor(genesis: Membership, scheduler: Scheduler, prng: Prng, truth: Truth) {
+    this.truth = truth;
     this.genesis = genesis;
     this.scheduler = scheduler;
     this.prng = prng;
@@ -133,8 +135,10 @@ export class CoreDisk {
 
   private makeDurable(record: DiskRecord): void {
     if (record.kind === 'hard-state') this.durableHardState = record.state;
-    else if (record.kind === 'entry') this.durable.append(record.entry);
-    else {
+    else if (record.kind === 'entry') {
+      const { index, term } = record.entry;
+      this.truth.onEntry(index, term, this.durable.append(record.entry));
+    } else {
       this.durableSnapshot = record.snapshot;
       if (record.install) this.durable.reset(record.snapshot);
       else this.durable.dropTo(record.snapshot.index);

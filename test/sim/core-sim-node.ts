@@ -69,7 +69,7 @@ export class CoreNode {
     this.id = id;
     this.world = world;
     this.prng = prng.stream(`node-${id}`);
-    this.disk = new CoreDisk(genesis, world.scheduler, prng.stream(`disk-${id}`));
+    this.disk = new CoreDisk(genesis, world.scheduler, prng.stream(`disk-${id}`), world.truth);
   }
 
   get name(): string {
@@ -191,6 +191,7 @@ export class CoreNode {
     if (raft.term < seen.term) throw new Violation('term-monotonic', `${this.name} from ${seen.term} to ${raft.term}`);
     if (raft.commit < seen.commit) throw new Violation('commit-monotonic', `${this.name} to ${raft.commit}`);
     if (raft.commit > raft.lastIndex) throw new Violation('commit-in-log', `${this.name} at ${raft.commit}`);
+    if (raft.commit > seen.commit && raft.role === 'leader') world.truth.isDurable(this, raft.commit, world.nodes);
     this.seen = { term: raft.term, commit: raft.commit };
     if (raft.role === 'leader' && this.ledTerm !== raft.term) {
       this.ledTerm = raft.term;
@@ -226,9 +227,9 @@ export class CoreNode {
     const { raft } = this;
     if (!raft.hasReady()) return;
     const ready = raft.takeReady();
-    const { bugs, truth } = this.world;
+    const { bugs } = this.world;
     if (ready.hardState !== undefined) this.disk.saveHardState(ready.hardState);
-    for (const entry of ready.append) truth.onAppend(this, entry, this.disk.append(entry));
+    for (const entry of ready.append) this.disk.append(entry);
     for (const message of ready.send) this.send(message);
     const early = ready.sendDurable.filter(
       ({ type }) =>
@@ -268,6 +269,7 @@ export class CoreNode {
     const { first, last } = message;
     if (first <= memory.base && first <= last) return;
     const entries = memory.entries.slice(first - memory.base - 1, last - memory.base);
+    for (const { index, term } of entries) this.world.truth.onEntry(index, term, memory.chainAt(index)!);
     if (entries.length > 1 && this.prng.chance(0.3)) {
       const cut = first + this.prng.int(entries.length - 1);
       const prevTerm = memory.termOf(cut)!;
@@ -347,10 +349,9 @@ export class CoreNode {
       // What the core has handed out must be in the log before the log is replaced.
       this.turn();
       const meta: SnapshotMeta = { index: snapshot.index, term: snapshot.term, membership: snapshot.membership };
-      if (!this.raft.acceptSnapshot(meta)) {
-        done(meta.index);
-        return;
-      }
+      const answer = this.raft.acceptSnapshot(meta);
+      if (answer === 'have') done(meta.index);
+      if (answer !== 'install') return;
       this.installing = true;
       this.disk.installSnapshot(snapshot);
       this.disk.flush(() =>

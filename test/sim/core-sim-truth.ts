@@ -39,12 +39,12 @@ export class Truth {
     return this.committed.length - 1;
   }
 
-  /** Log matching: one content per (index, term) and everything before it. */
-  onAppend(node: CoreNode, entry: LogEntry, chain: number): void {
-    const key = entry.index * 100_000 + entry.term;
+  /** Log matching: one content per (index, term) and everything before it, of all that became durable or left a node. */
+  onEntry(index: Index, term: Term, chain: number): void {
+    const key = index * 100_000 + term;
     const known = this.chains.get(key);
     if (known === undefined) this.chains.set(key, chain);
-    else if (known !== chain) throw new Violation('log-matching', `${node.name} at ${entry.index} term ${entry.term}`);
+    else if (known !== chain) throw new Violation('log-matching', `two contents at index ${index} term ${term}`);
   }
 
   onLeader(node: CoreNode): void {
@@ -65,7 +65,7 @@ export class Truth {
     throw new Violation('leader-completeness', `${node.name} leads term ${node.raft.term} without committed ${index}`);
   }
 
-  /** State machine safety, and (on a leader) that a majority holds the entry durably at this very moment. */
+  /** State machine safety. */
   onCommit(node: CoreNode, index: Index, term: Term, chain: number, nodes: readonly CoreNode[]): void {
     const known = this.committed[index];
     if (known !== undefined) {
@@ -74,14 +74,14 @@ export class Truth {
     }
     if (index !== this.committed.length) throw new Violation('commit-gap', `${node.name} commits ${index}`);
     this.committed.push({ term, chain });
-    this.isDurable(node, index, term, nodes);
     for (const other of nodes) {
       if (other.alive && other.raft.role === 'leader' && other.raft.term > term) this.leaderIsComplete(other);
     }
   }
 
-  private isDurable(node: CoreNode, index: Index, term: Term, nodes: readonly CoreNode[]): void {
-    if (node.raft.role !== 'leader') return;
+  /** Does a majority hold what this leader has just committed, durably, at this very moment? */
+  isDurable(node: CoreNode, index: Index, nodes: readonly CoreNode[]): void {
+    const term = node.raft.termOf(index)!;
     const { voters } = node.raft.membership;
     const holders = nodes.filter((other) => voters.includes(other.id) && other.disk.holds(index, term));
     if (holders.length < majorityOf(voters)) {

@@ -378,15 +378,23 @@ export class CoreSim implements NodeWorld {
     const before = this.nodes.map(({ readsOk }) => readsOk);
     for (const node of this.members()) node.read();
     this.within('a read on every member', 10_000, () =>
-      this.members().every((node) => node.readsOk > before[node.id - 1] || (node.read(), false)),
+      this.members().every((node) => {
+        if (node.readsOk > before[node.id - 1]) return true;
+        node.read();
+        return false;
+      }),
     );
     const risen = Math.max(...this.nodes.map(({ raft }) => raft.term)) - term;
     if (risen > 20) throw new Violation('term-growth', `${risen} terms after healing`);
   }
 
   private mustSleep(): void {
-    this.within('sleep of all members', 15_000, () =>
-      this.members().every(({ raft }) => raft.nextDeadlineMs === Number.POSITIVE_INFINITY),
+    this.within(
+      'sleep of all members',
+      15_000,
+      () =>
+        this.members().length > 0 &&
+        this.members().every(({ raft }) => raft.nextDeadlineMs === Number.POSITIVE_INFINITY),
     );
     const leader = this.leader()!;
     const { term } = leader.raft;
