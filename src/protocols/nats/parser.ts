@@ -190,6 +190,10 @@ export class Parser {
       this.#fail('unknown-operation', lf);
       return;
     }
+    if (lf - at > this.#controlLineMax + VERB_BYTES_MAX) {
+      this.#fail('control-line', lf);
+      return;
+    }
     const args = at + VERBS[verb].name.length;
     const handler = this.#handler;
     switch (VERBS[verb].name) {
