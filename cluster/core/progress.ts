@@ -11,6 +11,8 @@ export class Progress {
   next: Index;
   /** Probe only: a message is under way; its answer or the next heartbeat's lets another one go. */
   paused = false;
+  /** Probe only: the answer to a first message is late; those that follow carry no entries. */
+  repeating = false;
   lastActiveMs: number;
   /** When `match` last rose, or a silent pipeline was last examined. */
   movedMs: number;
@@ -53,11 +55,19 @@ export class Progress {
     return true;
   }
 
+  /** Probe only: it is alive, so ask again. */
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.repeating = true;
+  }
+
   becomeReplicate(): void {
     this.state = 'replicate';
     this.next = this.match + 1;
     this.inflight = [];
     this.paused = false;
+    this.repeating = false;
   }
 
   becomeProbe(next: Index): void {
@@ -65,12 +75,14 @@ export class Progress {
     this.next = Math.max(next, this.match + 1);
     this.inflight = [];
     this.paused = false;
+    this.repeating = false;
   }
 
   becomeSnapshot(): void {
     this.state = 'snapshot';
     this.inflight = [];
     this.paused = false;
+    this.repeating = false;
   }
 
   /** The member may have restarted: nothing is taken for granted until it answers. A transfer goes on by itself. */

@@ -57,7 +57,8 @@ function sendAppend(s: RaftState, lead: Leadership, progress: Progress): boolean
     needSnapshot(s, progress);
     return false;
   }
-  const last = Math.min(s.log.lastIndex, first + s.limits.appendEntriesMax - 1);
+  const most = progress.repeating ? 0 : s.limits.appendEntriesMax;
+  const last = Math.min(s.log.lastIndex, first + most - 1);
   const { commit } = s;
   s.send(progress.peer, { type: 'append', prevIndex: first - 1, prevTerm, first, last, commit, round: lead.round });
   progress.sent(last);
@@ -113,7 +114,7 @@ export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>):
   if (progress === undefined) return;
   hear(s, progress, m.round);
   if (progress.state === 'probe') {
-    progress.paused = false;
+    progress.resume();
     s.flushDue = true;
     return;
   }
@@ -122,7 +123,12 @@ export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>):
   // Alive, behind, and silent about it: something was lost. An empty append at the end of what was sent finds out.
   progress.movedMs = s.nowMs;
   const prevTerm = s.log.termOf(progress.next - 1);
-  if (prevTerm === undefined) return;
+  if (prevTerm === undefined) {
+    // Compacted meanwhile. It may have more than it could say: ask where the log begins now.
+    progress.becomeProbe(s.log.firstIndex);
+    s.flushDue = true;
+    return;
+  }
   const [prevIndex, first, last] = [progress.next - 1, progress.next, progress.next - 1];
   s.send(m.from, { type: 'append', prevIndex, prevTerm, first, last, commit: s.commit, round: lead.round });
 }

@@ -26,7 +26,9 @@ export function chainOf(previous: number, entry: LogEntry): number {
 
 export class Truth {
   /** Chain of each committed index; [0] is the empty log. */
-  readonly committed: { term: Term; chain: number }[] = [{ term: 0, chain: 0 }];
+  readonly committed: { term: Term; chain: number /** no earlier term knew */; knownIn: Term }[] = [
+    { term: 0, chain: 0, knownIn: 0 },
+  ];
   /** Highest index whose proposer was told that it is committed. */
   acked: Index = 0;
   ackedCount = 0;
@@ -58,8 +60,10 @@ export class Truth {
     this.leaderIsComplete(node);
   }
 
+  /** A leader holds all that was committed in earlier terms (what later terms commit is not its business). */
   private leaderIsComplete(node: CoreNode): void {
-    const index = this.commitIndex;
+    let index = this.commitIndex;
+    while (index > 0 && this.committed[index].knownIn >= node.raft.term) index--;
     if (node.raft.firstIndex > index + 1) return;
     if (node.raft.termOf(index) === this.committed[index].term) return;
     throw new Violation('leader-completeness', `${node.name} leads term ${node.raft.term} without committed ${index}`);
@@ -73,9 +77,9 @@ export class Truth {
       return;
     }
     if (index !== this.committed.length) throw new Violation('commit-gap', `${node.name} commits ${index}`);
-    this.committed.push({ term, chain });
+    this.committed.push({ term, chain, knownIn: node.raft.term });
     for (const other of nodes) {
-      if (other.alive && other.raft.role === 'leader' && other.raft.term > term) this.leaderIsComplete(other);
+      if (other.alive && other.raft.role === 'leader') this.leaderIsComplete(other);
     }
   }
 

@@ -169,9 +169,11 @@ export class CoreSim implements NodeWorld {
     const { snapshot } = from.disk;
     const { raft } = from;
     const chance = this.healing ? 0 : 0.2;
+    this.trace(() => `${from.name} sends snapshot ${snapshot?.index} to n${to}`);
     this.scheduler.after(20 + this.net.exponential(50), () => {
       const target = this.node(to);
       const answer = (call: () => void): void => {
+        this.trace(() => `snapshot to n${to}: ${call}`);
         this.scheduler.after(1, () => from.run(() => from.raft === raft && call()));
       };
       if (snapshot === undefined || !this.reachable(from.id, to) || this.net.chance(chance)) {
