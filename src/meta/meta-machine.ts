@@ -15,6 +15,7 @@ import { groupOf, type NodeRecord, type StreamRecord } from './types.ts';
 
 /** A stream with what reconcile needs beside the door's fields. Lists are per partition. */
 export interface MetaStream extends StreamRecord {
+  revision: Index;
   /** Index of the entry that last changed the record. */
   version: Index;
   /** Replicas at creation: the membership with which the group began. Never changes: a smaller one could elect a leader that
@@ -177,6 +178,7 @@ export class MetaMachine {
       partitions,
       stride: partitions,
       replicas,
+      revision: index,
       version: index,
       initial: replicas,
       left: replicas.map(() => []),
@@ -208,7 +210,7 @@ export class MetaMachine {
       }
       change = this.#withReplicas(record, replicas, index);
     }
-    this.#change(record, { ...record, config, version: index, ...change });
+    this.#change(record, { ...record, config, revision: index, version: index, ...change });
     return { ok: true, streamId, created: false };
   }
 

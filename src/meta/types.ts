@@ -20,6 +20,8 @@ export interface StreamRecord {
   name: string;
   config: StreamConfig;
   createdUs: number;
+  /** Index of the meta entry that last set `config`: orders configurations. */
+  revision?: number;
   partitions: number;
   stride: number;
   /** Per partition its replicas (incarnations); the first is the preferred leader. */
