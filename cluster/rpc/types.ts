@@ -62,7 +62,9 @@ export interface Transport {
   lastHeardMs(peer: PeerId): number;
 }
 
-export type RpcReply = { ok: true; bytes: Uint8Array } | { ok: false; reason: 'no-link' | 'timeout' | 'link-lost' | 'refused' };
+export type RpcReply =
+  | { ok: true; bytes: Uint8Array }
+  | { ok: false; reason: 'no-link' | 'timeout' | 'link-lost' | 'refused' };
 
 /** Request/reply on top of Transport (rpc.ts, pure of sockets; same code in the simulator). */
 export interface Rpc {

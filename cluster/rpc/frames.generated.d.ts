@@ -1,0 +1,860 @@
+import * as $protobuf from "protobufjs/minimal.js";
+import Long = require("long");
+
+/** Namespace frames. */
+export namespace frames {
+
+    /**
+     * Properties of a FrameHeader.
+     * @deprecated Use frames.FrameHeader.$Properties instead.
+     */
+    interface IFrameHeader extends frames.FrameHeader.$Properties {
+    }
+
+    /** Represents a FrameHeader. */
+    class FrameHeader {
+
+        /**
+         * Constructs a new FrameHeader.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.FrameHeader.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** FrameHeader data. */
+        data?: (frames.Data.$Properties|null);
+
+        /** FrameHeader heartbeat. */
+        heartbeat?: (frames.Heartbeat.$Properties|null);
+
+        /** FrameHeader hello. */
+        hello?: (frames.Hello.$Properties|null);
+
+        /** FrameHeader proof. */
+        proof?: (frames.Proof.$Properties|null);
+
+        /** FrameHeader welcome. */
+        welcome?: (frames.Welcome.$Properties|null);
+
+        /** FrameHeader refusal. */
+        refusal?: (frames.Refusal.$Properties|null);
+
+        /** FrameHeader gossip. */
+        gossip?: (frames.Gossip.$Properties|null);
+
+        /** FrameHeader kind. */
+        kind?: ("data"|"heartbeat"|"hello"|"proof"|"welcome"|"refusal"|"gossip");
+
+        /**
+         * Encodes the specified FrameHeader message. Does not implicitly {@link frames.FrameHeader.verify|verify} messages.
+         * @param message FrameHeader message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.FrameHeader.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a FrameHeader message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.FrameHeader & frames.FrameHeader.$Shape} FrameHeader
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.FrameHeader & frames.FrameHeader.$Shape;
+    }
+
+    namespace FrameHeader {
+
+        /** Properties of a FrameHeader. */
+        interface $Properties {
+
+            /** FrameHeader data */
+            data?: (frames.Data.$Properties|null);
+
+            /** FrameHeader heartbeat */
+            heartbeat?: (frames.Heartbeat.$Properties|null);
+
+            /** FrameHeader hello */
+            hello?: (frames.Hello.$Properties|null);
+
+            /** FrameHeader proof */
+            proof?: (frames.Proof.$Properties|null);
+
+            /** FrameHeader welcome */
+            welcome?: (frames.Welcome.$Properties|null);
+
+            /** FrameHeader refusal */
+            refusal?: (frames.Refusal.$Properties|null);
+
+            /** FrameHeader gossip */
+            gossip?: (frames.Gossip.$Properties|null);
+
+            /** FrameHeader kind */
+            kind?: ("data"|"heartbeat"|"hello"|"proof"|"welcome"|"refusal"|"gossip");
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Narrowed shape of a FrameHeader. */
+        type $Shape = {
+          data?: frames.Data.$Shape|null;
+          heartbeat?: frames.Heartbeat.$Shape|null;
+          hello?: frames.Hello.$Shape|null;
+          proof?: frames.Proof.$Shape|null;
+          welcome?: frames.Welcome.$Shape|null;
+          refusal?: frames.Refusal.$Shape|null;
+          gossip?: frames.Gossip.$Shape|null;
+          $unknowns?: Uint8Array[];
+        } & (
+          ({ kind?: undefined; data?: null; heartbeat?: null; hello?: null; proof?: null; welcome?: null; refusal?: null; gossip?: null }|{ kind?: "data"; data: frames.Data.$Shape; heartbeat?: null; hello?: null; proof?: null; welcome?: null; refusal?: null; gossip?: null }|{ kind?: "heartbeat"; data?: null; heartbeat: frames.Heartbeat.$Shape; hello?: null; proof?: null; welcome?: null; refusal?: null; gossip?: null }|{ kind?: "hello"; data?: null; heartbeat?: null; hello: frames.Hello.$Shape; proof?: null; welcome?: null; refusal?: null; gossip?: null }|{ kind?: "proof"; data?: null; heartbeat?: null; hello?: null; proof: frames.Proof.$Shape; welcome?: null; refusal?: null; gossip?: null }|{ kind?: "welcome"; data?: null; heartbeat?: null; hello?: null; proof?: null; welcome: frames.Welcome.$Shape; refusal?: null; gossip?: null }|{ kind?: "refusal"; data?: null; heartbeat?: null; hello?: null; proof?: null; welcome?: null; refusal: frames.Refusal.$Shape; gossip?: null }|{ kind?: "gossip"; data?: null; heartbeat?: null; hello?: null; proof?: null; welcome?: null; refusal?: null; gossip: frames.Gossip.$Shape })
+        );
+    }
+
+    /**
+     * Properties of a Data.
+     * @deprecated Use frames.Data.$Properties instead.
+     */
+    interface IData extends frames.Data.$Properties {
+    }
+
+    /** Represents a Data. */
+    class Data {
+
+        /**
+         * Constructs a new Data.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Data.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** Data channel. */
+        channel: number[];
+
+        /** Data length. */
+        length: number[];
+
+        /**
+         * Encodes the specified Data message. Does not implicitly {@link frames.Data.verify|verify} messages.
+         * @param message Data message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Data.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Data message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Data & frames.Data.$Shape} Data
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Data & frames.Data.$Shape;
+    }
+
+    namespace Data {
+
+        /** Properties of a Data. */
+        interface $Properties {
+
+            /** Data channel */
+            channel?: (number[]|null);
+
+            /** Data length */
+            length?: (number[]|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Data. */
+        type $Shape = frames.Data.$Properties;
+    }
+
+    /**
+     * Properties of a Heartbeat.
+     * @deprecated Use frames.Heartbeat.$Properties instead.
+     */
+    interface IHeartbeat extends frames.Heartbeat.$Properties {
+    }
+
+    /** Represents a Heartbeat. */
+    class Heartbeat {
+
+        /**
+         * Constructs a new Heartbeat.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Heartbeat.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** Heartbeat bootId. */
+        bootId: number;
+
+        /** Heartbeat wallUs. */
+        wallUs: number;
+
+        /** Heartbeat durable. */
+        durable: number;
+
+        /** Heartbeat durableSeen. */
+        durableSeen: number;
+
+        /**
+         * Encodes the specified Heartbeat message. Does not implicitly {@link frames.Heartbeat.verify|verify} messages.
+         * @param message Heartbeat message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Heartbeat.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Heartbeat message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Heartbeat & frames.Heartbeat.$Shape} Heartbeat
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Heartbeat & frames.Heartbeat.$Shape;
+    }
+
+    namespace Heartbeat {
+
+        /** Properties of a Heartbeat. */
+        interface $Properties {
+
+            /** Heartbeat bootId */
+            bootId?: (number|null);
+
+            /** Heartbeat wallUs */
+            wallUs?: (number|null);
+
+            /** Heartbeat durable */
+            durable?: (number|null);
+
+            /** Heartbeat durableSeen */
+            durableSeen?: (number|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Heartbeat. */
+        type $Shape = frames.Heartbeat.$Properties;
+    }
+
+    /**
+     * Properties of a Hello.
+     * @deprecated Use frames.Hello.$Properties instead.
+     */
+    interface IHello extends frames.Hello.$Properties {
+    }
+
+    /** Represents a Hello. */
+    class Hello {
+
+        /**
+         * Constructs a new Hello.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Hello.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** Hello format. */
+        format: number;
+
+        /** Hello clusterName. */
+        clusterName: string;
+
+        /** Hello clusterId. */
+        clusterId: string;
+
+        /** Hello id. */
+        id: number;
+
+        /** Hello bootId. */
+        bootId: number;
+
+        /** Hello name. */
+        name: string;
+
+        /** Hello clientUrl. */
+        clientUrl: string;
+
+        /** Hello clusterUrl. */
+        clusterUrl: string;
+
+        /** Hello monitorUrl. */
+        monitorUrl: string;
+
+        /** Hello nonce. */
+        nonce: Uint8Array;
+
+        /** Hello bulk. */
+        bulk: boolean;
+
+        /**
+         * Encodes the specified Hello message. Does not implicitly {@link frames.Hello.verify|verify} messages.
+         * @param message Hello message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Hello.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Hello message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Hello & frames.Hello.$Shape} Hello
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Hello & frames.Hello.$Shape;
+    }
+
+    namespace Hello {
+
+        /** Properties of a Hello. */
+        interface $Properties {
+
+            /** Hello format */
+            format?: (number|null);
+
+            /** Hello clusterName */
+            clusterName?: (string|null);
+
+            /** Hello clusterId */
+            clusterId?: (string|null);
+
+            /** Hello id */
+            id?: (number|null);
+
+            /** Hello bootId */
+            bootId?: (number|null);
+
+            /** Hello name */
+            name?: (string|null);
+
+            /** Hello clientUrl */
+            clientUrl?: (string|null);
+
+            /** Hello clusterUrl */
+            clusterUrl?: (string|null);
+
+            /** Hello monitorUrl */
+            monitorUrl?: (string|null);
+
+            /** Hello nonce */
+            nonce?: (Uint8Array|null);
+
+            /** Hello bulk */
+            bulk?: (boolean|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Hello. */
+        type $Shape = frames.Hello.$Properties;
+    }
+
+    /**
+     * Properties of a Proof.
+     * @deprecated Use frames.Proof.$Properties instead.
+     */
+    interface IProof extends frames.Proof.$Properties {
+    }
+
+    /** Represents a Proof. */
+    class Proof {
+
+        /**
+         * Constructs a new Proof.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Proof.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** Proof mac. */
+        mac: Uint8Array;
+
+        /**
+         * Encodes the specified Proof message. Does not implicitly {@link frames.Proof.verify|verify} messages.
+         * @param message Proof message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Proof.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Proof message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Proof & frames.Proof.$Shape} Proof
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Proof & frames.Proof.$Shape;
+    }
+
+    namespace Proof {
+
+        /** Properties of a Proof. */
+        interface $Properties {
+
+            /** Proof mac */
+            mac?: (Uint8Array|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Proof. */
+        type $Shape = frames.Proof.$Properties;
+    }
+
+    /**
+     * Properties of a Welcome.
+     * @deprecated Use frames.Welcome.$Properties instead.
+     */
+    interface IWelcome extends frames.Welcome.$Properties {
+    }
+
+    /** Represents a Welcome. */
+    class Welcome {
+
+        /**
+         * Constructs a new Welcome.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Welcome.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /**
+         * Encodes the specified Welcome message. Does not implicitly {@link frames.Welcome.verify|verify} messages.
+         * @param message Welcome message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Welcome.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Welcome message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Welcome & frames.Welcome.$Shape} Welcome
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Welcome & frames.Welcome.$Shape;
+    }
+
+    namespace Welcome {
+
+        /** Properties of a Welcome. */
+        interface $Properties {
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Welcome. */
+        type $Shape = frames.Welcome.$Properties;
+    }
+
+    /**
+     * Properties of a Refusal.
+     * @deprecated Use frames.Refusal.$Properties instead.
+     */
+    interface IRefusal extends frames.Refusal.$Properties {
+    }
+
+    /** Represents a Refusal. */
+    class Refusal {
+
+        /**
+         * Constructs a new Refusal.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Refusal.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** Refusal reason. */
+        reason: string;
+
+        /** Refusal duplicate. */
+        duplicate: boolean;
+
+        /**
+         * Encodes the specified Refusal message. Does not implicitly {@link frames.Refusal.verify|verify} messages.
+         * @param message Refusal message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Refusal.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Refusal message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Refusal & frames.Refusal.$Shape} Refusal
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Refusal & frames.Refusal.$Shape;
+    }
+
+    namespace Refusal {
+
+        /** Properties of a Refusal. */
+        interface $Properties {
+
+            /** Refusal reason */
+            reason?: (string|null);
+
+            /** Refusal duplicate */
+            duplicate?: (boolean|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Refusal. */
+        type $Shape = frames.Refusal.$Properties;
+    }
+
+    /**
+     * Properties of a Gossip.
+     * @deprecated Use frames.Gossip.$Properties instead.
+     */
+    interface IGossip extends frames.Gossip.$Properties {
+    }
+
+    /** Represents a Gossip. */
+    class Gossip {
+
+        /**
+         * Constructs a new Gossip.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.Gossip.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** Gossip id. */
+        id: number[];
+
+        /** Gossip clusterUrl. */
+        clusterUrl: string[];
+
+        /**
+         * Encodes the specified Gossip message. Does not implicitly {@link frames.Gossip.verify|verify} messages.
+         * @param message Gossip message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.Gossip.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a Gossip message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.Gossip & frames.Gossip.$Shape} Gossip
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.Gossip & frames.Gossip.$Shape;
+    }
+
+    namespace Gossip {
+
+        /** Properties of a Gossip. */
+        interface $Properties {
+
+            /** Gossip id */
+            id?: (number[]|null);
+
+            /** Gossip clusterUrl */
+            clusterUrl?: (string[]|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a Gossip. */
+        type $Shape = frames.Gossip.$Properties;
+    }
+
+    /**
+     * Properties of a RaftBatch.
+     * @deprecated Use frames.RaftBatch.$Properties instead.
+     */
+    interface IRaftBatch extends frames.RaftBatch.$Properties {
+    }
+
+    /** Represents a RaftBatch. */
+    class RaftBatch {
+
+        /**
+         * Constructs a new RaftBatch.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.RaftBatch.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** RaftBatch item. */
+        item: frames.RaftItem.$Properties[];
+
+        /**
+         * Encodes the specified RaftBatch message. Does not implicitly {@link frames.RaftBatch.verify|verify} messages.
+         * @param message RaftBatch message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.RaftBatch.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a RaftBatch message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.RaftBatch & frames.RaftBatch.$Shape} RaftBatch
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.RaftBatch & frames.RaftBatch.$Shape;
+    }
+
+    namespace RaftBatch {
+
+        /** Properties of a RaftBatch. */
+        interface $Properties {
+
+            /** RaftBatch item */
+            item?: (frames.RaftItem.$Properties[]|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a RaftBatch. */
+        type $Shape = frames.RaftBatch.$Properties;
+    }
+
+    /**
+     * Properties of a RaftItem.
+     * @deprecated Use frames.RaftItem.$Properties instead.
+     */
+    interface IRaftItem extends frames.RaftItem.$Properties {
+    }
+
+    /** Represents a RaftItem. */
+    class RaftItem {
+
+        /**
+         * Constructs a new RaftItem.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.RaftItem.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** RaftItem group. */
+        group: number;
+
+        /** RaftItem type. */
+        type: number;
+
+        /** RaftItem term. */
+        term: number;
+
+        /** RaftItem index. */
+        index: number;
+
+        /** RaftItem indexTerm. */
+        indexTerm: number;
+
+        /** RaftItem last. */
+        last: number;
+
+        /** RaftItem commit. */
+        commit: number;
+
+        /** RaftItem round. */
+        round: number;
+
+        /** RaftItem flag. */
+        flag: boolean;
+
+        /** RaftItem bodyLength. */
+        bodyLength: number[];
+
+        /** RaftItem bodyCrc. */
+        bodyCrc: number[];
+
+        /** RaftItem kind. */
+        kind: number[];
+
+        /** RaftItem entryTerm. */
+        entryTerm: number[];
+
+        /**
+         * Encodes the specified RaftItem message. Does not implicitly {@link frames.RaftItem.verify|verify} messages.
+         * @param message RaftItem message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.RaftItem.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a RaftItem message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.RaftItem & frames.RaftItem.$Shape} RaftItem
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.RaftItem & frames.RaftItem.$Shape;
+    }
+
+    namespace RaftItem {
+
+        /** Properties of a RaftItem. */
+        interface $Properties {
+
+            /** RaftItem group */
+            group?: (number|null);
+
+            /** RaftItem type */
+            type?: (number|null);
+
+            /** RaftItem term */
+            term?: (number|null);
+
+            /** RaftItem index */
+            index?: (number|null);
+
+            /** RaftItem indexTerm */
+            indexTerm?: (number|null);
+
+            /** RaftItem last */
+            last?: (number|null);
+
+            /** RaftItem commit */
+            commit?: (number|null);
+
+            /** RaftItem round */
+            round?: (number|null);
+
+            /** RaftItem flag */
+            flag?: (boolean|null);
+
+            /** RaftItem bodyLength */
+            bodyLength?: (number[]|null);
+
+            /** RaftItem bodyCrc */
+            bodyCrc?: (number[]|null);
+
+            /** RaftItem kind */
+            kind?: (number[]|null);
+
+            /** RaftItem entryTerm */
+            entryTerm?: (number[]|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a RaftItem. */
+        type $Shape = frames.RaftItem.$Properties;
+    }
+
+    /**
+     * Properties of a RpcHeader.
+     * @deprecated Use frames.RpcHeader.$Properties instead.
+     */
+    interface IRpcHeader extends frames.RpcHeader.$Properties {
+    }
+
+    /** Represents a RpcHeader. */
+    class RpcHeader {
+
+        /**
+         * Constructs a new RpcHeader.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.RpcHeader.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** RpcHeader id. */
+        id: number;
+
+        /** RpcHeader method. */
+        method: string;
+
+        /** RpcHeader refused. */
+        refused: boolean;
+
+        /**
+         * Encodes the specified RpcHeader message. Does not implicitly {@link frames.RpcHeader.verify|verify} messages.
+         * @param message RpcHeader message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.RpcHeader.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a RpcHeader message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.RpcHeader & frames.RpcHeader.$Shape} RpcHeader
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.RpcHeader & frames.RpcHeader.$Shape;
+    }
+
+    namespace RpcHeader {
+
+        /** Properties of a RpcHeader. */
+        interface $Properties {
+
+            /** RpcHeader id */
+            id?: (number|null);
+
+            /** RpcHeader method */
+            method?: (string|null);
+
+            /** RpcHeader refused */
+            refused?: (boolean|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a RpcHeader. */
+        type $Shape = frames.RpcHeader.$Properties;
+    }
+}

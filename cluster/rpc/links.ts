@@ -1,0 +1,431 @@
+// Transport over TCP: one link per peer, whichever end dialed. The composition root creates it; everything above sees only Transport.
+// A turn's messages to one peer leave as one frame in one write, the important channels first. Invariants: at most one
+// link per peer, chosen by the end with the smaller id; order is kept within a channel for the life of a link; what is queued is
+// bounded; a peer is down at once when its connection ends, and after 2 s of silence; nobody else is harmed by a peer that misbehaves.
+import type { Env } from '../../src/kit/env.ts';
+import { type Listener, type Net, parseHostPort, type Socket } from '../../src/kit/net.ts';
+import type { PeerId } from '../core/types.ts';
+import { encodeFrame, type FrameHeader, splitData } from './codec.ts';
+import { Connection, type ConnectionOwner } from './connection.ts';
+import { Dialer } from './dialer.ts';
+import { type Hello, NONCE_BYTES, peerInfoOf } from './handshake.ts';
+import { LinkQueue } from './link-queue.ts';
+import type { Channel, NodeHeartbeat, PeerInfo, Transport } from './types.ts';
+
+const HEARTBEAT_MS = 150;
+const SILENT_MS = 2_000;
+/** A link that was heard within this time is alive: another connection to the same node is refused. */
+const ALIVE_MS = 400;
+const STALL_MS = 100;
+const HANDSHAKES_MAX = 128;
+/** The same refusal is logged once in this time. */
+const REFUSAL_LOG_MS = 60_000;
+const REFUSALS_KEPT_MAX = 1_000;
+
+export interface LinksOptions {
+  env: Env;
+  net: Net;
+  hmac: (key: string, text: string) => Uint8Array;
+  /** `clusterUrl` with port 0 is completed by `listen`. */
+  self: PeerInfo;
+  listen: { host: string; port: number };
+  /** Addresses to dial. */
+  routes: readonly string[];
+  clusterName: string;
+  /** '' until the cluster is formed. */
+  clusterId: string;
+  /** '' only when all nodes are on this machine. */
+  secret: string;
+  formatVersion: number;
+  /** Random per process start. */
+  bootId: number;
+  /** Tell and dial addresses that were learnt from others (default true). */
+  gossip?: boolean;
+  /** A proved peer is in a formed cluster and this node is not yet. */
+  onClusterId?: (clusterId: string, from: PeerInfo) => void;
+}
+
+export interface LinkStats {
+  bytesIn: number;
+  bytesOut: number;
+  framesIn: number;
+  framesOut: number;
+  refused: number;
+  linksUp: number;
+  linksDown: number;
+  sendsRefused: number;
+}
+
+export interface Links extends Transport {
+  readonly stats: LinkStats;
+  /** The port that `listen` got. */
+  readonly port: number;
+  /** Nodes that the configured routes name, this one included. Too high until a route to itself has been recognised. */
+  readonly expectedNodes: number;
+  /** Binds, then dials. `error`: the address cannot be bound. */
+  listen(done: (error: Error | null) => void): void;
+  addRoute(address: string): void;
+  setClusterId(clusterId: string): void;
+  /** Incarnation of the process behind a peer; 0 when there is no link. */
+  bootIdOf(peer: PeerId): number;
+  close(done: () => void): void;
+}
+
+interface Link {
+  info: PeerInfo;
+  connection: Connection;
+  queue: LinkQueue;
+  dirty: boolean;
+}
+
+export function createLinks(options: LinksOptions): Links {
+  return new TcpLinks(options);
+}
+
+class TcpLinks implements Links, ConnectionOwner {
+  readonly env: Env;
+  readonly self: PeerInfo;
+  readonly secret: string;
+  readonly stats: LinkStats = {
+    bytesIn: 0,
+    bytesOut: 0,
+    framesIn: 0,
+    framesOut: 0,
+    refused: 0,
+    linksUp: 0,
+    linksDown: 0,
+    sendsRefused: 0,
+  };
+  private readonly options: LinksOptions;
+  private readonly gossip: boolean;
+  private readonly dialer: Dialer;
+  private readonly links = new Map<PeerId, Link>();
+  private readonly shaking = new Set<Connection>();
+  private readonly heardMs = new Map<PeerId, number>();
+  private readonly handlers: ((from: PeerId, bytes: Uint8Array) => void)[] = [];
+  private readonly upHandlers: ((peer: PeerInfo) => void)[] = [];
+  private readonly downHandlers: ((peer: PeerId) => void)[] = [];
+  private readonly heartbeatHandlers: ((from: PeerId, heartbeat: NodeHeartbeat) => void)[] = [];
+  private readonly refusalsMs = new Map<string, number>();
+  private heartbeatSource: ((peer: PeerId) => NodeHeartbeat) | undefined;
+  private clusterId: string;
+  private listener: Listener | undefined;
+  private dirty: Link[] = [];
+  private flushQueued = false;
+  private beatDueMs = 0;
+  private shut = false;
+
+  constructor(options: LinksOptions) {
+    this.options = options;
+    this.env = options.env;
+    this.self = options.self;
+    this.secret = options.secret;
+    this.gossip = options.gossip ?? true;
+    this.clusterId = options.clusterId;
+    this.dialer = new Dialer(options.env, options.net, {
+      isUp: (peer) => this.links.has(peer),
+      onSocket: (socket, address) => this.adopt(socket, address),
+    });
+  }
+
+  // ---- Transport
+
+  send(to: PeerId, channel: Channel, parts: readonly Uint8Array[]): boolean {
+    const link = this.links.get(to);
+    if (link?.queue.push(channel, parts, link.connection.socket.bufferedBytes) !== true) {
+      this.stats.sendsRefused++;
+      return false;
+    }
+    this.markDirty(link);
+    return true;
+  }
+
+  onMessage(channel: Channel, handler: (from: PeerId, bytes: Uint8Array) => void): void {
+    if (this.handlers[channel] !== undefined) throw new Error(`channel ${channel} has a handler already`);
+    this.handlers[channel] = handler;
+  }
+
+  onPeerUp(handler: (peer: PeerInfo) => void): void {
+    this.upHandlers.push(handler);
+  }
+
+  onPeerDown(handler: (peer: PeerId) => void): void {
+    this.downHandlers.push(handler);
+  }
+
+  onHeartbeat(handler: (from: PeerId, heartbeat: NodeHeartbeat) => void): void {
+    this.heartbeatHandlers.push(handler);
+  }
+
+  setHeartbeatSource(source: (peer: PeerId) => NodeHeartbeat): void {
+    this.heartbeatSource = source;
+  }
+
+  peers(): PeerInfo[] {
+    return [...this.links.values()].map((link) => link.info);
+  }
+
+  isUp(peer: PeerId): boolean {
+    return this.links.has(peer);
+  }
+
+  lastHeardMs(peer: PeerId): number {
+    return this.heardMs.get(peer) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  // ---- life
+
+  get port(): number {
+    return this.listener?.port ?? 0;
+  }
+
+  get expectedNodes(): number {
+    return this.dialer.configuredOthers() + 1;
+  }
+
+  listen(done: (error: Error | null) => void): void {
+    const { host, port } = this.options.listen;
+    this.options.net.listen(
+      host,
+      port,
+      (socket) => this.adopt(socket, ''),
+      (error, listener) => {
+        if (listener === null) {
+          done(error);
+          return;
+        }
+        this.listener = listener;
+        const own = parseHostPort(this.self.clusterUrl);
+        if (own?.port === 0) this.self.clusterUrl = `${own.host}:${listener.port}`;
+        this.beatDueMs = this.env.clock.nowMs();
+        this.beat();
+        for (const route of this.options.routes) this.addRoute(route);
+        done(null);
+      },
+    );
+  }
+
+  addRoute(address: string): void {
+    if (!this.dialer.add(address, true, 0)) this.env.log.error(`route "${address}" is not host:port`);
+  }
+
+  setClusterId(clusterId: string): void {
+    this.clusterId = clusterId;
+  }
+
+  bootIdOf(peer: PeerId): number {
+    return this.links.get(peer)?.connection.peer?.bootId ?? 0;
+  }
+
+  close(done: () => void): void {
+    this.flush();
+    this.shut = true;
+    this.dialer.close();
+    for (const connection of this.shaking) connection.close('');
+    for (const link of [...this.links.values()]) link.connection.end();
+    if (this.listener === undefined) done();
+    else this.listener.close(done);
+  }
+
+  // ---- ConnectionOwner
+
+  hmac(key: string, text: string): Uint8Array {
+    return this.options.hmac(key, text);
+  }
+
+  choose(connection: Connection): string | undefined {
+    const { id, name } = connection.peer!;
+    for (const other of this.shaking) {
+      if (other !== connection && other.state === 'welcomed' && other.peer!.id === id) {
+        return `another connection to node ${name} is being set up`;
+      }
+    }
+    const link = this.links.get(id);
+    if (link === undefined) return undefined;
+    const silentMs = this.env.clock.nowMs() - this.lastHeardMs(id);
+    return silentMs < ALIVE_MS ? `there is a link to node ${name} already` : undefined;
+  }
+
+  up(connection: Connection): void {
+    const info = peerInfoOf(connection.peer!);
+    const old = this.links.get(info.id);
+    if (old !== undefined) old.connection.close('replaced by a new connection');
+    this.shaking.delete(connection);
+    this.dialer.reached(connection.dialed, info.id);
+    const link: Link = { info, connection, queue: new LinkQueue(), dirty: false };
+    this.links.set(info.id, link);
+    this.heardMs.set(info.id, this.env.clock.nowMs());
+    this.stats.linksUp++;
+    this.env.log.info(`link to node ${info.name} is up`, { peer: info.id, address: connection.socket.remoteAddress });
+    const theirCluster = connection.peer!.clusterId;
+    if (this.clusterId === '' && theirCluster !== '') this.options.onClusterId?.(theirCluster, info);
+    if (this.gossip) {
+      this.dialer.add(info.clusterUrl, false, info.id);
+      this.tellPeers();
+    }
+    this.sendHeartbeat(link);
+    for (const handler of this.upHandlers) handler(info);
+  }
+
+  frame(connection: Connection, header: FrameHeader, body: Uint8Array): void {
+    const from = connection.peer!.id;
+    this.stats.framesIn++;
+    this.stats.bytesIn += body.length;
+    if (header.data) {
+      const whole = splitData(header.data, body, (channel, bytes) => {
+        // A channel that this version does not know, or that nobody serves yet.
+        if (connection.state === 'up') this.handlers[channel]?.(from, bytes);
+      });
+      if (!whole) connection.close('lengths of a data frame do not fit');
+    } else if (header.heartbeat) {
+      const { bootId, wallUs, durable, durableSeen } = header.heartbeat;
+      const heartbeat: NodeHeartbeat = {
+        bootId: bootId ?? 0,
+        wallUs: wallUs ?? 0,
+        durable: durable ?? 0,
+        durableSeen: durableSeen ?? 0,
+      };
+      for (const handler of this.heartbeatHandlers) handler(from, heartbeat);
+    } else if (header.gossip && this.gossip) {
+      const ids = header.gossip.id ?? [];
+      const urls = header.gossip.clusterUrl ?? [];
+      for (let i = 0; i < Math.min(ids.length, urls.length); i++) {
+        if (ids[i] !== this.self.id) this.dialer.add(urls[i], false, ids[i]);
+      }
+    }
+  }
+
+  heard(connection: Connection): void {
+    if (connection.state === 'up') this.heardMs.set(connection.peer!.id, this.env.clock.nowMs());
+  }
+
+  writable(connection: Connection): void {
+    const link = this.links.get(connection.peer!.id);
+    if (link?.connection === connection && link.queue.bytes > 0) this.markDirty(link);
+  }
+
+  closed(connection: Connection, fault: string): void {
+    this.shaking.delete(connection);
+    if (connection.dialed !== '') this.dialer.lost(connection.dialed, connection.peer?.id ?? 0, connection.isSelf);
+    const peer = connection.peer;
+    const link = peer === undefined ? undefined : this.links.get(peer.id);
+    if (peer !== undefined && link?.connection === connection) {
+      this.links.delete(peer.id);
+      this.stats.linksDown++;
+      if (!this.shut) this.env.log.warn(`link to node ${peer.name} is down: ${fault}`, { peer: peer.id });
+      this.dialer.peerDown(peer.id);
+      for (const handler of this.downHandlers) handler(peer.id);
+      return;
+    }
+    if (fault !== '' && !this.shut) this.logRefusal(connection, fault);
+  }
+
+  // ---- inside
+
+  private adopt(socket: Socket, dialed: string): void {
+    if (this.shut || this.shaking.size >= HANDSHAKES_MAX) {
+      socket.onClose(() => {});
+      socket.destroy();
+      if (dialed !== '') this.dialer.lost(dialed, 0, false);
+      return;
+    }
+    const connection = new Connection(this, socket, this.hello(), dialed);
+    if (connection.state !== 'closed') this.shaking.add(connection);
+  }
+
+  private hello(): Hello {
+    return {
+      ...this.self,
+      format: this.options.formatVersion,
+      clusterName: this.options.clusterName,
+      clusterId: this.clusterId,
+      bootId: this.options.bootId,
+      nonce: this.env.random.bytes(NONCE_BYTES),
+    };
+  }
+
+  private markDirty(link: Link): void {
+    if (link.dirty) return;
+    link.dirty = true;
+    this.dirty.push(link);
+    if (this.flushQueued) return;
+    this.flushQueued = true;
+    // Twice: what others do at the end of this turn (the host's pass) leaves in the same frame.
+    this.env.clock.endOfTurn(() => this.env.clock.endOfTurn(() => this.flush()));
+  }
+
+  private flush(): void {
+    this.flushQueued = false;
+    const links = this.dirty;
+    this.dirty = [];
+    for (const link of links) {
+      link.dirty = false;
+      if (link.connection.state === 'up') this.write(link, undefined);
+    }
+  }
+
+  /** One write: what the queue lets go, then `last`. */
+  private write(link: Link, last: Uint8Array[] | undefined): void {
+    const { socket } = link.connection;
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    for (;;) {
+      const frame = link.queue.nextFrame(socket.bufferedBytes + bytes);
+      if (frame === undefined) break;
+      for (const part of frame) {
+        parts.push(part);
+        bytes += part.length;
+      }
+      this.stats.framesOut++;
+    }
+    if (last !== undefined) for (const part of last) parts.push(part);
+    if (parts.length === 0) return;
+    this.stats.bytesOut += bytes;
+    socket.write(parts);
+  }
+
+  /** Every 150 ms: heartbeats to all, and who has been silent for too long? */
+  private beat(): void {
+    if (this.shut) return;
+    const nowMs = this.env.clock.nowMs();
+    const late = nowMs - this.beatDueMs > STALL_MS;
+    for (const link of [...this.links.values()]) {
+      // After a stall of our own what peers have sent is still unread: judge them at the next beat.
+      const silentMs = nowMs - this.lastHeardMs(link.info.id);
+      if (!late && silentMs > SILENT_MS) link.connection.close(`silent for ${Math.round(silentMs)} ms`);
+      else this.sendHeartbeat(link);
+    }
+    this.beatDueMs = nowMs + HEARTBEAT_MS;
+    this.env.clock.after(HEARTBEAT_MS, () => this.beat());
+  }
+
+  private sendHeartbeat(link: Link): void {
+    const heartbeat = this.heartbeatSource?.(link.info.id) ?? {
+      bootId: this.options.bootId,
+      wallUs: this.env.clock.wallUs(),
+      durable: 0,
+      durableSeen: 0,
+    };
+    this.write(link, encodeFrame({ heartbeat }, []));
+  }
+
+  private tellPeers(): void {
+    const infos = [...this.links.values()].map((link) => link.info).filter((info) => info.clusterUrl !== '');
+    const gossip = { id: infos.map((info) => info.id), clusterUrl: infos.map((info) => info.clusterUrl) };
+    for (const link of this.links.values()) link.connection.write({ gossip });
+  }
+
+  private logRefusal(connection: Connection, fault: string): void {
+    this.stats.refused++;
+    const { remoteAddress } = connection.socket;
+    // The port of an incoming connection differs each time.
+    const from = connection.dialed !== '' ? connection.dialed : remoteAddress.slice(0, remoteAddress.lastIndexOf(':'));
+    const line = `cluster connection ${connection.dialed !== '' ? 'to' : 'from'} ${from}: ${fault}`;
+    const nowMs = this.env.clock.nowMs();
+    const loggedMs = this.refusalsMs.get(line);
+    if (loggedMs !== undefined && nowMs - loggedMs < REFUSAL_LOG_MS) return;
+    if (this.refusalsMs.size >= REFUSALS_KEPT_MAX) this.refusalsMs.clear();
+    this.refusalsMs.set(line, nowMs);
+    this.env.log.warn(line);
+  }
+}
