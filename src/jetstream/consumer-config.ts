@@ -7,6 +7,7 @@ import { formatGoDuration } from '../stream/delivery-durations.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
 import { hasWildcard, isValidPattern, subjectsOverlap } from '../subjects/subject.ts';
 import { byteLength, DESCRIPTION_BYTES_MAX, METADATA_BYTES_MAX, metadataBytes, NAME_LENGTH_MAX } from './limits.ts';
+import { isAssetName, withoutServerKeys } from './stream-config.ts';
 import {
   anything,
   type Decoded,
@@ -24,7 +25,6 @@ import {
   time,
   uint64,
 } from './strict-json.ts';
-import { isAssetName, withoutServerKeys } from './stream-config.ts';
 
 const MS = 1_000_000;
 const ACK_WAIT_NS = 30_000 * MS;
@@ -75,14 +75,16 @@ const CONSUMER_FIELDS = {
   priority_timeout: int64,
 };
 
-const CREATE = schema('CreateConsumerRequest', {
+const REQUEST_FIELDS = {
   stream_name: text,
   config: object('ConsumerConfig', CONSUMER_FIELDS),
   action: oneOf(['', 'create', 'update'], (met) => `unknown consumer action: ${met}`),
   pedantic: flag,
-});
+};
 
-export type ConsumerRequest = Decoded<typeof CREATE.fields>;
+const CREATE = schema('CreateConsumerRequest', REQUEST_FIELDS);
+
+export type ConsumerRequest = Decoded<typeof REQUEST_FIELDS>;
 type ConsumerInput = Decoded<typeof CONSUMER_FIELDS>;
 
 export function decodeConsumerRequest(body: Uint8Array): ConsumerRequest | ApiError {
@@ -200,11 +202,7 @@ function defaultAckPending(limits: StreamConfig['consumer_limits']): number {
 
 type Rule = (config: ConsumerConfig, stream: StreamConfig, input: ConsumerInput) => ApiError | undefined;
 
-function checkConsumerConfig(
-  config: ConsumerConfig,
-  input: ConsumerInput,
-  stream: StreamConfig,
-): ApiError | undefined {
+function checkConsumerConfig(config: ConsumerConfig, input: ConsumerInput, stream: StreamConfig): ApiError | undefined {
   for (const rule of RULES) {
     const refused = rule(config, stream, input);
     if (refused) return refused;

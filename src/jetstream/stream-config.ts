@@ -36,55 +36,53 @@ const FIRST_SEQ_MAX = 2 ** 52;
 /** Keys that servers add to answers; a client that sends back what it got means nothing by them. */
 export const SERVER_METADATA = '_nats.';
 
-const STREAM = schema(
-  'StreamConfigRequest',
-  {
-    name: text,
-    description: text,
-    subjects: list(text),
-    retention: oneOf(['limits', 'interest', 'workqueue']),
-    max_consumers: int,
-    max_msgs: int64,
-    max_bytes: int64,
-    max_age: nanoseconds,
-    max_msgs_per_subject: int64,
-    max_msg_size: int32,
-    discard: oneOf(['old', 'new']),
-    discard_new_per_subject: flag,
-    storage: oneOf(['file', 'memory']),
-    num_replicas: int,
-    no_ack: flag,
-    duplicate_window: nanoseconds,
-    placement: object('Placement', { cluster: text, tags: list(text), preferred: text }),
-    compression: oneOf(['none', 's2'], () => 'unknown compression algorithm'),
-    first_seq: uint64,
-    allow_direct: flag,
-    mirror_direct: flag,
-    sealed: flag,
-    deny_delete: flag,
-    deny_purge: flag,
-    allow_rollup_hdrs: flag,
-    consumer_limits: object('StreamConsumerLimits', { inactive_threshold: nanoseconds, max_ack_pending: int }),
-    metadata: textMap,
-    pedantic: flag,
-    template_owner: anything,
-    // Not served yet; see UNSUPPORTED.
-    mirror: anything,
-    sources: anything,
-    subject_transform: anything,
-    republish: anything,
-    allow_msg_ttl: flag,
-    subject_delete_marker_ttl: nanoseconds,
-    allow_msg_counter: flag,
-    allow_atomic: flag,
-    allow_batched: flag,
-    allow_msg_schedules: flag,
-    persist_mode: oneOf(['default', 'async']),
-  },
-  ['StreamConfig'],
-);
+const STREAM_FIELDS = {
+  name: text,
+  description: text,
+  subjects: list(text),
+  retention: oneOf(['limits', 'interest', 'workqueue']),
+  max_consumers: int,
+  max_msgs: int64,
+  max_bytes: int64,
+  max_age: nanoseconds,
+  max_msgs_per_subject: int64,
+  max_msg_size: int32,
+  discard: oneOf(['old', 'new']),
+  discard_new_per_subject: flag,
+  storage: oneOf(['file', 'memory']),
+  num_replicas: int,
+  no_ack: flag,
+  duplicate_window: nanoseconds,
+  placement: object('Placement', { cluster: text, tags: list(text), preferred: text }),
+  compression: oneOf(['none', 's2'], () => 'unknown compression algorithm'),
+  first_seq: uint64,
+  allow_direct: flag,
+  mirror_direct: flag,
+  sealed: flag,
+  deny_delete: flag,
+  deny_purge: flag,
+  allow_rollup_hdrs: flag,
+  consumer_limits: object('StreamConsumerLimits', { inactive_threshold: nanoseconds, max_ack_pending: int }),
+  metadata: textMap,
+  pedantic: flag,
+  template_owner: anything,
+  // Not served yet; see UNSUPPORTED.
+  mirror: anything,
+  sources: anything,
+  subject_transform: anything,
+  republish: anything,
+  allow_msg_ttl: flag,
+  subject_delete_marker_ttl: nanoseconds,
+  allow_msg_counter: flag,
+  allow_atomic: flag,
+  allow_batched: flag,
+  allow_msg_schedules: flag,
+  persist_mode: oneOf(['default', 'async']),
+};
 
-export type StreamRequest = Decoded<typeof STREAM.fields>;
+const STREAM = schema('StreamConfigRequest', STREAM_FIELDS, ['StreamConfig']);
+
+export type StreamRequest = Decoded<typeof STREAM_FIELDS>;
 
 /** Options that are known and refused, with the words for them. */
 const UNSUPPORTED: [isAsked: (request: StreamRequest) => boolean, what: string][] = [
@@ -104,6 +102,8 @@ const UNSUPPORTED: [isAsked: (request: StreamRequest) => boolean, what: string][
 export interface StreamRules {
   /** More than one node is configured. */
   clustered: boolean;
+  /** Of streams that do not ask for a number. */
+  defaultReplicas: number;
   /** Longest duplicate window that the server allows; undefined: no limit. */
   duplicateWindowNsMax?: number;
 }
@@ -190,7 +190,7 @@ function withDefaults(r: StreamRequest, rules: StreamRules): StreamConfig {
     max_msg_size: unlimited(r.max_msg_size),
     discard: r.discard ?? 'old',
     storage: r.storage ?? 'file',
-    num_replicas: r.num_replicas || 1,
+    num_replicas: r.num_replicas || rules.defaultReplicas,
     compression: r.compression ?? 'none',
     allow_direct: r.allow_direct ?? false,
     mirror_direct: r.mirror_direct ?? false,
@@ -273,11 +273,7 @@ function window(config: StreamConfig): number {
 
 /** Subjects of ours that a stream may only capture when nobody waits for its acks, and what is exempt. */
 const RESERVED: [patterns: string[], exempt: string, words: string][] = [
-  [
-    ['$JS.>', '$JSC.>', '$NRG.>'],
-    '$JS.EVENT.>',
-    'subjects that overlap with jetstream api require no-ack to be true',
-  ],
+  [['$JS.>', '$JSC.>', '$NRG.>'], '$JS.EVENT.>', 'subjects that overlap with jetstream api require no-ack to be true'],
   [['$SYS.>'], '$SYS.ACCOUNT.>', 'subjects that overlap with system api require no-ack to be true'],
 ];
 
@@ -294,7 +290,8 @@ function checkSubjects(config: StreamConfig): ApiError | undefined {
       if (isReserved && !config.no_ack && !isSubsetOf(subject, exempt)) return invalid(words);
     }
     const other = seen.find((each) => subjectsOverlap(each, subject));
-    if (other !== undefined) return invalid(`subject ${JSON.stringify(other)} overlaps with ${JSON.stringify(subject)}`);
+    if (other !== undefined)
+      return invalid(`subject ${JSON.stringify(other)} overlaps with ${JSON.stringify(subject)}`);
     seen.push(subject);
   }
   return undefined;

@@ -320,9 +320,9 @@ class Parser {
       this.#at++;
       if (code === 0x22) break;
       if (code !== 0x5c) continue;
-      const escape = /["\\/bfnrt]|u[0-9a-fA-F]{4}/y;
-      escape.lastIndex = this.#at;
-      const match = escape.exec(this.#source);
+      const escaped = /["\\/bfnrt]|u[0-9a-fA-F]{4}/y;
+      escaped.lastIndex = this.#at;
+      const match = escaped.exec(this.#source);
       if (match === null) return this.#unexpected('in string escape code');
       this.#at += match[0].length;
     }
