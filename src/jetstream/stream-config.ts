@@ -130,12 +130,11 @@ export function completeStreamUpdate(
   request: StreamRequest,
   rules: StreamRules,
 ): StreamConfig | ApiError {
-  const sealing = request.sealed === true && !current.sealed;
   const next = completeStreamConfig({ ...request, sealed: false }, rules);
   if ('err_code' in next) return next;
-  next.sealed = request.sealed === true;
-  if (sealing || current.sealed) seal(next);
-  next.first_seq = current.first_seq;
+  if (request.sealed) seal(next);
+  delete next.first_seq;
+  if (current.first_seq !== undefined) next.first_seq = current.first_seq;
   const partitions = current.metadata?.[PARTITIONS_KEY];
   if (partitions !== undefined && next.metadata?.[PARTITIONS_KEY] === undefined) {
     next.metadata = { ...next.metadata, [PARTITIONS_KEY]: partitions };
