@@ -1,0 +1,213 @@
+// The promise, checked on a history (history.ts). Each checker is a pure function from a history to findings; an empty list means that
+// nothing was found. Complexity is linear in the history but for sorting.
+import type { Event, Finding, History } from './history.ts';
+
+type Of<Kind extends Event['kind']> = Extract<Event, { kind: Kind }>;
+
+const of = <Kind extends Event['kind']>(history: History, kind: Kind): Of<Kind>[] =>
+  history.events.filter((event): event is Of<Kind> => event.kind === kind);
+
+function attempts(history: History): Map<string, Of<'sent'>> {
+  return new Map(of(history, 'sent').map((event) => [event.id, event]));
+}
+
+/** Every acknowledged message is on every replica, under its seq and with its content, unless it was removed on purpose. */
+export function lost(history: History): Finding[] {
+  const sent = attempts(history);
+  const findings: Finding[] = [];
+  for (const replica of history.replicas) {
+    const stored = new Map(replica.messages.map((message) => [message.seq, message]));
+    for (const ack of of(history, 'acked')) {
+      if (history.removed.has(ack.seq)) continue;
+      const attempt = sent.get(ack.id);
+      const message = stored.get(ack.seq);
+      if (message === undefined) {
+        findings.push({ check: 'lost', text: `${replica.node}: acked seq ${ack.seq} (${ack.id}) is missing` });
+      } else if (message.content !== attempt?.content && !ack.duplicate) {
+        findings.push({
+          check: 'lost',
+          text: `${replica.node}: acked seq ${ack.seq} (${ack.id}) holds another message: ${message.content}`,
+        });
+      }
+    }
+  }
+  return findings;
+}
+
+/** Nothing is stored that nobody sent, and nothing that was certainly refused. */
+export function phantom(history: History): Finding[] {
+  const contents = new Set(of(history, 'sent').map((event) => event.content));
+  const sent = attempts(history);
+  const refused = new Set(of(history, 'refused').map((event) => sent.get(event.id)?.content));
+  // A retry of the same content may have been stored by another attempt.
+  const maybeStored = new Set(
+    [...of(history, 'acked'), ...of(history, 'unknown')].map((event) => sent.get(event.id)?.content),
+  );
+  const findings: Finding[] = [];
+  for (const replica of history.replicas) {
+    for (const message of replica.messages) {
+      if (!contents.has(message.content)) {
+        findings.push({
+          check: 'phantom',
+          text: `${replica.node}: seq ${message.seq} holds what nobody sent: ${message.content}`,
+        });
+      } else if (refused.has(message.content) && !maybeStored.has(message.content)) {
+        findings.push({
+          check: 'phantom',
+          text: `${replica.node}: seq ${message.seq} holds what was refused: ${message.content}`,
+        });
+      }
+    }
+  }
+  return findings;
+}
+
+/** One message id, or one attempt without an id, is stored at most once; retries are told the same seq. */
+export function duplicate(history: History): Finding[] {
+  const sent = attempts(history);
+  const findings: Finding[] = [];
+  const seqOfMsgId = new Map<string, number>();
+  for (const ack of of(history, 'acked')) {
+    const msgId = sent.get(ack.id)?.msgId ?? '';
+    if (msgId === '') continue;
+    const known = seqOfMsgId.get(msgId);
+    if (known !== undefined && known !== ack.seq) {
+      findings.push({
+        check: 'duplicate',
+        text: `message id ${msgId} was acknowledged as seq ${known} and as ${ack.seq}`,
+      });
+    }
+    seqOfMsgId.set(msgId, ack.seq);
+  }
+  for (const replica of history.replicas) {
+    const seqOf = new Map<string, number>();
+    for (const message of replica.messages) {
+      const known = seqOf.get(message.content);
+      if (known !== undefined) {
+        findings.push({
+          check: 'duplicate',
+          text: `${replica.node}: ${message.content} is stored as seq ${known} and as ${message.seq}`,
+        });
+      }
+      seqOf.set(message.content, message.seq);
+    }
+  }
+  return findings;
+}
+
+/** If a was acknowledged before b was sent, then a has the smaller seq (real time, over all clients). */
+export function order(history: History): Finding[] {
+  const sent = attempts(history);
+  const findings: Finding[] = [];
+  const acks = of(history, 'acked').filter((ack) => !ack.duplicate);
+  const byAck = [...acks].sort((a, b) => a.at - b.at);
+  const bySend = acks
+    .map((ack) => ({ seq: ack.seq, id: ack.id, sentAt: sent.get(ack.id)?.at ?? 0 }))
+    .sort((a, b) => a.sentAt - b.sentAt);
+  let acked = 0;
+  let highest = { seq: 0, id: '' };
+  for (const later of bySend) {
+    while (acked < byAck.length && byAck[acked].at < later.sentAt) {
+      if (byAck[acked].seq > highest.seq) highest = byAck[acked];
+      acked++;
+    }
+    if (later.seq < highest.seq) {
+      findings.push({
+        check: 'order',
+        text: `${later.id} has seq ${later.seq} but was sent after ${highest.id} was acknowledged as ${highest.seq}`,
+      });
+    }
+  }
+  return findings;
+}
+
+/** One content per seq, for all time: acks, deliveries, replicas. */
+export function seqReused(history: History): Finding[] {
+  const sent = attempts(history);
+  const contentOf = new Map<number, string>();
+  const findings: Finding[] = [];
+  const see = (seq: number, content: string, where: string): void => {
+    const known = contentOf.get(seq);
+    if (known === undefined) contentOf.set(seq, content);
+    else if (known !== content)
+      findings.push({ check: 'seq-reused', text: `seq ${seq}: ${known} before, ${content} in ${where}` });
+  };
+  for (const event of history.events) {
+    if (event.kind === 'acked') see(event.seq, sent.get(event.id)?.content ?? '', `ack of ${event.id}`);
+    if (event.kind === 'delivered') see(event.seq, event.content, `a delivery to ${event.consumer}`);
+  }
+  for (const replica of history.replicas)
+    for (const message of replica.messages) see(message.seq, message.content, replica.node);
+  return findings;
+}
+
+/** All healed replicas hold the same. */
+export function divergence(history: History): Finding[] {
+  const [first, ...others] = history.replicas;
+  const findings: Finding[] = [];
+  for (const other of others) {
+    for (const key of ['digest', 'applied', 'lastSeq'] as const) {
+      if (other[key] !== first[key]) {
+        findings.push({
+          check: 'divergence',
+          text: `${key}: ${first.node} has ${first[key]}, ${other.node} has ${other[key]}`,
+        });
+      }
+    }
+    if (other.messages.length !== first.messages.length) {
+      findings.push({
+        check: 'divergence',
+        text: `${first.node} holds ${first.messages.length} messages, ${other.node} ${other.messages.length}`,
+      });
+    }
+  }
+  return findings;
+}
+
+/** After a confirmed ack a message is never delivered to that consumer again. */
+export function redelivered(history: History): Finding[] {
+  const confirmed = new Set<string>();
+  const findings: Finding[] = [];
+  for (const event of history.events) {
+    if (event.kind === 'ack-confirmed') confirmed.add(`${event.consumer} ${event.seq}`);
+    else if (event.kind === 'delivered' && confirmed.has(`${event.consumer} ${event.seq}`)) {
+      findings.push({
+        check: 'redelivered-after-ack',
+        text: `${event.consumer}: seq ${event.seq} was delivered after its ack was confirmed`,
+      });
+    }
+  }
+  return findings;
+}
+
+/** A consumer that was drained has seen every message that is stored. */
+export function neverDelivered(history: History): Finding[] {
+  const findings: Finding[] = [];
+  for (const consumer of history.drained) {
+    const seen = new Set(
+      of(history, 'delivered')
+        .filter((event) => event.consumer === consumer)
+        .map((event) => event.seq),
+    );
+    for (const message of history.replicas[0]?.messages ?? []) {
+      if (!seen.has(message.seq))
+        findings.push({ check: 'never-delivered', text: `${consumer} never got seq ${message.seq}` });
+    }
+  }
+  return findings;
+}
+
+export const CHECKERS = {
+  lost,
+  phantom,
+  duplicate,
+  order,
+  seqReused,
+  divergence,
+  redelivered,
+  neverDelivered,
+} as const;
+
+export function checkAll(history: History): Finding[] {
+  return Object.values(CHECKERS).flatMap((check) => check(history));
+}
