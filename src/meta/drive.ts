@@ -2,7 +2,14 @@
 // registered nodes; the leader of an unsettled partition moves it to its desired replicas and reports it settled; the
 // leader of any partition hands over to the preferred leader once that has been up and caught up for a while.
 // Every step is derived from applied state, so whoever leads next goes on where the last one stopped.
-import type { GroupId, Membership, PeerId } from '../../cluster/core/types.ts';
+import {
+  type GroupId,
+  type Index,
+  META_GROUP,
+  type Membership,
+  type PeerId,
+  type Term,
+} from '../../cluster/core/types.ts';
 import type { Group, GroupStatus } from '../../cluster/host/types.ts';
 import type { Transport } from '../../cluster/rpc/types.ts';
 import type { Env } from '../kit/env.ts';
@@ -24,7 +31,8 @@ export interface DriveOptions {
   submit: (request: MetaRequest, done: () => void) => void;
 }
 
-const ACTIVE_MS = 2000;
+/** Partitions that one leader moves at a time. */
+const MOVES_MAX = 32;
 const STEADY_MS = 5000;
 const TRANSFERS_PER_TICK = 8;
 /** After an attempt that did not work the balancer leaves the group alone for so long. */
@@ -32,6 +40,11 @@ const TRANSFER_RETRY_MS = 30_000;
 
 export class Drive {
   readonly #options: DriveOptions;
+  /** What was committed one tick ago: who has that has caught up, even while more keeps coming. */
+  #marks = new Map<GroupId, Index>();
+  #balanceMarks = new Map<GroupId, Index>();
+  /** The last change proposed here: until it is committed the membership is only an intention. */
+  readonly #proposed = new Map<GroupId, { index: Index; term: Term }>();
   /** Settled reports under way. */
   readonly #reporting = new Set<GroupId>();
   /** Since when the preferred leader could take over. */
@@ -45,11 +58,19 @@ export class Drive {
   /** Several times a second. */
   tickMembership(): void {
     const { machine, metaGroup, partition } = this.#options;
+    const marks = new Map<GroupId, Index>();
     const meta = metaGroup();
-    if (meta?.leading && machine.clusterId !== '') this.#driveMeta(meta);
+    if (meta?.leading && machine.clusterId !== '') this.#driveMeta(meta, marks);
+    let moving = 0;
     for (const id of machine.unsettled) {
       const group = partition(id);
-      if (group?.leading) this.#drivePartition(id, group);
+      if (!group?.leading) continue;
+      if (this.#drivePartition(id, group, marks)) moving++;
+      if (moving === MOVES_MAX) break;
+    }
+    this.#marks = marks;
+    for (const id of this.#proposed.keys()) {
+      if (id !== META_GROUP && !machine.unsettled.has(id)) this.#proposed.delete(id);
     }
   }
 
@@ -58,6 +79,7 @@ export class Drive {
     const { env, led, machine, partition, transport } = this.#options;
     const nowMs = env.clock.nowMs();
     let left = TRANSFERS_PER_TICK;
+    const marks = new Map<GroupId, Index>();
     const seen = new Set<GroupId>();
     for (const id of led()) {
       const preferred = machine.streams.get(streamOf(id))?.replicas[partitionOf(id)][0];
@@ -65,7 +87,9 @@ export class Drive {
       const group = partition(id);
       if (group === undefined || !transport.isUp(preferred) || machine.unsettled.has(id)) continue;
       const status = group.status();
-      if (!status.membership.voters.includes(preferred) || !hasCaughtUp(status, preferred)) continue;
+      marks.set(id, status.commit);
+      const mark = this.#balanceMarks.get(id);
+      if (!status.membership.voters.includes(preferred) || !hasReached(status, preferred, mark)) continue;
       seen.add(id);
       const since = this.#steadySince.get(id) ?? nowMs;
       this.#steadySince.set(id, since);
@@ -75,43 +99,54 @@ export class Drive {
       this.#triedMs.set(id, nowMs);
       group.transferLeadership(preferred);
     }
+    this.#balanceMarks = marks;
     for (const id of this.#steadySince.keys()) if (!seen.has(id)) this.#steadySince.delete(id);
     for (const [id, triedMs] of this.#triedMs) if (nowMs - triedMs >= TRANSFER_RETRY_MS) this.#triedMs.delete(id);
   }
 
-  #driveMeta(meta: Group): void {
-    const { machine, transport } = this.#options;
+  #driveMeta(meta: Group, marks: Map<GroupId, Index>): void {
+    const { machine } = this.#options;
     const status = meta.status();
     const wanted = metaMembership(status.membership, machine.nodes, (peer) => this.#isUp(peer));
     if (isSame(status.membership, wanted)) return;
-    this.#step(meta, status, wanted, transport.self.id);
+    marks.set(META_GROUP, status.commit);
+    this.#step(meta, status, wanted);
   }
 
-  #drivePartition(id: GroupId, group: Group): void {
-    const { machine, submit, transport } = this.#options;
+  /** True when it is one of the moves under way; one that waits for a node that is down is not. */
+  #drivePartition(id: GroupId, group: Group, marks: Map<GroupId, Index>): boolean {
+    const { machine, submit } = this.#options;
     const record = machine.streams.get(streamOf(id));
-    if (record === undefined || this.#reporting.has(id)) return;
+    if (record === undefined || this.#reporting.has(id)) return false;
     const partition = partitionOf(id);
     const status = group.status();
-    const wanted = { voters: record.replicas[partition], learners: [] };
-    if (!this.#step(group, status, wanted, transport.self.id)) return;
-    this.#reporting.add(id);
-    const { streamId, since } = record;
-    submit({ type: 'settled', streamId, partition, since: since[partition] }, () => this.#reporting.delete(id));
+    marks.set(id, status.commit);
+    const voters = record.replicas[partition];
+    if (this.#step(group, status, { voters, learners: [] })) {
+      this.#reporting.add(id);
+      const { streamId, since } = record;
+      submit({ type: 'settled', streamId, partition, since: since[partition] }, () => this.#reporting.delete(id));
+    }
+    return voters.every((peer) => this.#isUp(peer));
   }
 
-  /** True when nothing is left to do. */
-  #step(group: Group, status: GroupStatus, wanted: Membership, self: PeerId): boolean {
+  /** True when nothing is left to do and that is committed. */
+  #step(group: Group, status: GroupStatus, wanted: Membership): boolean {
+    const proposed = this.#proposed.get(group.id);
+    // A leader of a later term has committed what its predecessors left before it leads.
+    if (proposed !== undefined && proposed.term === status.term && status.commit < proposed.index) return false;
+    const self = this.#options.transport.self.id;
     const step = nextStep(status.membership, wanted, self, (peer) => peer === self || this.#isReady(status, peer));
-    if (step.kind === 'change') group.proposeMembership(step.membership);
-    else if (step.kind === 'transfer') group.transferLeadership(step.to);
+    if (step.kind === 'change') {
+      const index = group.proposeMembership(step.membership);
+      if (index !== undefined) this.#proposed.set(group.id, { index, term: status.term });
+    } else if (step.kind === 'transfer') group.transferLeadership(step.to);
     return step.kind === 'done';
   }
 
+  /** Up, by its link: the members of an idle group may be silent for long. */
   #isReady(status: GroupStatus, peer: PeerId): boolean {
-    const { env } = this.#options;
-    const progress = status.progress.find((one) => one.peer === peer);
-    return progress !== undefined && hasCaughtUp(status, peer) && env.clock.nowMs() - progress.lastActiveMs < ACTIVE_MS;
+    return this.#isUp(peer) && hasReached(status, peer, this.#marks.get(status.group));
   }
 
   #isUp(peer: PeerId): boolean {
@@ -136,9 +171,10 @@ export function metaMembership(
   return { voters, learners: others.filter((node) => !voters.includes(node.id)).map((node) => node.id) };
 }
 
-function hasCaughtUp(status: GroupStatus, peer: PeerId): boolean {
+/** `peer` follows and has what was committed at the mark. */
+function hasReached(status: GroupStatus, peer: PeerId, mark: Index | undefined): boolean {
   const progress = status.progress.find((one) => one.peer === peer);
-  return progress !== undefined && progress.state === 'replicate' && progress.match >= status.commit;
+  return mark !== undefined && progress?.state === 'replicate' && progress.match >= mark;
 }
 
 function isSame(a: Membership, b: Membership): boolean {

@@ -47,3 +47,13 @@ export function decodeRecord(bytes: Uint8Array): FormationRecord | undefined {
   if (body === undefined || hashHex(body) !== check) return undefined;
   return JSON.parse(body) as FormationRecord;
 }
+
+export function isMembership(value: unknown): value is Membership {
+  const { voters, learners } = (value ?? {}) as Partial<Membership>;
+  return [voters, learners].every((list) => Array.isArray(list) && list.every((peer) => Number.isSafeInteger(peer)));
+}
+
+export function isRecord(value: unknown): value is FormationRecord {
+  const { clusterId, membership, founders, founding } = (value ?? {}) as Partial<FormationRecord>;
+  return typeof clusterId === 'string' && isMembership(membership) && isMembership(founding) && Array.isArray(founders);
+}

@@ -6,7 +6,15 @@
 import type { Membership, PeerId } from '../../cluster/core/types.ts';
 import type { PeerInfo, Rpc, Transport } from '../../cluster/rpc/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
-import { decodeRecord, encodeRecord, type FormationRecord, foundCluster, joinCluster } from './formation-record.ts';
+import {
+  decodeRecord,
+  encodeRecord,
+  type FormationRecord,
+  foundCluster,
+  isMembership,
+  isRecord,
+  joinCluster,
+} from './formation-record.ts';
 import { encodeJson, parseObject } from './meta-codec.ts';
 import type { NodeRecord } from './types.ts';
 
@@ -113,7 +121,7 @@ export class Formation {
   /** Asks one peer what it knows; undefined: no answer. */
   hello(peer: PeerId, done: (hello: Hello | undefined) => void): void {
     this.#options.rpc.request(peer, HELLO, new Uint8Array(0), HELLO_TIMEOUT_MS, (reply) => {
-      done(reply.ok ? (parseObject(reply.bytes) as Hello | undefined) : undefined);
+      done(reply.ok ? parseHello(reply.bytes) : undefined);
     });
   }
 
@@ -237,6 +245,18 @@ export class Formation {
 export function nodeRecord(peer: PeerInfo): NodeRecord {
   const { id, name, clientUrl, clusterUrl, monitorUrl } = peer;
   return { id, name, clientUrl, clusterUrl, monitorUrl };
+}
+
+/** Undefined: not what a node of this product says. */
+function parseHello(bytes: Uint8Array): Hello | undefined {
+  const hello = parseObject(bytes);
+  if (hello === undefined) return undefined;
+  const { name, clusterId, expected, leader, record, membership } = hello;
+  if (typeof name !== 'string' || typeof clusterId !== 'string') return undefined;
+  if (typeof expected !== 'number' || typeof leader !== 'number') return undefined;
+  if (record !== undefined && !isRecord(record)) return undefined;
+  if (membership !== undefined && !isMembership(membership)) return undefined;
+  return hello as unknown as Hello;
 }
 
 function asLearner(membership: Membership, self: PeerId): Membership {

@@ -68,6 +68,39 @@ export function decodeCommand(body: Uint8Array): { command: MetaCommand; stampUs
   return { command, stampUs };
 }
 
+const isId = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0;
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0;
+const isList = (value: unknown, isItem: (item: unknown) => boolean): boolean =>
+  Array.isArray(value) && value.every(isItem);
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isNode = (value: unknown): boolean => isObject(value) && isId(value.id) && isText(value.name);
+/** The fields that `apply` looks at; the API has validated the rest. */
+const isConfig = (value: unknown): boolean =>
+  isObject(value) &&
+  isText(value.name) &&
+  isCount(value.num_replicas) &&
+  (value.subjects === undefined || isList(value.subjects, isText)) &&
+  (value.metadata === undefined || isObject(value.metadata));
+
+const SHAPES: Record<MetaRequest['type'], Record<string, (value: unknown) => boolean>> = {
+  form: { clusterId: isText, nodes: (value) => isList(value, isNode) },
+  node: { node: isNode },
+  create: { account: isText, config: isConfig },
+  update: { account: isText, streamId: isId, config: isConfig },
+  delete: { account: isText, name: isText },
+  replicas: { streamId: isId, partition: isCount, replicas: (value) => isList(value, isId) },
+  settled: { streamId: isId, partition: isCount, since: isId },
+};
+
+/** A request as it came from a peer; undefined when it is none: what the leader does not understand must not enter the log. */
+export function parseRequest(bytes: Uint8Array): MetaRequest | undefined {
+  const value = parseObject(bytes);
+  if (value === undefined || typeof value.type !== 'string' || !Object.hasOwn(SHAPES, value.type)) return undefined;
+  const shape = SHAPES[value.type as MetaRequest['type']];
+  return Object.keys(shape).every((field) => shape[field](value[field])) ? (value as MetaRequest) : undefined;
+}
+
 export function encodeJson(value: unknown): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value));
 }

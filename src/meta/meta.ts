@@ -110,7 +110,7 @@ class MetaNode implements Meta {
         this.#leaders.forget(group);
         options.closePartition(group);
       },
-      onLeading: (group) => this.#leaders.started(group, host.group(group)!.term),
+      onLeading: (group, term) => this.#leaders.started(group, term),
       onNotLeading: (group) => this.#leaders.stopped(group),
     });
     this.#formation = new Formation({

@@ -15,17 +15,15 @@ import {
   type MetaRequest,
   type MetaResult,
   parseObject,
+  parseRequest,
 } from './meta-codec.ts';
-
-/** Result of the applied entry, or what kept it from being known. */
-export type Outcome = MetaResult;
 
 type Answer = { index: Index; result: MetaResult } | { notLeading: true } | { unknown: true };
 
 interface Waiting {
   request: MetaRequest;
   dueMs: number;
-  done: (outcome: Outcome) => void;
+  done: (outcome: MetaResult) => void;
 }
 
 interface AppliedWaiter {
@@ -52,7 +50,7 @@ const RETRY_MS = 50;
 /** Requests held or under way from this node; more are refused. */
 const WAITING_MAX = 10_000;
 
-const UNAVAILABLE: Outcome = { ok: false, error: apiError(10008) };
+const UNAVAILABLE: MetaResult = { ok: false, error: apiError(10008) };
 
 export class Proposals {
   readonly #options: ProposalsOptions;
@@ -68,15 +66,17 @@ export class Proposals {
 
   constructor(options: ProposalsOptions) {
     this.#options = options;
-    options.rpc.handle(PROPOSE, (_from, bytes, reply) => {
-      const request = parseObject(bytes) as MetaRequest | undefined;
-      if (request === undefined) reply(encodeJson({ notLeading: true }));
-      else this.#propose(request, (answer) => reply(encodeJson(answer)));
+    options.rpc.handle(PROPOSE, (from, bytes, reply) => {
+      const request = parseRequest(bytes);
+      if (request === undefined) {
+        options.env.log.warn('malformed metadata request from a peer', { peer: from });
+        reply(encodeJson({ unknown: true }));
+      } else this.#propose(request, (answer) => reply(encodeJson(answer)));
     });
   }
 
   /** `done` runs exactly once. */
-  submit(request: MetaRequest, done: (outcome: Outcome) => void): void {
+  submit(request: MetaRequest, done: (outcome: MetaResult) => void): void {
     if (this.#closed || this.#waiting.length + this.#underWay >= WAITING_MAX) {
       done(UNAVAILABLE);
       return;
@@ -183,7 +183,7 @@ export class Proposals {
       return;
     }
     rpc.request(leader, PROPOSE, encodeJson(one.request), ANSWER_MS_MAX, (reply) => {
-      if (reply.ok) this.#answered(one, (parseObject(reply.bytes) as Answer | undefined) ?? { unknown: true });
+      if (reply.ok) this.#answered(one, parseAnswer(reply.bytes));
       else if (reply.reason === 'no-link' || reply.reason === 'refused') this.#answered(one, { notLeading: true });
       else this.#answered(one, { unknown: true });
     });
@@ -228,4 +228,14 @@ export class Proposals {
     if (index === undefined) done({ notLeading: true });
     else this.#proposed.set(index, done);
   }
+}
+
+function parseAnswer(bytes: Uint8Array): Answer {
+  const value = parseObject(bytes);
+  if (value?.notLeading === true) return { notLeading: true };
+  const { index, result } = value ?? {};
+  if (typeof index !== 'number' || typeof result !== 'object' || result === null || !('ok' in result)) {
+    return { unknown: true };
+  }
+  return { index, result: result as MetaResult };
 }

@@ -3,7 +3,7 @@
 // only on evidence from the meta log: a committed delete of its stream, or a committed `settled` without this node.
 // Until the node has caught up with the meta log only groups found in the own log are opened: an older catalog may
 // name streams that are long deleted, and opening those anew would bring an empty namesake to life.
-import type { GroupId, Membership, PeerId } from '../../cluster/core/types.ts';
+import type { GroupId, Membership, PeerId, Term } from '../../cluster/core/types.ts';
 import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
 import type { PartitionOps } from '../stream/types.ts';
@@ -26,7 +26,7 @@ export interface ReconcileOptions {
   closePartition: (group: GroupId) => void;
   /** Groups that recovery found in this node's log. */
   recovered: ReadonlySet<GroupId>;
-  onLeading: (group: GroupId) => void;
+  onLeading: (group: GroupId, term: Term) => void;
   onNotLeading: (group: GroupId) => void;
 }
 
@@ -84,10 +84,9 @@ export class Reconcile {
     const { streamId, partitions } = (after ?? before)!;
     for (let p = 0; p < partitions; p++) this.#dirty.add(groupOf(streamId, p));
     this.#schedule();
-    if (before === undefined || after === undefined || before.config === after.config) return;
+    if (before === undefined || after === undefined || before.revision === after.revision) return;
     for (let p = 0; p < partitions; p++) {
-      const ops = this.ops(groupOf(streamId, p));
-      if (ops?.leading) ops.updateConfig(after.config);
+      this.ops(groupOf(streamId, p))?.updateConfig(after.config, after.revision);
     }
   }
 
@@ -158,24 +157,21 @@ export class Reconcile {
     const partition = openPartition(record, p);
     const open: Open = { group: undefined, partition };
     this.#open.set(id, open);
-    const machine = this.#wrap(id, record.streamId, partition);
+    const machine = this.#wrap(id, partition);
     const group = host.openGroup(id, firstMembership(record, p, host.self), machine, record.replicas[p][0]);
     open.group = group;
     partition.attach(group);
+    if (record.revision !== record.streamId) partition.ops.updateConfig(record.config, record.revision);
   }
 
   /** The partition's machine, with its leadership reported. */
-  #wrap(id: GroupId, streamId: number, partition: OpenedPartition): GroupMachine {
-    const { onLeading, onNotLeading, machine: meta } = this.#options;
-    const { machine, ops } = partition;
+  #wrap(id: GroupId, { machine }: OpenedPartition): GroupMachine {
+    const { onLeading, onNotLeading } = this.#options;
     return {
       apply: (index, term, body) => machine.apply(index, term, body),
       onLeading: (term) => {
         machine.onLeading(term);
-        const record = meta.streams.get(streamId);
-        // The change may have been applied while nobody led.
-        if (record !== undefined && record.version !== streamId) ops.updateConfig(record.config);
-        onLeading(id);
+        onLeading(id, term);
       },
       onNotLeading: (leader) => {
         machine.onNotLeading(leader);

@@ -214,8 +214,9 @@ class FakeGroup implements Group {
       membership.voters.filter((peer) => !voters.includes(peer)).length;
     if (moved > 1) throw new Error('more than one step');
     this.#shared.membership = membership;
+    this.#shared.log.push({ term: 0, body: undefined });
     for (const replica of this.#shared.replicas.values()) replica.leaderChanged();
-    for (const replica of this.#shared.replicas.values()) replica.catchUp();
+    this.#node.world.commit(this.#shared);
     return this.#shared.log.length;
   }
 

@@ -37,7 +37,12 @@ export function streamConfig(name: string, more: Partial<StreamConfig> = {}): St
 /** A partition without content. */
 export class Probe {
   leading = false;
-  readonly configs: StreamConfig[] = [];
+  /** Newest configuration told to this replica. */
+  config: StreamConfig;
+
+  constructor(config: StreamConfig) {
+    this.config = config;
+  }
 
   readonly machine: GroupMachine = {
     apply: () => undefined,
@@ -60,7 +65,7 @@ export class Probe {
         return probe.leading;
       },
       updateConfig: (config: StreamConfig) => {
-        probe.configs.push(config);
+        probe.config = config;
       },
     } as PartitionOps;
   }
@@ -109,7 +114,7 @@ export class TestNode {
         clustered: true,
         recovered,
         openPartition: (record, partition) => {
-          const probe = new Probe();
+          const probe = new Probe(record.config);
           this.probes.set(record.streamId * 64 + partition, probe);
           return { machine: probe.machine, ops: probe.ops, attach: () => undefined };
         },

@@ -117,20 +117,18 @@ describe('three nodes', () => {
     expect(second.streamId).toBeGreaterThan(first.streamId);
   });
 
-  test('an update reaches the partition, also one that nobody led at the time', () => {
+  test('an update reaches every replica, also one that was away', () => {
     const world = MetaWorld.formed(7, 3);
-    const [a] = world.nodes;
+    const [a, , away] = world.nodes;
     const record = world.created(a, streamConfig('S', { num_replicas: 3 }));
     const group = record.streamId * 64;
-    const updated = world.wait(
-      (done) => a.client.updateStream('$G', streamConfig('S', { num_replicas: 3, max_msgs: 9 }), done),
-      a,
-    );
+    away.fake.kill();
+    const config = streamConfig('S', { num_replicas: 3, max_msgs: 9 });
+    const updated = world.wait((done) => a.client.updateStream('$G', config, done), a);
     expect(updated).toMatchObject({ streamId: record.streamId, config: { max_msgs: 9 } });
-    const leader = world.nodes.find((node) => node.id === a.meta.partitions.leaderOf(group))!;
-    world.until(() => leader.probes.get(group)!.configs.at(-1)?.max_msgs === 9);
-    leader.fake.kill();
-    world.until(() => world.alive.some((node) => node.probes.get(group)!.configs.at(-1)?.max_msgs === 9));
+    world.until(() => world.alive.every((node) => node.probes.get(group)!.config.max_msgs === 9));
+    away.start();
+    world.until(() => away.probes.get(group)?.config.max_msgs === 9);
   });
 
   test('without a majority proposals are answered 10008 and nobody waits for ever', () => {
