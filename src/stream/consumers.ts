@@ -1,0 +1,240 @@
+// The consumers of one partition as its log has made them: owned by the stream machine, changed by apply alone, equal on
+// every replica. Implements ConsumerTable (types.ts). Pure.
+// Invariants: an id is never given twice; a command for an id that is gone does nothing; removals that an acknowledgement
+// causes (work queue, interest) happen in the apply of that acknowledgement.
+import type { StreamConfig } from './config.ts';
+import { ByteReader, ByteWriter } from './consumer-bytes.ts';
+import { ConsumerCommand, decodeCreate, decodeRemove, readDelivered } from './consumer-codec.ts';
+import { filterPatterns } from './consumer-filter.ts';
+import { ConsumerRecord } from './consumer-record.ts';
+import { decideCreate, placeError } from './consumer-rules.ts';
+import { RollingDigest } from './digest.ts';
+import { type ApiError, apiError, isApiError } from './errors.ts';
+import type { ConsumerTable, MessageView } from './types.ts';
+
+const SNAPSHOT_VERSION = 1;
+
+export interface ConsumerTableOptions {
+  /** The stream's configuration as the log has made it: equal on every replica at the same place of the log. */
+  config: () => StreamConfig;
+}
+
+/** What makes the body of a command different per type: called with the record it names. */
+type Handler = (
+  registry: ConsumerRegistry,
+  record: ConsumerRecord,
+  reader: ByteReader,
+  stampUs: number,
+  view: MessageView,
+  remove: (seq: number) => void,
+) => void;
+
+export function createConsumerTable(options: ConsumerTableOptions): ConsumerRegistry {
+  return new ConsumerRegistry(options);
+}
+
+export class ConsumerRegistry implements ConsumerTable {
+  readonly #config: () => StreamConfig;
+  readonly #byId = new Map<number, ConsumerRecord>();
+  readonly #byName = new Map<string, ConsumerRecord>();
+  /** Consumers for which the removal of a message can matter; the others cost nothing per message. */
+  readonly #holding = new Set<ConsumerRecord>();
+  #nextId = 1;
+
+  constructor(options: ConsumerTableOptions) {
+    this.#config = options.config;
+  }
+
+  get count(): number {
+    return this.#byId.size;
+  }
+
+  get(name: string): ConsumerRecord | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** Still there? (Not deleted, not replaced by a namesake.) */
+  has(record: ConsumerRecord): boolean {
+    return this.#byId.get(record.id) === record;
+  }
+
+  /** In the order of creation. */
+  records(): IterableIterator<ConsumerRecord> {
+    return this.#byId.values();
+  }
+
+  get keepsByInterest(): boolean {
+    return this.#config().retention === 'interest';
+  }
+
+  apply(
+    type: number,
+    body: Uint8Array,
+    stampUs: number,
+    view: MessageView,
+    remove: (seq: number) => void,
+  ): ApiError | undefined {
+    if (type === ConsumerCommand.create) return this.#create(body, stampUs, view, remove);
+    if (type === ConsumerCommand.remove) return this.#remove(body, view, remove);
+    const handler = HANDLERS[type];
+    if (handler === undefined) throw new Error(`unknown consumer command ${type}`);
+    const reader = new ByteReader(body);
+    const record = this.#byId.get(reader.number());
+    if (record === undefined) return apiError(10014);
+    handler(this, record, reader, stampUs, view, remove);
+    this.#track(record);
+    return undefined;
+  }
+
+  onRemoved(seq: number): void {
+    for (const record of this.#holding) {
+      if (!record.forget(seq)) continue;
+      record.settle();
+      this.#track(record);
+    }
+  }
+
+  /** Nothing to keep: who wants a message follows from positions and filters. */
+  onStored(_first: number, _last: number): void {}
+
+  isWanted(seq: number, subject: string): boolean {
+    for (const record of this.#byId.values()) if (record.wants(seq, subject)) return true;
+    return false;
+  }
+
+  snapshot(): Uint8Array {
+    const writer = new ByteWriter(256);
+    writer.u8(SNAPSHOT_VERSION);
+    writer.number(this.#nextId);
+    writer.number(this.#byId.size);
+    for (const record of this.#byId.values()) record.write(writer);
+    return writer.take();
+  }
+
+  restore(state: Uint8Array): void {
+    const reader = new ByteReader(state);
+    const version = reader.u8();
+    if (version !== SNAPSHOT_VERSION) throw new Error(`consumer snapshot of version ${version}`);
+    this.#byId.clear();
+    this.#byName.clear();
+    this.#holding.clear();
+    this.#nextId = reader.number();
+    for (let count = reader.number(); count > 0; count--) this.#add(ConsumerRecord.read(reader));
+  }
+
+  digest(): string {
+    const digest = new RollingDigest();
+    digest.addNumber(this.#nextId);
+    for (const record of this.#byId.values()) record.mix(digest);
+    return digest.hex();
+  }
+
+  /** The consumer is done with a message: the stream's retention may have it go. */
+  release(record: ConsumerRecord, seq: number, view: MessageView, remove: (seq: number) => void): void {
+    const { retention } = this.#config();
+    if (retention === 'limits' || !view.exists(seq)) return;
+    if (retention === 'interest' && this.isWanted(seq, view.subjectOf(seq))) return;
+    remove(seq);
+    record.forget(seq);
+    this.onRemoved(seq);
+  }
+
+  #create(body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
+    const { action, config } = decodeCreate(body);
+    const existing = this.#byName.get(config.name ?? config.durable_name ?? '');
+    const outcome = decideCreate(existing?.config, config, action);
+    if (isApiError(outcome)) return outcome;
+    if (outcome === 'same') return undefined;
+    const others = [...this.#byId.values()]
+      .filter((record) => record !== existing)
+      .map((record) => record.filter.patterns);
+    const refused = placeError(this.#config(), filterPatterns(config), others, this.#byId.size, existing === undefined);
+    if (refused !== undefined) return refused;
+    if (existing === undefined) {
+      const record = new ConsumerRecord(this.#nextId++, config, stampUs);
+      record.begin(view);
+      this.#add(record);
+      return undefined;
+    }
+    const before = existing.filter;
+    existing.reconfigure(config, view);
+    this.#track(existing);
+    if (before.patterns.join(' ') !== existing.filter.patterns.join(' ')) this.#releaseUnwanted(before, view, remove);
+    return undefined;
+  }
+
+  #remove(body: Uint8Array, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
+    const { id, name } = decodeRemove(body);
+    const record = id === 0 ? this.#byName.get(name) : this.#byId.get(id);
+    if (record === undefined) return apiError(10014);
+    this.#byId.delete(record.id);
+    this.#byName.delete(record.name);
+    this.#holding.delete(record);
+    this.#releaseUnwanted(record.filter, view, remove);
+    return undefined;
+  }
+
+  /** Interest retention: a consumer has lost interest in what matches `filter`. */
+  #releaseUnwanted(filter: ConsumerRecord['filter'], view: MessageView, remove: (seq: number) => void): void {
+    if (!this.keepsByInterest) return;
+    for (let seq = view.next(view.firstSeq, filter); seq !== 0; seq = view.next(seq + 1, filter)) {
+      if (this.isWanted(seq, view.subjectOf(seq))) continue;
+      remove(seq);
+      if (seq >= view.lastSeq) break;
+    }
+  }
+
+  #add(record: ConsumerRecord): void {
+    this.#byId.set(record.id, record);
+    this.#byName.set(record.name, record);
+    this.#track(record);
+  }
+
+  #track(record: ConsumerRecord): void {
+    if (record.pending.size > 0 || record.ahead.size > 0) this.#holding.add(record);
+    else this.#holding.delete(record);
+  }
+}
+
+const HANDLERS: Record<number, Handler> = {
+  [ConsumerCommand.reserve](_registry, record, reader) {
+    record.reservedConsumerSeq = Math.max(record.reservedConsumerSeq, reader.number());
+  },
+
+  [ConsumerCommand.delivered](registry, record, reader, stampUs, view, remove) {
+    const before = record.deliveredSeq;
+    const { lastSeq, lastConsumerSeq } = readDelivered(
+      reader,
+      (seq, consumerSeq, length) => {
+        for (let i = 0; i < length; i++) record.delivered(seq + i, consumerSeq + i, view);
+      },
+      (seq, deliveries) => record.deliveredAgain(seq, deliveries),
+    );
+    const seen = !record.tracksAcks && registry.keepsByInterest ? record.wantedBetween(before, lastSeq, view) : [];
+    record.deliveredUpTo(lastSeq, lastConsumerSeq, stampUs);
+    for (const seq of seen) registry.release(record, seq, view, remove);
+  },
+
+  [ConsumerCommand.acks](registry, record, reader, stampUs, view, remove) {
+    reader.runs((first, count) => {
+      for (let seq = first; seq < first + count; seq++) {
+        if (record.acknowledge(seq, view)) registry.release(record, seq, view, remove);
+      }
+    });
+    record.ackUs = stampUs;
+    record.settle();
+  },
+
+  [ConsumerCommand.ackAll](registry, record, reader, stampUs, view, remove) {
+    for (const seq of record.acknowledgeUpTo(reader.number(), view)) registry.release(record, seq, view, remove);
+    record.ackUs = stampUs;
+    record.settle();
+  },
+
+  [ConsumerCommand.drop](_registry, record, reader) {
+    reader.runs((first, count) => {
+      for (let seq = first; seq < first + count; seq++) record.pending.remove(seq);
+    });
+    record.settle();
+  },
+};

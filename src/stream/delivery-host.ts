@@ -1,0 +1,31 @@
+// What a consumer on the leader needs from the engine that holds it (delivery.ts gives it, delivery-consumer.ts takes it).
+import type { Env } from '../kit/env.ts';
+import type { Advisories } from './delivery-advisories.ts';
+import type { LiveConsumer } from './delivery-consumer.ts';
+import type { ApiError } from './errors.ts';
+import type { PullQueueOutlet } from './pull-queue.ts';
+import type { MessageView, Outlet, StoredMessage } from './types.ts';
+
+export interface DeliveryHost extends PullQueueOutlet {
+  readonly env: Env;
+  readonly view: MessageView;
+  readonly outlet: Outlet;
+  readonly advisories: Advisories;
+  readonly streamName: string;
+  nowMs(): number;
+  /** What clients see of a local seq. */
+  streamSeq(seq: number): number;
+  propose(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void;
+  readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void;
+  /** Answers a double ack: an empty message. */
+  confirm(inbox: string): void;
+  /** Asks for a slice of delivery at the end of this turn. */
+  ready(consumer: LiveConsumer): void;
+  /** Has demand and no supply: to be asked again when something is stored. */
+  hungry(consumer: LiveConsumer): void;
+  /** Has something for the log at the end of this turn. */
+  flush(consumer: LiveConsumer): void;
+  schedule(consumer: LiveConsumer, dueMs: number): void;
+  /** Inactive for its threshold. */
+  expire(consumer: LiveConsumer): void;
+}

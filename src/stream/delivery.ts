@@ -1,0 +1,467 @@
+// Consumers on the leader of a partition: answers their API requests, feeds pull requests and push subjects, takes acks. Built by
+// the partition over the replicated ConsumerTable, which it changes by proposing commands only (DESIGN §7); what it keeps itself
+// is tentative and ends with leadership. Local seqs at this door.
+// Invariants: one timer for all consumers; deliveries of one turn are bounded, the rest goes on next turn; within a turn
+// deliveries come before their log entries; acks are flushed once per consumer and turn.
+import type { Env } from '../kit/env.ts';
+import type { ConsumerConfig, StreamConfig } from './config.ts';
+import { ConsumerCommand, type CreateAction, encodeCreate, encodeRemove } from './consumer-codec.ts';
+import { filterPatterns } from './consumer-filter.ts';
+import { ConsumerRecord } from './consumer-record.ts';
+import { decideCreate, placeError } from './consumer-rules.ts';
+import { ConsumerRegistry } from './consumers.ts';
+import { Advisories, randomId } from './delivery-advisories.ts';
+import { type Budget, LiveConsumer } from './delivery-consumer.ts';
+import * as frames from './delivery-frames.ts';
+import type { DeliveryHost } from './delivery-host.ts';
+import { TimerHeap } from './delivery-timers.ts';
+import { parseAckVerb } from './delivery-verbs.ts';
+import { type ApiError, apiError, isApiError } from './errors.ts';
+import { parsePull } from './pull-request.ts';
+import type { CommandProposer, ConsumerState, ConsumerTable, MessageView, Outlet, StoredMessage } from './types.ts';
+
+/** What one turn may send, and what one consumer may send before the next has its go. */
+const TURN_MESSAGES_MAX = 1000;
+const TURN_BYTES_MAX = 4 << 20;
+const SLICE_MESSAGES_MAX = 256;
+const SLICE_BYTES_MAX = 1 << 20;
+
+export interface DeliveryEngineOptions {
+  env: Env;
+  /** From createConsumerTable. */
+  table: ConsumerTable;
+  view: MessageView;
+  proposer: CommandProposer;
+  outlet: Outlet;
+  streamName: string;
+  config: () => StreamConfig;
+  /** What clients see of a local seq; absent: the same. */
+  streamSeq?: (seq: number) => number;
+}
+
+type Answer<T> = (result: T | ApiError) => void;
+
+export class DeliveryEngine implements DeliveryHost {
+  readonly env: Env;
+  readonly view: MessageView;
+  readonly outlet: Outlet;
+  readonly streamName: string;
+  readonly advisories: Advisories;
+  readonly streamSeq: (seq: number) => number;
+  readonly #table: ConsumerRegistry;
+  readonly #proposer: CommandProposer;
+  readonly #config: () => StreamConfig;
+  readonly #timers: TimerHeap;
+  /** By name: every consumer with something to do, and all that live in memory. Others are woken by the first request. */
+  readonly #live = new Map<string, LiveConsumer>();
+  #ready: LiveConsumer[] = [];
+  #flushing: LiveConsumer[] = [];
+  readonly #hungry = new Set<LiveConsumer>();
+  readonly #watching = new Set<LiveConsumer>();
+  #turnAsked = false;
+  #leading = false;
+
+  constructor(options: DeliveryEngineOptions) {
+    if (!(options.table instanceof ConsumerRegistry)) throw new Error('the table must come from createConsumerTable');
+    this.env = options.env;
+    this.view = options.view;
+    this.outlet = options.outlet;
+    this.streamName = options.streamName;
+    this.streamSeq = options.streamSeq ?? ((seq) => seq);
+    this.#table = options.table;
+    this.#proposer = options.proposer;
+    this.#config = options.config;
+    this.#timers = new TimerHeap(options.env.clock);
+    this.advisories = new Advisories(options.env, options.outlet, options.streamName);
+  }
+
+  // ---- leadership and facts from the log ------------------------------------------------------------------------------
+
+  /** The partition leads and has applied everything of former terms. */
+  onLeading(): void {
+    this.#leading = true;
+    for (const record of this.#table.records()) {
+      const { config, pending } = record;
+      if (pending.size > 0 || config.deliver_subject || config.inactive_threshold || !config.durable_name) {
+        this.ready(this.#wake(record));
+      }
+    }
+  }
+
+  onNotLeading(): void {
+    this.#endAll(this.#config().num_replicas > 1 ? frames.LEADERSHIP_CHANGE : undefined);
+  }
+
+  /** The partition ends on this node: its stream was deleted, or the node stops. */
+  close(reason: 'deleted' | 'shutdown' = 'shutdown'): void {
+    this.#endAll(reason === 'deleted' ? frames.CONSUMER_DELETED : undefined);
+  }
+
+  /** Messages up to `lastSeq` are stored. Called once per applied batch on the leader. */
+  onStored(_lastSeq: number): void {
+    if (this.#hungry.size === 0) return;
+    for (const consumer of this.#hungry) this.ready(consumer);
+    this.#hungry.clear();
+  }
+
+  onRemoved(seq: number): void {
+    for (const consumer of this.#watching) {
+      consumer.onRemoved(seq);
+      if (!consumer.watches) this.#watching.delete(consumer);
+    }
+  }
+
+  /** Someone subscribed to this subject: a push consumer need not wait for its next look. */
+  onInterest(subject: string): void {
+    for (const consumer of this.#live.values()) if (consumer.push?.subject === subject) consumer.wake();
+  }
+
+  // ---- API ----------------------------------------------------------------------------------------------------------
+
+  createConsumer(config: ConsumerConfig, action: CreateAction, done: Answer<ConsumerState>): void {
+    if (!this.#leading) {
+      done(apiError(10008));
+      return;
+    }
+    const name = config.name ?? config.durable_name ?? randomId(this.env, 8);
+    const named = config.name === name ? config : { ...config, name };
+    const live = this.#live.get(name);
+    const record = live?.record ?? this.#table.get(name);
+    if (record !== undefined && this.#isOccupied(record.config, named)) {
+      done(apiError(10013));
+      return;
+    }
+    if (live?.memory || (record === undefined && livesInMemory(named, this.#config()))) {
+      this.#createInMemory(live, named, action, done);
+      return;
+    }
+    const existed = record !== undefined;
+    this.#proposer.proposeCommand(ConsumerCommand.create, encodeCreate(action, named), (result) => {
+      if (result !== undefined) {
+        done(result);
+        return;
+      }
+      const created = this.#table.get(name);
+      if (created === undefined || !this.#leading) {
+        done(apiError(10008));
+        return;
+      }
+      if (!existed) this.advisories.action(name, 'create');
+      const consumer = this.#wake(created);
+      consumer.configure();
+      this.ready(consumer);
+      consumer.info(done);
+    });
+  }
+
+  deleteConsumer(name: string, done: Answer<true>): void {
+    if (!this.#leading) {
+      done(apiError(10008));
+      return;
+    }
+    const live = this.#live.get(name);
+    if (live?.memory) {
+      this.#removed(live);
+      done(true);
+      return;
+    }
+    this.#proposeRemove(0, name, (result) => done(result ?? true));
+  }
+
+  /** Call it behind the partition's read barrier, as the two below. */
+  consumerInfo(name: string, done: Answer<ConsumerState>): void {
+    const consumer = this.#find(name);
+    if (consumer === undefined) done(apiError(this.#leading ? 10014 : 10008));
+    else consumer.info(done);
+  }
+
+  consumerNames(done: Answer<string[]>): void {
+    done(this.#leading ? this.#names() : apiError(10008));
+  }
+
+  consumerList(done: Answer<ConsumerState[]>): void {
+    if (!this.#leading) {
+      done(apiError(10008));
+      return;
+    }
+    const names = this.#names();
+    const states: (ConsumerState | ApiError)[] = [];
+    let left = names.length;
+    const finish = (): void => {
+      const lost = states.find((state) => isApiError(state) && state.err_code === 10008);
+      done((lost as ApiError | undefined) ?? states.filter((state): state is ConsumerState => !isApiError(state)));
+    };
+    if (left === 0) {
+      finish();
+      return;
+    }
+    names.forEach((name, i) => {
+      this.consumerInfo(name, (state) => {
+        states[i] = state;
+        if (--left === 0) finish();
+      });
+    });
+  }
+
+  pull(name: string, reply: string, body: Uint8Array): void {
+    if (reply === '') return;
+    if (!this.#leading) {
+      this.status(reply, frames.LEADERSHIP_CHANGE);
+      return;
+    }
+    const consumer = this.#find(name);
+    if (consumer === undefined) {
+      this.status(reply, frames.NO_RESPONDERS);
+      return;
+    }
+    const refusal = this.#pull(consumer, reply, body);
+    if (refusal !== undefined) this.status(reply, refusal);
+  }
+
+  ack(name: string, seq: number, consumerSeq: number, _delivered: number, payload: Uint8Array, reply: string): void {
+    const verb = parseAckVerb(payload);
+    const consumer = this.#find(name);
+    if (verb === undefined || consumer === undefined) return;
+    consumer.ack(seq, consumerSeq, verb, reply);
+    if (verb.kind === 'next' && reply !== '' && consumer.queue !== undefined) this.pull(name, reply, verb.body);
+  }
+
+  /** A message to `$JS.FC.<stream>.<consumer>.<id>`. */
+  flowReply(name: string, subject: string): void {
+    const consumer = this.#find(name);
+    if (consumer?.push?.answered(subject)) consumer.wake();
+  }
+
+  // ---- DeliveryHost ---------------------------------------------------------------------------------------------------
+
+  nowMs(): number {
+    return this.#proposer.nowMs();
+  }
+
+  propose(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void {
+    this.#proposer.proposeCommand(type, body, done);
+  }
+
+  readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void {
+    this.#proposer.readMessage(seq, done);
+  }
+
+  status(inbox: string, frame: Uint8Array): boolean {
+    return this.outlet.deliverTo(inbox, { subject: inbox, reply: '', hdr: frame, payload: frames.EMPTY });
+  }
+
+  confirm(inbox: string): void {
+    this.outlet.deliverTo(inbox, { subject: inbox, reply: '', hdr: frames.EMPTY, payload: frames.EMPTY });
+  }
+
+  hasInterest(inbox: string): boolean {
+    return this.outlet.hasInterest(inbox);
+  }
+
+  ready(consumer: LiveConsumer): void {
+    if (consumer.isReady || consumer.ended) return;
+    consumer.isReady = true;
+    this.#ready.push(consumer);
+    this.#askTurn();
+  }
+
+  hungry(consumer: LiveConsumer): void {
+    this.#hungry.add(consumer);
+  }
+
+  flush(consumer: LiveConsumer): void {
+    if (consumer.isFlushing || consumer.ended) return;
+    consumer.isFlushing = true;
+    this.#flushing.push(consumer);
+    this.#askTurn();
+  }
+
+  schedule(consumer: LiveConsumer, dueMs: number): void {
+    this.#timers.set(consumer, dueMs);
+  }
+
+  expire(consumer: LiveConsumer): void {
+    if (consumer.memory) this.#removed(consumer);
+    else this.#proposeRemove(consumer.record.id, consumer.record.name, () => {});
+  }
+
+  // ---- inside -------------------------------------------------------------------------------------------------------
+
+  #askTurn(): void {
+    if (this.#turnAsked) return;
+    this.#turnAsked = true;
+    this.env.clock.endOfTurn(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    this.#turnAsked = false;
+    let messages = TURN_MESSAGES_MAX;
+    let bytes = TURN_BYTES_MAX;
+    let queue = this.#ready;
+    this.#ready = [];
+    const budget: Budget = { messages: 0, bytes: 0 };
+    while (queue.length > 0 && messages > 0 && bytes > 0) {
+      const more: LiveConsumer[] = [];
+      for (const consumer of queue) {
+        if (consumer.ended) continue;
+        const sliceMessages = Math.min(SLICE_MESSAGES_MAX, messages);
+        const sliceBytes = Math.min(SLICE_BYTES_MAX, bytes);
+        budget.messages = sliceMessages;
+        budget.bytes = sliceBytes;
+        consumer.isReady = false;
+        if (consumer.deliver(budget)) {
+          consumer.isReady = true;
+          more.push(consumer);
+        } else this.#settle(consumer);
+        messages -= sliceMessages - budget.messages;
+        bytes -= sliceBytes - budget.bytes;
+      }
+      queue = more;
+    }
+    for (const consumer of queue) this.#settle(consumer);
+    if (queue.length > 0) {
+      this.#ready = this.#ready.length === 0 ? queue : queue.concat(this.#ready);
+      this.#askTurn();
+    }
+    const flushing = this.#flushing;
+    this.#flushing = [];
+    for (const consumer of flushing) {
+      consumer.isFlushing = false;
+      if (consumer.ended) continue;
+      consumer.flush();
+      consumer.reschedule();
+    }
+  };
+
+  #settle(consumer: LiveConsumer): void {
+    if (consumer.mustFlush) this.flush(consumer);
+    if (consumer.watches) this.#watching.add(consumer);
+    consumer.reschedule();
+  }
+
+  /** Undefined: the request waits. */
+  #pull(consumer: LiveConsumer, reply: string, body: Uint8Array): Uint8Array | undefined {
+    const { queue } = consumer;
+    if (queue === undefined) return frames.PUSH_BASED;
+    const request = parsePull(body, consumer.record.config);
+    if (request instanceof Uint8Array) return request;
+    consumer.touch();
+    if (request.noWait) {
+      if (request.expiresMs === 0 && consumer.isDrained) return frames.NO_MESSAGES;
+      if (queue.size > 0) {
+        queue.dropLost();
+        const { deliverable } = consumer;
+        if (deliverable > 0 && deliverable < queue.asked) return frames.REQUESTS_PENDING;
+      }
+    }
+    if (queue.isFull(this.nowMs())) return request.heartbeatMs > 0 ? undefined : frames.EXCEEDED_MAX_WAITING;
+    consumer.pull(reply, request);
+    return undefined;
+  }
+
+  #find(name: string): LiveConsumer | undefined {
+    if (!this.#leading) return undefined;
+    const live = this.#live.get(name);
+    if (live?.memory) return live;
+    const record = this.#table.get(name);
+    if (record !== undefined) return this.#wake(record);
+    if (live !== undefined) this.#removed(live);
+    return undefined;
+  }
+
+  /** The live consumer of a replicated record. */
+  #wake(record: ConsumerRecord): LiveConsumer {
+    const live = this.#live.get(record.name);
+    if (live?.record === record) return live;
+    if (live !== undefined) this.#drop(live, frames.CONSUMER_DELETED);
+    return this.#begin(record, false);
+  }
+
+  #begin(record: ConsumerRecord, memory: boolean): LiveConsumer {
+    const consumer = new LiveConsumer(this, record, memory);
+    this.#live.set(record.name, consumer);
+    if (consumer.watches) this.#watching.add(consumer);
+    return consumer;
+  }
+
+  #createInMemory(
+    live: LiveConsumer | undefined,
+    config: ConsumerConfig,
+    action: CreateAction,
+    done: Answer<ConsumerState>,
+  ): void {
+    const outcome = decideCreate(live?.record.config, config, action);
+    if (isApiError(outcome)) {
+      done(outcome);
+      return;
+    }
+    let consumer = live;
+    if (consumer === undefined) {
+      let count = this.#table.count;
+      for (const other of this.#live.values()) if (other.memory) count++;
+      const refused = placeError(this.#config(), filterPatterns(config), [], count, true);
+      if (refused !== undefined) {
+        done(refused);
+        return;
+      }
+      const record = new ConsumerRecord(0, config, this.env.clock.wallUs());
+      record.begin(this.view);
+      consumer = this.#begin(record, true);
+      this.advisories.action(record.name, 'create');
+    } else if (outcome === 'changed') {
+      consumer.record.reconfigure(config, this.view);
+      consumer.configure();
+    }
+    this.ready(consumer);
+    consumer.info(done);
+  }
+
+  /** PU5: a push subject may move only while nobody listens on the old one. */
+  #isOccupied(old: ConsumerConfig, config: ConsumerConfig): boolean {
+    if (!old.deliver_subject || !config.deliver_subject || old.deliver_subject === config.deliver_subject) return false;
+    return this.outlet.hasInterest(old.deliver_subject);
+  }
+
+  #proposeRemove(id: number, name: string, done: (result: ApiError | undefined) => void): void {
+    this.#proposer.proposeCommand(ConsumerCommand.remove, encodeRemove(id, name), (result) => {
+      const live = this.#live.get(name);
+      if (live !== undefined && !live.memory && !this.#table.has(live.record)) this.#removed(live);
+      done(result);
+    });
+  }
+
+  #removed(consumer: LiveConsumer): void {
+    this.#drop(consumer, frames.CONSUMER_DELETED);
+    this.advisories.action(consumer.record.name, 'delete');
+  }
+
+  #drop(consumer: LiveConsumer, frame: Uint8Array | undefined): void {
+    this.#live.delete(consumer.record.name);
+    this.#hungry.delete(consumer);
+    this.#watching.delete(consumer);
+    consumer.end(frame);
+  }
+
+  #endAll(frame: Uint8Array | undefined): void {
+    this.#leading = false;
+    for (const consumer of this.#live.values()) consumer.end(consumer.memory ? frames.CONSUMER_DELETED : frame);
+    this.#live.clear();
+    this.#hungry.clear();
+    this.#watching.clear();
+    this.#ready = [];
+    this.#flushing = [];
+    this.#timers.clear();
+  }
+
+  #names(): string[] {
+    const names = [...this.#table.records()].map((record) => record.name);
+    for (const consumer of this.#live.values()) if (consumer.memory) names.push(consumer.record.name);
+    return names.sort();
+  }
+}
+
+/** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). */
+function livesInMemory(config: ConsumerConfig, stream: StreamConfig): boolean {
+  const light = config.mem_storage === true || config.num_replicas === 1;
+  return config.ack_policy === 'none' && !config.durable_name && light && stream.retention === 'limits';
+}

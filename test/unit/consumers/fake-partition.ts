@@ -1,0 +1,326 @@
+// A partition without Raft and disk, for consumer tests: messages in an array, a log of commands that is "committed" some
+// milliseconds after it was proposed, a leader's engine that can be replaced, and clients that keep what they receive.
+// A second table applies the same log and must always agree with the first.
+import { expect } from 'vitest';
+import type { ConsumerConfig, StreamConfig } from '../../../src/stream/config.ts';
+import { type ConsumerRegistry, createConsumerTable } from '../../../src/stream/consumers.ts';
+import { DeliveryEngine } from '../../../src/stream/delivery.ts';
+import { type ApiError, apiError, isApiError } from '../../../src/stream/errors.ts';
+import type {
+  CommandProposer,
+  ConsumerState,
+  MessageView,
+  Outlet,
+  StoredMessage,
+  SubjectFilter,
+} from '../../../src/stream/types.ts';
+import { createPrng } from '../../sim/prng.ts';
+import { createScheduler, type Scheduler } from '../../sim/scheduler.ts';
+import { createSimEnv, type SimEnv } from '../../sim/sim-env.ts';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+export const bytes = (text: string): Uint8Array => encoder.encode(text);
+export const text = (data: Uint8Array): string => decoder.decode(data);
+
+export class FakeMessages implements MessageView {
+  readonly messages = new Map<number, StoredMessage>();
+  firstSeq = 1;
+  lastSeq = 0;
+
+  add(subject: string, payload: string, stampUs: number, hdr = ''): number {
+    const seq = ++this.lastSeq;
+    this.messages.set(seq, { seq, subject, hdr: bytes(hdr), payload: bytes(payload), stampUs });
+    return seq;
+  }
+  remove(seq: number): boolean {
+    const was = this.messages.delete(seq);
+    while (this.firstSeq <= this.lastSeq && !this.messages.has(this.firstSeq)) this.firstSeq++;
+    return was;
+  }
+  exists(seq: number): boolean {
+    return this.messages.has(seq);
+  }
+  next(from: number, filter: SubjectFilter): number {
+    for (let seq = Math.max(from, this.firstSeq); seq <= this.lastSeq; seq++) {
+      const message = this.messages.get(seq);
+      if (message !== undefined && filter.matches(message.subject)) return seq;
+    }
+    return 0;
+  }
+  count(from: number, filter: SubjectFilter): number {
+    let count = 0;
+    for (let seq = this.next(from, filter); seq !== 0; seq = this.next(seq + 1, filter)) count++;
+    return count;
+  }
+  lastPerSubject(filter: SubjectFilter): number[] {
+    const last = new Map<string, number>();
+    for (const { subject, seq } of this.messages.values()) if (filter.matches(subject)) last.set(subject, seq);
+    return [...last.values()].sort((a, b) => a - b);
+  }
+  subjectOf(seq: number): string {
+    return this.messages.get(seq)?.subject ?? '';
+  }
+  stampUsOf(seq: number): number {
+    return this.messages.get(seq)?.stampUs ?? 0;
+  }
+  seqAtOrAfter(stampUs: number): number {
+    for (const { seq, stampUs: at } of this.messages.values()) if (at >= stampUs) return seq;
+    return this.lastSeq + 1;
+  }
+}
+
+export interface Received {
+  inbox: string;
+  subject: string;
+  reply: string;
+  hdr: string;
+  payload: string;
+  atMs: number;
+}
+
+export const STREAM: StreamConfig = {
+  name: 'S',
+  retention: 'limits',
+  max_consumers: -1,
+  max_msgs: -1,
+  max_bytes: -1,
+  max_age: 0,
+  max_msgs_per_subject: -1,
+  max_msg_size: -1,
+  discard: 'old',
+  storage: 'file',
+  num_replicas: 3,
+  compression: 'none',
+  allow_direct: false,
+  mirror_direct: false,
+  sealed: false,
+  deny_delete: false,
+  deny_purge: false,
+  allow_rollup_hdrs: false,
+  consumer_limits: {},
+};
+
+export const PULL: ConsumerConfig = {
+  durable_name: 'C',
+  name: 'C',
+  deliver_policy: 'all',
+  ack_policy: 'explicit',
+  ack_wait: 30e9,
+  max_deliver: -1,
+  replay_policy: 'instant',
+  max_waiting: 512,
+  max_ack_pending: 1000,
+  num_replicas: 0,
+};
+
+interface Command {
+  type: number;
+  body: Uint8Array;
+  done: ((result: ApiError | undefined) => void) | undefined;
+}
+
+export class FakePartition {
+  readonly scheduler: Scheduler;
+  readonly env: SimEnv;
+  readonly messages = new FakeMessages();
+  stream: StreamConfig;
+  table: ConsumerRegistry;
+  follower: ConsumerRegistry;
+  engine: DeliveryEngine;
+  /** Subjects that someone listens to; everything when undefined. */
+  interest: Set<string> | undefined;
+  readonly received: Received[] = [];
+  readonly advisories: { subject: string; body: Record<string, unknown> }[] = [];
+  /** Commands that were proposed and not committed. */
+  #proposed: Command[] = [];
+  #commitAsked = false;
+  /** From proposal to commit; Infinity: not until it is lowered and something is proposed, or `commit` is called. */
+  commitMs = 1;
+  /** Reads take so long; 0 answers inside the call. */
+  readMs = 0;
+  reads = 0;
+  /** Exists and cannot be read. */
+  readonly damaged = new Set<number>();
+  commands = 0;
+  #stampUs = 1_700_000_000_000_000;
+
+  constructor(stream: Partial<StreamConfig> = {}) {
+    const prng = createPrng(7);
+    this.scheduler = createScheduler(prng);
+    this.env = createSimEnv({ scheduler: this.scheduler, seed: 1, node: 'n1' });
+    this.stream = { ...STREAM, ...stream };
+    this.table = createConsumerTable({ config: () => this.stream });
+    this.follower = createConsumerTable({ config: () => this.stream });
+    this.engine = this.#newEngine();
+    this.engine.onLeading();
+  }
+
+  readonly proposer: CommandProposer = {
+    proposeCommand: (type, body, done) => {
+      this.#proposed.push({ type, body, done });
+      if (this.#commitAsked || this.commitMs === Number.POSITIVE_INFINITY) return;
+      this.#commitAsked = true;
+      this.scheduler.after(this.commitMs, () => this.commit());
+    },
+    readMessage: (seq, done) => {
+      this.reads++;
+      const answer = (): void => done(this.damaged.has(seq) ? undefined : this.messages.messages.get(seq));
+      if (this.readMs === 0) answer();
+      else this.scheduler.after(this.readMs, answer);
+    },
+    nowMs: () => this.env.clock.nowMs(),
+  };
+
+  readonly outlet: Outlet = {
+    deliverTo: (inbox, message) => {
+      if (!this.outlet.hasInterest(inbox)) return false;
+      const { subject, reply, hdr, payload } = message;
+      this.received.push({ inbox, subject, reply, hdr: text(hdr), payload: text(payload), atMs: this.scheduler.nowMs });
+      return true;
+    },
+    hasInterest: (inbox) => this.interest === undefined || this.interest.has(inbox),
+    publish: (subject, payload) => {
+      this.advisories.push({ subject, body: JSON.parse(text(payload)) });
+    },
+  };
+
+  #newEngine(): DeliveryEngine {
+    return new DeliveryEngine({
+      env: this.env,
+      table: this.table,
+      view: this.messages,
+      proposer: this.proposer,
+      outlet: this.outlet,
+      streamName: this.stream.name,
+      config: () => this.stream,
+    });
+  }
+
+  /** Everything proposed so far is committed and applied; the leader's callbacks run. */
+  commit(): void {
+    this.#commitAsked = false;
+    const batch = this.#proposed;
+    this.#proposed = [];
+    const results = batch.map(({ type, body }) => this.apply(type, body));
+    batch.forEach(({ done }, i) => {
+      done?.(results[i]);
+    });
+  }
+
+  apply(type: number, body: Uint8Array): ApiError | undefined {
+    this.commands++;
+    this.#stampUs += 1000;
+    const removed: number[] = [];
+    const result = this.table.apply(type, body, this.#stampUs, this.messages, (seq) => removed.push(seq));
+    const removedToo: number[] = [];
+    const resultToo = this.follower.apply(type, body, this.#stampUs, this.messages, (seq) => removedToo.push(seq));
+    expect(resultToo).toEqual(result);
+    expect(removedToo).toEqual(removed);
+    for (const seq of removed) expect(this.messages.remove(seq)).toBe(true);
+    expect(this.follower.digest()).toBe(this.table.digest());
+    return result;
+  }
+
+  /** Stores messages and tells the leader. */
+  store(subject: string, ...payloads: string[]): void {
+    const first = this.messages.lastSeq + 1;
+    for (const payload of payloads) {
+      this.#stampUs += 1000;
+      const seq = this.messages.add(subject, payload, this.#stampUs);
+      if (this.stream.retention === 'interest' && !this.table.isWanted(seq, subject)) this.messages.remove(seq);
+    }
+    this.table.onStored(first, this.messages.lastSeq);
+    this.engine.onStored(this.messages.lastSeq);
+  }
+
+  /** By limit, purge or delete. */
+  remove(seq: number): void {
+    this.messages.remove(seq);
+    this.table.onRemoved(seq);
+    this.follower.onRemoved(seq);
+    this.engine.onRemoved(seq);
+  }
+
+  /** The leader is gone with what it did not commit; another one comes, whose table comes from a snapshot. */
+  failover(): void {
+    const lost = this.#proposed;
+    this.#proposed = [];
+    const old = this.engine;
+    old.onNotLeading();
+    for (const { done } of lost) done?.(apiError(10008));
+    const restored = createConsumerTable({ config: () => this.stream });
+    restored.restore(this.table.snapshot());
+    expect(restored.digest()).toBe(this.table.digest());
+    this.table = restored;
+    this.engine = this.#newEngine();
+    this.engine.onLeading();
+  }
+
+  run(ms = 5): this {
+    this.scheduler.runFor(ms);
+    return this;
+  }
+
+  create(config: Partial<ConsumerConfig> = {}, action: '' | 'create' | 'update' = ''): ConsumerState | ApiError {
+    let result: ConsumerState | ApiError | undefined;
+    const named = { ...PULL, ...config };
+    if (config.name !== undefined && config.durable_name === undefined) delete named.durable_name;
+    if (config.durable_name !== undefined) named.name = config.durable_name;
+    this.engine.createConsumer(named, action, (state) => {
+      result = state;
+    });
+    for (let i = 0; i < 20 && result === undefined; i++) this.run(1);
+    return result!;
+  }
+
+  info(name = 'C'): ConsumerState {
+    let result: ConsumerState | ApiError | undefined;
+    this.engine.consumerInfo(name, (state) => {
+      result = state;
+    });
+    for (let i = 0; i < 20 && result === undefined; i++) this.run(1);
+    if (result === undefined || isApiError(result)) throw new Error(`no info: ${JSON.stringify(result)}`);
+    return result;
+  }
+
+  delete(name = 'C'): true | ApiError {
+    let result: true | ApiError | undefined;
+    this.engine.deleteConsumer(name, (outcome) => {
+      result = outcome;
+    });
+    for (let i = 0; i < 20 && result === undefined; i++) this.run(1);
+    return result!;
+  }
+
+  pull(body: object | string = '', inbox = 'in', name = 'C'): this {
+    this.engine.pull(name, inbox, bytes(typeof body === 'string' ? body : JSON.stringify(body)));
+    return this;
+  }
+
+  /** What came to an inbox since the last call. */
+  take(inbox = 'in'): Received[] {
+    const mine = this.received.filter((message) => message.inbox === inbox);
+    for (const message of mine) this.received.splice(this.received.indexOf(message), 1);
+    return mine;
+  }
+
+  /** As `take`, in short: payloads of messages, first lines of status frames. */
+  brief(inbox = 'in'): string[] {
+    return this.take(inbox).map(({ hdr, payload, reply }) =>
+      hdr.startsWith('NATS/1.0 ') ? hdr.split('\r\n')[0].slice(9) : reply === '' ? 'confirmed' : payload,
+    );
+  }
+
+  /** Acknowledges a received message. */
+  ack(message: Received, verb = '', reply = '', name = 'C'): void {
+    const [, , , , delivered, seq, consumerSeq] = message.reply.split('.');
+    this.engine.ack(name, Number(seq), Number(consumerSeq), Number(delivered), bytes(verb), reply);
+  }
+
+  /** Delivers up to `batch` messages now. */
+  fetch(batch = 100): Received[] {
+    this.pull({ batch, no_wait: true }).run();
+    return this.take().filter(({ reply }) => reply !== '');
+  }
+}
