@@ -6,7 +6,7 @@ import type { StoredMessage } from '../stream/types.ts';
 import type { ApiContext, ApiRequest } from './api-context.ts';
 import { timeText } from './shapes.ts';
 import { getRequest, readMessage } from './stream-api.ts';
-import { decodeStrict, flag, int, list, schema, text, time, uint64 } from './strict-json.ts';
+import { decodeLenient, flag, int, list, schema, text, time, uint64 } from './strict-json.ts';
 
 /** One frame to the reply subject. */
 export type Frame = (hdr: Uint8Array, payload: Uint8Array) => void;
@@ -43,7 +43,7 @@ const UNAVAILABLE = status('503 JetStream system temporarily unavailable');
 export function directGet(api: ApiContext, { account, args, body }: ApiRequest, send: Frame) {
   const [name, ...tokens] = args;
   const subject = tokens.join('.');
-  let decoded = decodeStrict(body, GET);
+  let decoded = decodeLenient(body, GET);
   if (subject !== '') decoded = body.length > 0 ? 'no body expected' : { last_by_subj: subject };
   const isEmpty = subject === '' && body.length === 0;
   api.findStream(account, name, (record) => {

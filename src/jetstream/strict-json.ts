@@ -16,6 +16,8 @@ type Node =
 /** Where a value stands, and the first thing that was wrong. */
 interface Reading {
   source: string;
+  /** Unknown keys are passed over. */
+  isLenient: boolean;
   error: string | undefined;
 }
 
@@ -44,11 +46,20 @@ export function schema<F extends Fields>(struct: string, fields: F, path: string
 
 /** The decoded request, or what is wrong with it (the `{err}` of error 10025). Nothing at all is an empty object. */
 export function decodeStrict<F extends Fields>(body: Uint8Array, of: Schema<F>): Decoded<F> | string {
+  return decodeJson(body, of, false);
+}
+
+/** As decodeStrict, but unknown keys are passed over. */
+export function decodeLenient<F extends Fields>(body: Uint8Array, of: Schema<F>): Decoded<F> | string {
+  return decodeJson(body, of, true);
+}
+
+function decodeJson<F extends Fields>(body: Uint8Array, of: Schema<F>, isLenient: boolean): Decoded<F> | string {
   const source = decoder.decode(body);
   if (source === '') return {};
   const parsed = new Parser(source).parse();
   if (typeof parsed === 'string') return parsed;
-  const reading: Reading = { source, error: undefined };
+  const reading: Reading = { source, isLenient, error: undefined };
   if (parsed.kind === 'null') return {};
   if (parsed.kind !== 'object') return mismatch(parsed, `value`, `server.${of.struct}`, reading);
   const decoded = readFields(parsed, of, reading);
@@ -192,7 +203,7 @@ function readFields<F extends Fields>(
   for (const [key, item] of node.entries) {
     const name = Object.hasOwn(of.fields, key) ? key : key.toLowerCase();
     if (!Object.hasOwn(of.fields, name)) {
-      fail(reading, `json: unknown field ${quoted(key)}`);
+      if (!reading.isLenient) fail(reading, `json: unknown field ${quoted(key)}`);
       continue;
     }
     const field = of.fields[name];

@@ -75,7 +75,10 @@ describe('create', () => {
   });
 
   test('legacy ephemeral gets a name', async () => {
-    const answer = await ok(s, `CONSUMER.CREATE.${shared}`, { stream_name: shared, config: { ack_policy: 'explicit' } });
+    const answer = await ok(s, `CONSUMER.CREATE.${shared}`, {
+      stream_name: shared,
+      config: { ack_policy: 'explicit' },
+    });
     expect(answer['name']).toMatch(/^[A-Za-z0-9]{8}$/);
     expect(answer['config']).toMatchObject({ inactive_threshold: 5_000_000_000 });
     await ok(s, `CONSUMER.DELETE.${shared}.${answer['name']}`);
@@ -155,11 +158,7 @@ describe('create', () => {
     [
       'start sequence missing',
       { deliver_policy: 'by_start_sequence' },
-      [
-        400,
-        10094,
-        'consumer delivery policy is deliver by start sequence, but optional start sequence is not set',
-      ],
+      [400, 10094, 'consumer delivery policy is deliver by start sequence, but optional start sequence is not set'],
     ],
     [
       'start time missing',
@@ -181,8 +180,16 @@ describe('create', () => {
       { deliver_policy: 'last_per_subject' },
       [400, 10094, 'consumer delivery policy is deliver last per subject, but optional filter subject is not set'],
     ],
-    ['negative ack wait', { ack_policy: 'explicit', ack_wait: -1 }, [400, 10183, 'consumer ack wait needs to be positive']],
-    ['negative backoff', { ack_policy: 'explicit', backoff: [-1] }, [400, 10184, 'consumer backoff needs to be positive']],
+    [
+      'negative ack wait',
+      { ack_policy: 'explicit', ack_wait: -1 },
+      [400, 10183, 'consumer ack wait needs to be positive'],
+    ],
+    [
+      'negative backoff',
+      { ack_policy: 'explicit', backoff: [-1] },
+      [400, 10184, 'consumer backoff needs to be positive'],
+    ],
     [
       'backoff longer than max deliver',
       { ack_policy: 'explicit', backoff: [1e9, 1e9], max_deliver: 1 },
@@ -190,14 +197,22 @@ describe('create', () => {
     ],
     ['too many replicas', { num_replicas: 5 }, [400, 10126, 'consumer config replica count exceeds parent stream']],
     ['rate limit on pull', { rate_limit_bps: 9 }, [400, 10086, 'consumer in pull mode can not have rate limit set']],
-    ['heartbeat on pull', { idle_heartbeat: 1e9 }, [400, 10088, 'consumer idle heartbeat requires a push based consumer']],
-    ['flow control on pull', { flow_control: true }, [400, 10089, 'consumer flow control requires a push based consumer']],
-    ['bad sampling', { sample_freq: 'often' }, [400, 10095, expect.stringContaining('failed to parse consumer sampling')]],
     [
-      'wildcard deliver subject',
-      { deliver_subject: 'a.*' },
-      [400, 10079, 'consumer deliver subject has wildcards'],
+      'heartbeat on pull',
+      { idle_heartbeat: 1e9 },
+      [400, 10088, 'consumer idle heartbeat requires a push based consumer'],
     ],
+    [
+      'flow control on pull',
+      { flow_control: true },
+      [400, 10089, 'consumer flow control requires a push based consumer'],
+    ],
+    [
+      'bad sampling',
+      { sample_freq: 'often' },
+      [400, 10095, expect.stringContaining('failed to parse consumer sampling')],
+    ],
+    ['wildcard deliver subject', { deliver_subject: 'a.*' }, [400, 10079, 'consumer deliver subject has wildcards']],
     [
       'max waiting on push',
       { deliver_subject: 'a.b', max_waiting: 3 },
@@ -241,9 +256,11 @@ describe('create', () => {
       'stream name in subject does not match request',
     ]);
     expect(await refusal(s, ...create(missing, 'c', {}))).toEqual([404, 10059, 'stream not found']);
-    expect(
-      await refusal(s, `CONSUMER.DURABLE.CREATE.${shared}.d`, { stream_name: shared, config: {} }),
-    ).toEqual([400, 10018, 'consumer expected to be durable but a durable name was not set']);
+    expect(await refusal(s, `CONSUMER.DURABLE.CREATE.${shared}.d`, { stream_name: shared, config: {} })).toEqual([
+      400,
+      10018,
+      'consumer expected to be durable but a durable name was not set',
+    ]);
     expect(
       await refusal(s, `CONSUMER.DURABLE.CREATE.${shared}.d`, { stream_name: shared, config: { durable_name: 'e' } }),
     ).toEqual([400, 10017, 'consumer name in subject does not match durable name in request']);
@@ -290,11 +307,9 @@ describe('create', () => {
       'consumer must be deliver all on workqueue stream',
     ]);
     await ok(s, ...create(name, 'a', { ...explicit, durable_name: 'a', filter_subject: `${name}.a` }));
-    expect(await refusal(s, ...create(name, 'b', { ...explicit, durable_name: 'b', filter_subject: `${name}.*` }))).toEqual([
-      400,
-      10100,
-      'filtered consumer not unique on workqueue stream',
-    ]);
+    expect(
+      await refusal(s, ...create(name, 'b', { ...explicit, durable_name: 'b', filter_subject: `${name}.*` })),
+    ).toEqual([400, 10100, 'filtered consumer not unique on workqueue stream']);
     expect(await refusal(s, ...create(name, 'c', { ...explicit, durable_name: 'c' }))).toEqual([
       400,
       10099,
@@ -304,7 +319,10 @@ describe('create', () => {
   });
 
   test('stream limits on consumers', async () => {
-    const name = await stream(s, { max_consumers: 1, consumer_limits: { inactive_threshold: 60e9, max_ack_pending: 50 } });
+    const name = await stream(s, {
+      max_consumers: 1,
+      consumer_limits: { inactive_threshold: 60e9, max_ack_pending: 50 },
+    });
     const answer = await ok(s, ...create(name, 'a', { ack_policy: 'explicit', durable_name: 'a' }));
     expect(answer['config']).toMatchObject({ max_ack_pending: 50, inactive_threshold: 60e9 });
     expect(await refusal(s, ...create(name, 'b', { durable_name: 'b' }))).toEqual([

@@ -2,7 +2,13 @@
 // requests whose answers are compared byte for byte. The legacy client's objects have the modern ones' shape wherever
 // this suite touches them; the one cast that says so is in `legacy`.
 
-import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import {
+  type Consumer,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+} from '@nats-io/jetstream';
 import { type KV, Kvm, type KvOptions } from '@nats-io/kv';
 import {
   type ConnectionOptions,
@@ -12,7 +18,7 @@ import {
   type MsgHdrs,
   type NatsConnection,
 } from '@nats-io/transport-node';
-import { connect as connectLegacy, headers as headersLegacy, StorageType } from 'nats';
+import { connect as connectLegacy, consumerOpts, headers as headersLegacy, StorageType } from 'nats';
 import { afterAll, inject } from 'vitest';
 import { targetKind } from './target.ts';
 
@@ -22,6 +28,10 @@ export interface Session {
   jsm: JetStreamManager;
   kv(bucket: string, options?: Partial<KvOptions>): Promise<KV>;
   headers(): MsgHdrs;
+  /** The generation's ordered pull consumer. */
+  orderedPull(stream: string, filter?: string): Promise<Consumer>;
+  /** The generation's ordered push consumer; returns how to stop it. */
+  orderedPush(stream: string, filter: string, onMessage: (text: string, seq: number) => void): Promise<() => void>;
   close(): Promise<void>;
 }
 
@@ -41,6 +51,12 @@ const modern: Generation = {
       jsm: await jetstreamManager(nc, { timeout: 10_000 }),
       kv: (bucket, kvOptions = {}) => new Kvm(js).create(bucket, kvOptions),
       headers: () => headers(),
+      orderedPull: (stream, filter) => js.consumers.get(stream, filter ? { filter_subjects: filter } : {}),
+      orderedPush: async (stream, filter, onMessage) => {
+        const consumer = await js.consumers.getPushConsumer(stream, { filter_subjects: filter });
+        const messages = await consumer.consume({ callback: (message) => onMessage(message.string(), message.seq) });
+        return () => messages.stop();
+      },
       close: () => nc.close(),
     };
   },
@@ -58,6 +74,18 @@ const legacy: Generation = {
       jsm,
       kv: (bucket: string, kvOptions: object = {}) => js.views.kv(bucket, { storage: StorageType.File, ...kvOptions }),
       headers: () => headersLegacy(),
+      orderedPull: (stream: string, filter?: string) =>
+        js.consumers.get(stream, filter ? { filterSubjects: filter } : {}),
+      orderedPush: async (stream: string, filter: string, onMessage: (text: string, seq: number) => void) => {
+        const options = consumerOpts();
+        options.orderedConsumer();
+        options.bindStream(stream);
+        options.callback((_, message) => {
+          if (message) onMessage(message.string(), message.seq);
+        });
+        const subscription = await js.subscribe(filter, options);
+        return () => subscription.unsubscribe();
+      },
       close: () => nc.close(),
     } as unknown as Session;
   },

@@ -21,7 +21,8 @@ describe('acks', () => {
   test('through any node, in order', async () => {
     const name = await stream(s);
     const sessions = [s, ...others];
-    for (let i = 1; i <= 9; i++) expect(await put(sessions[i % 3], `${name}.a`, `${i}`)).toEqual({ stream: name, seq: i });
+    for (let i = 1; i <= 9; i++)
+      expect(await put(sessions[i % 3], `${name}.a`, `${i}`)).toEqual({ stream: name, seq: i });
   });
 
   test('pipelined from one connection keep their order', async () => {
@@ -79,7 +80,10 @@ describe('expectations', () => {
   test('last sequence', async () => {
     const name = await stream(s);
     await put(s, `${name}.a`);
-    expect(await put(others[0], `${name}.a`, '', { 'Nats-Expected-Last-Sequence': '1' })).toEqual({ stream: name, seq: 2 });
+    expect(await put(others[0], `${name}.a`, '', { 'Nats-Expected-Last-Sequence': '1' })).toEqual({
+      stream: name,
+      seq: 2,
+    });
     expect(await put(others[1], `${name}.a`, '', { 'Nats-Expected-Last-Sequence': '1' })).toEqual(
       refused(400, 10071, 'wrong last sequence: 2', name),
     );
@@ -182,7 +186,10 @@ describe('direct get', () => {
       expect(await direct(session, name, '', { seq: 2 })).toMatchObject({ seq: '2', text: 'two' });
       expect(await direct(session, name, '', { last_by_subj: `${name}.b` })).toMatchObject({ seq: '2' });
       expect(await direct(session, name, '', { next_by_subj: `${name}.b`, seq: 1 })).toMatchObject({ seq: '2' });
-      expect(await direct(session, name, `.${name}.zz`, '')).toMatchObject({ code: 404, description: 'Message Not Found' });
+      expect(await direct(session, name, `.${name}.zz`, '')).toMatchObject({
+        code: 404,
+        description: 'Message Not Found',
+      });
       expect(await direct(session, name, '', { seq: 9 })).toMatchObject({ code: 404 });
       expect(await direct(session, name, '', '')).toMatchObject({ code: 408, description: 'Empty Request' });
     }
@@ -241,7 +248,10 @@ describe('direct get', () => {
 
 test('headers are stored as sent', async () => {
   const name = await stream(s);
-  await s.nc.request(`${name}.a`, 'x', { headers: headersOf(s, { 'camelCase-Key': 'v 1', UPPER: '2' }), timeout: 5_000 });
+  await s.nc.request(`${name}.a`, 'x', {
+    headers: headersOf(s, { 'camelCase-Key': 'v 1', UPPER: '2' }),
+    timeout: 5_000,
+  });
   const message = (await ok(s, `STREAM.MSG.GET.${name}`, { seq: 1 }))['message'] as Json;
   const text = Buffer.from(message['hdrs'] as string, 'base64').toString();
   expect(text).toBe('NATS/1.0\r\ncamelCase-Key: v 1\r\nUPPER: 2\r\n\r\n');

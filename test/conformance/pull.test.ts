@@ -46,7 +46,7 @@ async function ack(frame: Frame, verb = '+ACK', session = s): Promise<void> {
   await session.nc.request(frame.reply, verb, { timeout: 5_000 });
 }
 
-async function filled(count: number, config: object = {}): Promise<string> {
+async function filled(count: number, config: Record<string, unknown> = {}): Promise<string> {
   const name = await stream(s, config);
   await putMany(s, `${name}.a`, count, '');
   return name;
@@ -60,11 +60,20 @@ describe('deliver policies', () => {
 
   test('all, last, new, by sequence, by time, last per subject', async () => {
     const name = await stream(s);
-    for (const [key, text] of [['a', '1'], ['b', '2'], ['a', '3']]) await put(s, `${name}.${key}`, text);
+    for (const [key, text] of [
+      ['a', '1'],
+      ['b', '2'],
+      ['a', '3'],
+    ])
+      await put(s, `${name}.${key}`, text);
     await pause(20);
     const middle = new Date().toISOString();
     await pause(20);
-    for (const [key, text] of [['c', '4'], ['a', '5']]) await put(s, `${name}.${key}`, text);
+    for (const [key, text] of [
+      ['c', '4'],
+      ['a', '5'],
+    ])
+      await put(s, `${name}.${key}`, text);
     expect(await delivered(name, {})).toEqual(['1', '2', '3', '4', '5']);
     expect(await delivered(name, { deliver_policy: 'last' })).toEqual(['5']);
     expect(await delivered(name, { deliver_policy: 'last', filter_subject: `${name}.b` })).toEqual(['2']);
@@ -215,7 +224,9 @@ describe('requests', () => {
   test('limits of the consumer on requests', async () => {
     const name = await filled(1);
     const id = await consumer(name, { max_batch: 2, max_expires: 2 * SECOND, max_bytes: 1024 });
-    expect(lines(await pull(s, name, id, { batch: 3, expires: SECOND }))).toEqual(['409 Exceeded MaxRequestBatch of 2']);
+    expect(lines(await pull(s, name, id, { batch: 3, expires: SECOND }))).toEqual([
+      '409 Exceeded MaxRequestBatch of 2',
+    ]);
     expect(lines(await pull(s, name, id, { batch: 1, expires: 3 * SECOND }))).toEqual([
       '409 Exceeded MaxRequestExpires of 2s',
     ]);

@@ -1,7 +1,24 @@
 // Push consumers: delivery while there is interest, queue delivery, heartbeats, flow control.
 
 import { beforeAll, expect, test } from 'vitest';
-import { ackInfo, eventually, type Frame, generations, type Json, listen, ok, open, pause, put, putMany, refusal, type Session, stream, texts, unique } from './harness.ts';
+import {
+  ackInfo,
+  eventually,
+  type Frame,
+  generations,
+  type Json,
+  listen,
+  ok,
+  open,
+  pause,
+  put,
+  putMany,
+  refusal,
+  type Session,
+  stream,
+  texts,
+  unique,
+} from './harness.ts';
 
 let s: Session;
 let other: Session;
@@ -95,7 +112,9 @@ test('flow control asks and goes on', async () => {
   const asked = seen.frames.filter((frame) => frame.line === '100 FlowControl Request');
   expect(asked.length).toBeGreaterThan(0);
   expect(asked[0].reply).toMatch(/^\$JS\.FC\./);
-  expect(messages(seen.frames).map((frame) => ackInfo(frame).consumerSeq)).toEqual(Array.from({ length: 80 }, (_, i) => i + 1));
+  expect(messages(seen.frames).map((frame) => ackInfo(frame).consumerSeq)).toEqual(
+    Array.from({ length: 80 }, (_, i) => i + 1),
+  );
 });
 
 test('an ephemeral goes when its interest goes', async () => {
@@ -118,7 +137,10 @@ test('a bound durable keeps its deliver subject', async () => {
   await other.nc.flush();
   const id = await push(name, { deliver_subject: inbox });
   await eventually(async () => ((await ok(s, `CONSUMER.INFO.${name}.${id}`)) as Json)['push_bound'] === true);
-  const change = { stream_name: name, config: { durable_name: id, ack_policy: 'explicit', deliver_subject: unique('d') } };
+  const change = {
+    stream_name: name,
+    config: { durable_name: id, ack_policy: 'explicit', deliver_subject: unique('d') },
+  };
   expect(await refusal(s, `CONSUMER.DURABLE.CREATE.${name}.${id}`, change)).toEqual([
     400,
     10013,

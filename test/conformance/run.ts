@@ -23,5 +23,5 @@ const env = { ...process.env, CONFORMANCE_AGAINST: against, PATH: `${bin}${delim
 const vitest = join(root, 'node_modules/vitest/vitest.mjs');
 const config = join(import.meta.dirname, 'vitest.config.ts');
 const child = spawn(join(bin, 'node'), [vitest, 'run', '--config', config, ...args], { env, stdio: 'inherit' });
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)));

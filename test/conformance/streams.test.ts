@@ -156,21 +156,13 @@ describe('create', () => {
       { allow_rollup_hdrs: true, deny_purge: true },
       [500, 10052, 'roll-ups require the purge permission'],
     ],
-    [
-      'all subjects',
-      { subjects: ['>'] },
-      [500, 10052, 'capturing all subjects requires no-ack to be true'],
-    ],
+    ['all subjects', { subjects: ['>'] }, [500, 10052, 'capturing all subjects requires no-ack to be true']],
     [
       'API subjects',
       { subjects: ['$JS.API.>'] },
       [500, 10052, 'subjects that overlap with jetstream api require no-ack to be true'],
     ],
-    [
-      'mirror direct',
-      { mirror_direct: true },
-      [500, 10052, 'stream has no mirror but does have mirror direct'],
-    ],
+    ['mirror direct', { mirror_direct: true }, [500, 10052, 'stream has no mirror but does have mirror direct']],
   ])('refuses %s', async (_, config, error) => {
     const name = unique();
     expect(await refusal(s, `STREAM.CREATE.${name}`, { name, subjects: [name], ...config })).toEqual(error);
@@ -194,11 +186,7 @@ describe('create', () => {
       10025,
       'invalid JSON: json: unknown field "bogus"',
     ]);
-    expect(await refusal(s, `STREAM.CREATE.${name}`, '{"name":')).toEqual([
-      400,
-      10025,
-      'invalid JSON: unexpected EOF',
-    ]);
+    expect(await refusal(s, `STREAM.CREATE.${name}`, '{"name":')).toEqual([400, 10025, 'invalid JSON: unexpected EOF']);
     const answer = await api(s, `STREAM.CREATE.${name}`, { name, max_msgs: 'many' });
     expect(answer['type']).toBe(`${T}stream_create_response`);
     expect(answer.error).toMatchObject({ code: 400, err_code: 10025 });
@@ -278,10 +266,19 @@ describe('update', () => {
   test('sealing is one-way and refuses writes', async () => {
     const name = await stream(s);
     await put(s, `${name}.a`);
-    const answer = await ok(s, `STREAM.UPDATE.${name}`, { name, subjects: [`${name}.>`], num_replicas: 3, sealed: true });
+    const answer = await ok(s, `STREAM.UPDATE.${name}`, {
+      name,
+      subjects: [`${name}.>`],
+      num_replicas: 3,
+      sealed: true,
+    });
     expect(answer['config']).toMatchObject({ sealed: true, deny_delete: true, deny_purge: true, discard: 'new' });
     const refused = await put(s, `${name}.a`);
-    expect(refused.error).toMatchObject({ code: 400, err_code: 10109, description: 'invalid operation on sealed stream' });
+    expect(refused.error).toMatchObject({
+      code: 400,
+      err_code: 10109,
+      description: 'invalid operation on sealed stream',
+    });
   });
 });
 
@@ -379,7 +376,8 @@ describe('get and delete messages', () => {
     await put(s, `${name}.a`, 'one', { 'X-Key': 'v' });
     await put(s, `${name}.b`, 'two');
     await put(s, `${name}.a`, '');
-    const get = async (body: object): Promise<Json> => (await ok(others[0], `STREAM.MSG.GET.${name}`, body))['message'] as Json;
+    const get = async (body: object): Promise<Json> =>
+      (await ok(others[0], `STREAM.MSG.GET.${name}`, body))['message'] as Json;
     const first = await get({ seq: 1 });
     expect(first).toEqual({
       subject: `${name}.a`,
@@ -388,7 +386,11 @@ describe('get and delete messages', () => {
       data: Buffer.from('one').toString('base64'),
       time: expect.stringMatching(/Z$/),
     });
-    expect(await get({ last_by_subj: `${name}.a` })).toEqual({ subject: `${name}.a`, seq: 3, time: expect.any(String) });
+    expect(await get({ last_by_subj: `${name}.a` })).toEqual({
+      subject: `${name}.a`,
+      seq: 3,
+      time: expect.any(String),
+    });
     expect(await get({ last_by_subj: `${name}.*` })).toMatchObject({ seq: 3 });
     expect(await get({ next_by_subj: `${name}.b` })).toMatchObject({ seq: 2, data: 'dHdv' });
     expect(await get({ next_by_subj: `${name}.a`, seq: 2 })).toMatchObject({ seq: 3 });

@@ -1,0 +1,111 @@
+// A cluster of its own whose nodes are killed with SIGKILL: what was acknowledged is there, and work goes on.
+
+import { AckPolicy } from '@nats-io/jetstream';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { api, eventually, generations, type Json, ok, openAt, type Session, stream, unique } from './harness.ts';
+import { Target, targetKind } from './target.ts';
+
+const target = new Target(targetKind());
+
+beforeAll(async () => {
+  await target.start(3);
+});
+
+afterAll(async () => {
+  await target.stop();
+});
+
+const connectTo = (i: number): Promise<Session> => openAt(generations[1], target.urls[i]);
+
+/** Index of the node that leads the stream. */
+async function leaderOf(session: Session, name: string): Promise<number> {
+  return eventually(async () => {
+    const answer = await api(session, `STREAM.INFO.${name}`).catch(() => undefined);
+    const leader = (answer?.['cluster'] as Json | undefined)?.['leader'] as string | undefined;
+    const index = target.names.indexOf(leader ?? '');
+    return index >= 0 ? { index } : undefined;
+  }, 20_000).then(({ index }) => index);
+}
+
+/** Publishes until an ack comes; returns its seq. */
+async function publishAnyhow(session: Session, subject: string, text: string, id: string): Promise<number> {
+  return eventually(async () => {
+    const ack = await session.js.publish(subject, text, { msgID: id, timeout: 2_000 }).catch(() => undefined);
+    return ack?.seq;
+  }, 20_000);
+}
+
+test('killing the leader loses nothing that was acknowledged, and duplicates nothing', async () => {
+  const name = unique();
+  const first = await connectTo(0);
+  await stream(first, { name });
+  const acked: string[] = [];
+  for (let i = 0; i < 100; i++) {
+    await first.js.publish(`${name}.a`, `${i}`, { msgID: `${i}` });
+    acked.push(`${i}`);
+  }
+  const leader = await leaderOf(first, name);
+  const other = await connectTo((leader + 1) % 3);
+  const consumer = unique('C');
+  await other.jsm.consumers.add(name, { durable_name: consumer, ack_policy: AckPolicy.Explicit });
+  const before = await (await other.js.consumers.get(name, consumer)).fetch({ max_messages: 10, expires: 5_000 });
+  let doubleAcked = 0;
+  for await (const message of before) if (await message.ackAck()) doubleAcked++;
+  expect(doubleAcked).toBe(10);
+
+  await target.kill(leader);
+  for (let i = 100; i < 120; i++) {
+    await publishAnyhow(other, `${name}.a`, `${i}`, `${i}`);
+    acked.push(`${i}`);
+  }
+  expect(await leaderOf(other, name)).not.toBe(leader);
+  const ordered = await other.orderedPull(name);
+  const texts: string[] = [];
+  for await (const message of await ordered.fetch({ max_messages: 120, expires: 10_000 })) texts.push(message.string());
+  expect(texts).toEqual(acked);
+
+  // What was doubly acknowledged is never delivered again.
+  const again = await (await other.js.consumers.get(name, consumer)).fetch({ max_messages: 200, expires: 3_000 });
+  const seqs: number[] = [];
+  for await (const message of again) {
+    seqs.push(message.seq);
+    message.ack();
+  }
+  expect(Math.min(...seqs)).toBe(11);
+  expect(new Set(seqs).size).toBe(110);
+
+  await target.restart(leader);
+  const back = await connectTo(leader);
+  await eventually(async () => {
+    const info = await api(back, `STREAM.INFO.${name}`).catch(() => undefined);
+    const replicas = ((info?.['cluster'] as Json | undefined)?.['replicas'] ?? []) as Json[];
+    return replicas.length === 2 && replicas.every((peer) => peer['current'] && !peer['offline']);
+  }, 20_000);
+  expect((await ok(back, `STREAM.INFO.${name}`))['state']).toMatchObject({ messages: 120, last_seq: 120 });
+});
+
+test('key-value goes on after its leader is killed', async () => {
+  const bucket = unique('B');
+  const session = await connectTo(0);
+  const kv = await session.kv(bucket, { replicas: 3 });
+  for (let i = 0; i < 20; i++) await kv.put(`k${i}`, `${i}`);
+  const leader = await leaderOf(session, `KV_${bucket}`);
+  const survivor = leader === 0 ? await connectTo(1) : session;
+  const view = await survivor.kv(bucket, { replicas: 3 });
+  await target.kill(leader);
+  await eventually(() => view.put('after', 'x').catch(() => undefined), 20_000);
+  for (let i = 0; i < 20; i++) expect((await view.get(`k${i}`))?.string()).toBe(`${i}`);
+  await target.restart(leader);
+});
+
+test('killing all nodes at once loses nothing', async () => {
+  const name = unique();
+  const session = await connectTo(1);
+  await stream(session, { name });
+  for (let i = 1; i <= 50; i++) await session.js.publish(`${name}.a`, `${i}`);
+  await Promise.all([0, 1, 2].map((i) => target.kill(i)));
+  await Promise.all([0, 1, 2].map((i) => target.restart(i)));
+  const after = await connectTo(2);
+  expect((await ok(after, `STREAM.INFO.${name}`))['state']).toMatchObject({ messages: 50, last_seq: 50 });
+  expect((await after.js.publish(`${name}.a`, '51')).seq).toBe(51);
+});
