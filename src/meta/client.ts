@@ -4,6 +4,7 @@ import type { GroupId } from '../../cluster/core/types.ts';
 import type { Group } from '../../cluster/host/types.ts';
 import type { Env } from '../kit/env.ts';
 import { apiError } from '../stream/errors.ts';
+import { readBarrier } from './barrier.ts';
 import type { Leaders } from './leaders.ts';
 import type { Proposals } from './proposals.ts';
 import { type Catalog, groupOf, type MetaClient } from './types.ts';
@@ -22,6 +23,7 @@ const LEADERS_MS_MAX = 4000;
 export function createClient(options: ClientOptions): MetaClient {
   const { env, catalog, proposals, leaders, group } = options;
   const whenLed = leaderWaits(env, leaders);
+  const barrier = (done: (ok: boolean) => void): void => readBarrier(env.clock, group, done);
   return {
     createStream(account, config, done) {
       proposals.submit({ type: 'create', account, config }, (outcome) => {
@@ -44,25 +46,28 @@ export function createClient(options: ClientOptions): MetaClient {
       });
     },
     updateStream(account, config, done) {
-      const before = catalog.stream(account, config.name);
-      if (before === undefined) {
-        done(apiError(10059));
+      const update = (streamId: number): void => {
+        proposals.submit({ type: 'update', account, streamId, config }, (outcome) => {
+          if (outcome.ok) done(catalog.streamById(streamId) ?? apiError(10059));
+          else done(outcome.error);
+        });
+      };
+      const known = catalog.stream(account, config.name);
+      if (known !== undefined) {
+        update(known.streamId);
         return;
       }
-      const { streamId } = before;
-      proposals.submit({ type: 'update', account, streamId, config }, (outcome) => {
-        if (outcome.ok) done(catalog.streamById(streamId) ?? apiError(10059));
-        else done(outcome.error);
+      // Not known here yet, or not there.
+      barrier((ok) => {
+        const record = catalog.stream(account, config.name);
+        if (record !== undefined) update(record.streamId);
+        else done(apiError(ok ? 10059 : 10008));
       });
     },
     deleteStream(account, name, done) {
       proposals.submit({ type: 'delete', account, name }, (outcome) => done(outcome.ok ? true : outcome.error));
     },
-    readBarrier(done) {
-      const meta = group();
-      if (meta === undefined) done(false);
-      else meta.readBarrier(done);
-    },
+    readBarrier: barrier,
   };
 }
 

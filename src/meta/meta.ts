@@ -16,7 +16,14 @@ import type { MetaCommand, MetaRequest } from './meta-codec.ts';
 import { MetaMachine, type MetaStream } from './meta-machine.ts';
 import { Proposals } from './proposals.ts';
 import { type OpenedPartition, Reconcile } from './reconcile.ts';
-import type { Catalog, MetaClient, NodeRecord, Partitions, StreamRecord } from './types.ts';
+import {
+  type Catalog,
+  groupOf,
+  type MetaClient,
+  type NodeRecord,
+  type Partitions,
+  type StreamRecord,
+} from './types.ts';
 
 export type { Identity } from './formation.ts';
 export type { OpenedPartition } from './reconcile.ts';
@@ -230,6 +237,8 @@ class MetaNode implements Meta {
   #streamChanged(before: MetaStream | undefined, after: MetaStream | undefined): void {
     this.catalog.changed(before, after);
     this.#reconcile.changed(before, after);
+    if (before === undefined || after !== undefined) return;
+    for (let p = 0; p < before.partitions; p++) this.#leaders.forget(groupOf(before.streamId, p));
   }
 
   /** What the meta leader knows at this moment, added to a request. */
@@ -281,17 +290,17 @@ class MetaNode implements Meta {
     if (this.#group === undefined) return;
     this.#drive.tickMembership();
     if (this.#ticks % BALANCE_EVERY_TICKS === 0) this.#drive.tickBalance();
-    if (!this.#caughtUp) this.#catchUp(this.#group);
+    if (!this.#caughtUp) this.#catchUp();
     if (!this.#registered && this.#ticks % REGISTER_EVERY_TICKS === 0) this.#register();
   }
 
   /** Once after the start: is everything applied that was committed before? */
-  #catchUp(group: Group): void {
+  #catchUp(): void {
     if (this.#barrierAsked) return;
     this.#barrierAsked = true;
-    group.readBarrier((ok) => {
+    this.client.readBarrier((ok) => {
       this.#barrierAsked = false;
-      if (!ok || this.#caughtUp || this.#closed) return;
+      if (!ok || this.#closed) return;
       this.#caughtUp = true;
       this.#reconcile.caughtUp();
     });

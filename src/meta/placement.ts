@@ -1,6 +1,6 @@
 // Which nodes hold a partition (pure). Called by the meta machine inside `apply`, so that it sees exactly the streams
-// that stand before the entry in the log: any number of creates in flight still spread evenly. Deterministic: least
-// loaded first, ties by id. Changing the choice is a change of the machine's version.
+// that stand before the entry in the log, and creates in flight still spread evenly. Deterministic: least loaded
+// first, ties by id. Changing the choice is a change of the machine's version.
 import type { PeerId } from '../../cluster/core/types.ts';
 
 /** How much each node holds already. */
