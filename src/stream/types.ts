@@ -1,7 +1,8 @@
 // The door of one partition: what jetstream/ asks of it, and the words between its machine and its consumers.
 // Seqs at this door are the stream's (seq = local * stride + partition mapping is done inside).
-import type { ApiError } from './errors.ts';
+
 import type { ConsumerConfig, StreamConfig } from './config.ts';
+import type { ApiError } from './errors.ts';
 
 /** Receives PubAck outcomes without a closure per message. `token` is whatever the caller passed to publish. */
 export interface AckSink {
@@ -67,11 +68,16 @@ export interface PartitionOps {
   get(request: GetRequest, done: (message: StoredMessage | ApiError) => void): void;
   deleteMessage(seq: number, done: (result: true | ApiError) => void): void;
   purge(request: { filter?: string; seq?: number; keep?: number }, done: (purged: number | ApiError) => void): void;
-  /** Config as validated by the API; a changed limit takes effect at apply. */
-  updateConfig(config: StreamConfig): void;
+  /** Config as validated by the API; a changed limit takes effect at apply. `revision`: index of the metadata entry that set it, so
+   * that a replica whose metadata lags never brings back an older one; absent: newer than all before. */
+  updateConfig(config: StreamConfig, revision?: number): void;
 
   /** Idempotent create/update by nats-surface K*, action rules 10148/10149 included; `config` is validated and defaulted. */
-  createConsumer(config: ConsumerConfig, action: '' | 'create' | 'update', done: (state: ConsumerState | ApiError) => void): void;
+  createConsumer(
+    config: ConsumerConfig,
+    action: '' | 'create' | 'update',
+    done: (state: ConsumerState | ApiError) => void,
+  ): void;
   deleteConsumer(name: string, done: (result: true | ApiError) => void): void;
   consumerInfo(name: string, done: (state: ConsumerState | ApiError) => void): void;
   consumerNames(done: (names: string[] | ApiError) => void): void;
@@ -81,7 +87,14 @@ export interface PartitionOps {
   pull(consumer: string, reply: string, body: Uint8Array): void;
   /** A message to `$JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>`: tokens after `$JS.ACK`, payload verb, reply for
    * a double ack ('' none). */
-  ack(consumer: string, streamSeq: number, consumerSeq: number, delivered: number, verb: Uint8Array, reply: string): void;
+  ack(
+    consumer: string,
+    streamSeq: number,
+    consumerSeq: number,
+    delivered: number,
+    verb: Uint8Array,
+    reply: string,
+  ): void;
 }
 
 /** How a partition reaches clients; given by the composition root (broker.deliverTo / hasInterest with the account bound). */
@@ -123,7 +136,13 @@ export interface MessageView {
 export interface ConsumerTable {
   /** A command of type 32..63 from a batch, at its place in the log. Removals by ack go through `remove`. Returns the command's
    * result for the leader's waiting callback (undefined: done). */
-  apply(type: number, body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined;
+  apply(
+    type: number,
+    body: Uint8Array,
+    stampUs: number,
+    view: MessageView,
+    remove: (seq: number) => void,
+  ): ApiError | undefined;
   /** A message was removed by limit, purge, delete or rollup: it is no longer pending anywhere. */
   onRemoved(seq: number): void;
   /** Messages first..last were stored (for interest retention: the table keeps who must ack what). */

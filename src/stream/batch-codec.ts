@@ -1,0 +1,359 @@
+// The body of a partition's log entry: a header and the commands of one turn. Pure. The leader's BatchBuilder writes it once;
+// WAL, links and followers pass it on as it is; the machine applies it; reads decode one message at its offset.
+// Little-endian, unaligned. Layout: docs of BatchHeader and PublishView below.
+// Invariant: everything that apply needs of a publish is in its head, so no replica ever parses message headers.
+import { writeUtf8 } from './text.ts';
+
+/** Version of what `apply` means. A batch or snapshot of a higher version is not touched. */
+export const MACHINE_VERSION = 1;
+
+/** Commands 32..63 belong to the consumers and are opaque here. */
+export const CommandType = { publish: 1, purge: 2, delete: 3, config: 4, expire: 5 } as const;
+export const CONSUMER_COMMAND_FIRST = 32;
+export const CONSUMER_COMMAND_LAST = 63;
+
+/**
+ * Header: version u8, flags u8 (0), reserved u16, commands u32, base seq f64, stamp in µs f64, publishes u32, reserved u32.
+ * Base seq is the local seq of the first publish: the machine's last seq + 1.
+ */
+export const BATCH_HEADER_BYTES = 32;
+const AT_COMMANDS = 4;
+const AT_BASE = 8;
+const AT_STAMP = 16;
+const AT_PUBLISHES = 24;
+
+/** Flags of a publish. */
+export const ROLLUP_SUBJECT = 1;
+export const ROLLUP_ALL = 2;
+export const HAS_ID = 4;
+export const HAS_TTL = 8;
+/** The subject's bytes stand elsewhere in the body: with an earlier publish of the same subject. */
+export const SUBJECT_ELSEWHERE = 16;
+
+/** type u8, flags u8, subject length u16, payload length u32, header length u16, reserved u16. */
+const PUBLISH_HEAD_BYTES = 12;
+/** type u8, 0 u8, 0 u16, body length u32. */
+const COMMAND_HEAD_BYTES = 8;
+
+export const SUBJECT_BYTES_MAX = 0xffff;
+export const HDR_BYTES_MAX = 0xffff;
+
+export interface BatchHeader {
+  version: number;
+  commands: number;
+  baseSeq: number;
+  stampUs: number;
+  publishes: number;
+}
+
+export function viewOf(body: Uint8Array): DataView {
+  return new DataView(body.buffer, body.byteOffset, body.length);
+}
+
+export function readBatchHeader(view: DataView): BatchHeader {
+  return {
+    version: view.getUint8(0),
+    commands: view.getUint32(AT_COMMANDS, true),
+    baseSeq: view.getFloat64(AT_BASE, true),
+    stampUs: view.getFloat64(AT_STAMP, true),
+    publishes: view.getUint32(AT_PUBLISHES, true),
+  };
+}
+
+/** Where the parts of one publish are; filled again and again by `readPublish`. */
+export class PublishView {
+  flags = 0;
+  subjectAt = 0;
+  subjectEnd = 0;
+  hdrAt = 0;
+  hdrEnd = 0;
+  payloadAt = 0;
+  payloadEnd = 0;
+  /** Nats-Msg-Id inside the header block; equal when there is none. */
+  idAt = 0;
+  idEnd = 0;
+  /** Nats-TTL in seconds; 0 none, TTL_NEVER. */
+  ttlSeconds = 0;
+}
+
+export const TTL_NEVER = 0xffffffff;
+
+/** Decodes the publish that begins at `at`; returns where the next command begins. */
+export function readPublish(view: DataView, at: number, out: PublishView): number {
+  const flags = view.getUint8(at + 1);
+  const subjectLength = view.getUint16(at + 2, true);
+  const payloadLength = view.getUint32(at + 4, true);
+  const hdrLength = view.getUint16(at + 8, true);
+  let p = at + PUBLISH_HEAD_BYTES;
+  let idOffset = 0;
+  let idLength = 0;
+  out.ttlSeconds = 0;
+  if ((flags & (HAS_ID | HAS_TTL)) !== 0) {
+    if ((flags & HAS_ID) !== 0) {
+      idOffset = view.getUint16(p, true);
+      idLength = view.getUint16(p + 2, true);
+      p += 4;
+    }
+    if ((flags & HAS_TTL) !== 0) {
+      out.ttlSeconds = view.getUint32(p, true);
+      p += 4;
+    }
+  }
+  if ((flags & SUBJECT_ELSEWHERE) !== 0) {
+    out.subjectAt = view.getUint32(p, true);
+    p += 4;
+  } else {
+    out.subjectAt = p;
+    p += subjectLength;
+  }
+  out.flags = flags;
+  out.subjectEnd = out.subjectAt + subjectLength;
+  out.hdrAt = p;
+  out.idAt = p + idOffset;
+  out.idEnd = out.idAt + idLength;
+  p += hdrLength;
+  out.hdrEnd = p;
+  out.payloadAt = p;
+  p += payloadLength;
+  out.payloadEnd = p;
+  return p;
+}
+
+/** Body of the command (not a publish) at `at`; its end is where the next command begins. */
+export function commandBody(view: DataView, body: Uint8Array, at: number): Uint8Array {
+  const from = at + COMMAND_HEAD_BYTES;
+  return body.subarray(from, from + view.getUint32(at + 4, true));
+}
+
+export function commandEnd(view: DataView, at: number): number {
+  return at + COMMAND_HEAD_BYTES + view.getUint32(at + 4, true);
+}
+
+const BUFFER_FIRST = 1024;
+const EMPTY = new Uint8Array(0);
+
+/** Collects the commands of a turn in one growing buffer; `finish` gives it away. */
+export class BatchBuilder {
+  #buffer = EMPTY;
+  #view = viewOf(EMPTY);
+  #length = 0;
+  #commands = 0;
+  /** Capacity of the next buffer: what the last batch needed. */
+  #expected = BUFFER_FIRST;
+  #lastSubject = '';
+  #lastSubjectAt = 0;
+  #lastSubjectLength = 0;
+
+  baseSeq = 0;
+  stampUs = 0;
+  publishes = 0;
+
+  get empty(): boolean {
+    return this.#commands === 0;
+  }
+
+  /** Bytes so far. */
+  get bytes(): number {
+    return this.#length;
+  }
+
+  begin(baseSeq: number, stampUs: number): void {
+    this.baseSeq = baseSeq;
+    this.stampUs = stampUs;
+    this.publishes = 0;
+    this.#commands = 0;
+    this.#length = BATCH_HEADER_BYTES;
+    this.#lastSubject = '';
+    this.#buffer = new Uint8Array(this.#expected);
+    this.#view = viewOf(this.#buffer);
+  }
+
+  #reserve(bytes: number): number {
+    const at = this.#length;
+    const end = at + bytes;
+    if (end > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(end, this.#buffer.length * 2));
+      grown.set(this.#buffer.subarray(0, at));
+      this.#buffer = grown;
+      this.#view = viewOf(grown);
+    }
+    return at;
+  }
+
+  /** Bytes that the subject has in the batch; of the publish appended last. */
+  get subjectLength(): number {
+    return this.#lastSubjectLength;
+  }
+
+  /** Copies one publish. `idAt`/`idEnd` are offsets into `hdr` (equal: none). */
+  publish(
+    subject: string,
+    hdr: Uint8Array,
+    payload: Uint8Array,
+    rollup: number,
+    idAt: number,
+    idEnd: number,
+    ttlSeconds: number,
+  ): void {
+    const hdrLength = hdr.length;
+    const payloadLength = payload.length;
+    const at = this.#reserve(PUBLISH_HEAD_BYTES + 12 + subject.length * 3 + hdrLength + payloadLength);
+    const buffer = this.#buffer;
+    const view = this.#view;
+    let flags = rollup;
+    let p = at + PUBLISH_HEAD_BYTES;
+    if (idEnd > idAt) {
+      flags |= HAS_ID;
+      view.setUint16(p, idAt, true);
+      view.setUint16(p + 2, idEnd - idAt, true);
+      p += 4;
+    }
+    if (ttlSeconds !== 0) {
+      flags |= HAS_TTL;
+      view.setUint32(p, ttlSeconds, true);
+      p += 4;
+    }
+    if (subject === this.#lastSubject) {
+      flags |= SUBJECT_ELSEWHERE;
+      view.setUint32(p, this.#lastSubjectAt, true);
+      p += 4;
+    } else {
+      const end = writeUtf8(buffer, p, subject);
+      this.#lastSubject = subject;
+      this.#lastSubjectAt = p;
+      this.#lastSubjectLength = end - p;
+      p = end;
+    }
+    if (hdrLength > 0) {
+      buffer.set(hdr, p);
+      p += hdrLength;
+    }
+    if (payloadLength > 0) {
+      copyInto(buffer, p, payload, payloadLength);
+      p += payloadLength;
+    }
+    view.setUint16(at, CommandType.publish | (flags << 8), true);
+    view.setUint16(at + 2, this.#lastSubjectLength, true);
+    view.setUint32(at + 4, payloadLength, true);
+    view.setUint32(at + 8, hdrLength, true);
+    this.#length = p;
+    this.#commands++;
+    this.publishes++;
+  }
+
+  command(type: number, body: Uint8Array): void {
+    const at = this.#reserve(COMMAND_HEAD_BYTES + body.length);
+    this.#view.setUint32(at, type, true);
+    this.#view.setUint32(at + 4, body.length, true);
+    this.#buffer.set(body, at + COMMAND_HEAD_BYTES);
+    this.#length = at + COMMAND_HEAD_BYTES + body.length;
+    this.#commands++;
+  }
+
+  /** The finished body; the builder keeps nothing of it. */
+  finish(): Uint8Array {
+    const view = this.#view;
+    view.setUint32(0, MACHINE_VERSION, true);
+    view.setUint32(AT_COMMANDS, this.#commands, true);
+    view.setFloat64(AT_BASE, this.baseSeq, true);
+    view.setFloat64(AT_STAMP, this.stampUs, true);
+    view.setUint32(AT_PUBLISHES, this.publishes, true);
+    const length = this.#length;
+    // Bodies stay in memory until they are durable everywhere: one that would waste half its buffer is copied.
+    const body = length * 2 < this.#buffer.length ? this.#buffer.slice(0, length) : this.#buffer.subarray(0, length);
+    this.#expected = Math.max(BUFFER_FIRST, Math.min(length + (length >>> 2), 1 << 20));
+    this.drop();
+    return body;
+  }
+
+  /** Forgets the batch. */
+  drop(): void {
+    this.#buffer = EMPTY;
+    this.#view = viewOf(EMPTY);
+    this.#length = 0;
+    this.#commands = 0;
+    this.publishes = 0;
+    this.#lastSubject = '';
+  }
+}
+
+/** A short copy is cheaper as a loop than as a call. */
+function copyInto(buffer: Uint8Array, at: number, bytes: Uint8Array, length: number): void {
+  if (length > 24) {
+    buffer.set(bytes, at);
+    return;
+  }
+  for (let i = 0; i < length; i++) buffer[at + i] = bytes[i];
+}
+
+// ---- bodies of the rarer commands -------------------------------------------------------------------------------------
+
+export interface PurgeCommand {
+  /** '' for every subject. */
+  filter: string;
+  /** Local seq: only messages below it go; 0 for no bound. */
+  below: number;
+  /** Newest matching messages that stay. */
+  keep: number;
+}
+
+export function encodePurge(purge: PurgeCommand): Uint8Array {
+  const filter = new TextEncoder().encode(purge.filter);
+  const body = new Uint8Array(16 + filter.length);
+  const view = viewOf(body);
+  view.setFloat64(0, purge.below, true);
+  view.setFloat64(8, purge.keep, true);
+  body.set(filter, 16);
+  return body;
+}
+
+export function decodePurge(body: Uint8Array): PurgeCommand {
+  const view = viewOf(body);
+  return {
+    below: view.getFloat64(0, true),
+    keep: view.getFloat64(8, true),
+    filter: new TextDecoder().decode(body.subarray(16)),
+  };
+}
+
+export function encodeDelete(seq: number): Uint8Array {
+  const body = new Uint8Array(8);
+  viewOf(body).setFloat64(0, seq, true);
+  return body;
+}
+
+export function decodeDelete(body: Uint8Array): number {
+  return viewOf(body).getFloat64(0, true);
+}
+
+/** Bits of an expire command: what may leave because of the batch's stamp. */
+export const EXPIRE_AGE = 1;
+export const EXPIRE_IDS = 2;
+export const EXPIRE_TTL = 4;
+
+/** `max`: at most so many of each kind leave, so that one apply stays short. */
+export function encodeExpire(kinds: number, max: number): Uint8Array {
+  const body = new Uint8Array(8);
+  const view = viewOf(body);
+  view.setUint32(0, kinds, true);
+  view.setUint32(4, max, true);
+  return body;
+}
+
+export function decodeExpire(body: Uint8Array): { kinds: number; max: number } {
+  const view = viewOf(body);
+  return { kinds: view.getUint32(0, true), max: view.getUint32(4, true) };
+}
+
+/** `revision` orders configurations: the index of the metadata entry that set it. Configurations change rarely: JSON. */
+export function encodeConfig(revision: number, config: object): Uint8Array {
+  const json = new TextEncoder().encode(JSON.stringify(config));
+  const body = new Uint8Array(8 + json.length);
+  viewOf(body).setFloat64(0, revision, true);
+  body.set(json, 8);
+  return body;
+}
+
+export function decodeConfig(body: Uint8Array): { revision: number; json: string } {
+  return { revision: viewOf(body).getFloat64(0, true), json: new TextDecoder().decode(body.subarray(8)) };
+}

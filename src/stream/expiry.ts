@@ -1,0 +1,72 @@
+// Wakes the leader when messages grow too old or message ids leave the duplicate window, and proposes that they go: only the log
+// removes them, equally everywhere (DESIGN §7). Used by partition.ts. Nothing ticks while nothing is due: one timer, at the
+// earliest due time. Invariant: at most one expiry is in flight.
+import type { Env, Timer } from '../kit/env.ts';
+import { CommandType, EXPIRE_AGE, EXPIRE_IDS, encodeExpire } from './batch-codec.ts';
+import type { PartitionLeader } from './leader.ts';
+import type { StreamMachine } from './machine.ts';
+
+/** Removals of one kind per command: an apply stays short. */
+const REMOVALS_MAX = 10_000;
+/** Expiries that fall due one after the other leave together. */
+const SLACK_MS = 50;
+/** Ids that are past the window are ignored anyway; they only hold memory. */
+const IDS_SLACK_MS = 1000;
+/** Timers are 32 bit. */
+const DELAY_MS_MAX = 1 << 30;
+
+export interface ExpiryOptions {
+  env: Env;
+  machine: StreamMachine;
+  leader: PartitionLeader;
+  clusterTimeUs: () => number;
+}
+
+export class ExpiryTimers {
+  readonly #options: ExpiryOptions;
+  #timer: Timer | undefined;
+  /** Of the configuration that the timer was set by. */
+  #revision = 0;
+  #proposed = false;
+
+  constructor(options: ExpiryOptions) {
+    this.#options = options;
+  }
+
+  /** Something was applied while leading, or leadership began: the earliest due time may have changed. */
+  applied(): void {
+    const { machine, env, clusterTimeUs } = this.#options;
+    // Stamps only grow: nothing becomes due earlier than the timer, except by another configuration.
+    if (this.#proposed || (this.#timer !== undefined && this.#revision === machine.configRevision)) return;
+    this.#cancel();
+    this.#revision = machine.configRevision;
+    const dueUs = Math.min(machine.ageDueUs, machine.idsDueUs + IDS_SLACK_MS * 1000);
+    if (dueUs === Number.POSITIVE_INFINITY) return;
+    const delayMs = Math.min(Math.max((dueUs - clusterTimeUs()) / 1000, 0) + SLACK_MS, DELAY_MS_MAX);
+    this.#timer = env.clock.after(delayMs, this.#wake);
+  }
+
+  readonly #wake = (): void => {
+    this.#timer = undefined;
+    const { machine, leader, clusterTimeUs } = this.#options;
+    const nowUs = clusterTimeUs();
+    let kinds = 0;
+    if (machine.ageDueUs <= nowUs) kinds |= EXPIRE_AGE;
+    if (machine.idsDueUs <= nowUs) kinds |= EXPIRE_IDS;
+    if (kinds === 0) return this.applied();
+    this.#proposed = true;
+    leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), () => {
+      this.#proposed = false;
+    });
+  };
+
+  stop(): void {
+    this.#cancel();
+    this.#proposed = false;
+  }
+
+  #cancel(): void {
+    if (this.#timer !== undefined) this.#options.env.clock.cancel(this.#timer);
+    this.#timer = undefined;
+  }
+}

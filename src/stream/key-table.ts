@@ -1,0 +1,454 @@
+// A hash table from byte strings to rows of u32 words, off the JS heap: ids are small numbers, keys live in an arena. Pure; used
+// for subjects (subject-table.ts) and message ids (recent-ids.ts): no JS object per key, no pause to rehash: the index is
+// a directory of small tables that split alone (extendible hashing).
+// Invariants: an id is valid from insert to remove, then reused; frozen pages and chunks (handed to a snapshot) are copied before
+// they are written. Hashes are seeded, so that clients cannot choose collisions.
+import { asBytes, toWords } from './paged-rows.ts';
+import { SnapshotError, type SnapshotReader, type SnapshotWriter } from './snapshot-codec.ts';
+import { utf8Text } from './text.ts';
+
+// Row: hash, arena unit, USED | key length, then the user's words. A free row: -, next free id, 0.
+const HASH = 0;
+const UNIT = 1;
+const LENGTH = 2;
+const OWN_WORDS = 3;
+const USED = 0x80000000;
+export const KEY_BYTES_MAX = 0xffff;
+
+const PAGE_BITS = 12;
+const PAGE_ROWS = 1 << PAGE_BITS;
+const ROWS_FIRST = 8;
+
+const UNIT_BYTES = 8;
+const CHUNK_UNITS_BITS = 17;
+const CHUNK_BYTES = UNIT_BYTES << CHUNK_UNITS_BITS;
+const CHUNK_FIRST = 256;
+/** Key sizes up to this many units have a free list each, larger ones one per power of two. */
+const EXACT_UNITS = 64;
+const CLASSES = EXACT_UNITS + 9;
+
+const SLOTS_MAX = 4096;
+const SLOTS_FIRST = 16;
+const DEPTH_MAX = 18;
+
+interface Page {
+  words: Uint32Array;
+  frozen: boolean;
+  crc: number;
+}
+
+interface Chunk {
+  bytes: Uint8Array;
+  frozen: boolean;
+  crc: number;
+}
+
+interface Slots {
+  ids: Uint32Array;
+  used: number;
+  depth: number;
+}
+
+export class KeyTable {
+  readonly #stride: number;
+  #seed: number;
+  size = 0;
+  /** Words of the row that `row` returned last. */
+  words: Uint32Array;
+  /** Whether the last findOrInsert made the row. */
+  inserted = false;
+
+  #pages: Page[] = [];
+  #rows = 0;
+  #freeRow = 0;
+
+  #chunks: Chunk[] = [];
+  /** Next unused unit of the last chunk. */
+  #bump = 0;
+  readonly #freeUnits = new Uint32Array(CLASSES);
+
+  #directory: Slots[] = [];
+  #depth = 0;
+
+  constructor(userWords: number, seed: number) {
+    this.#stride = OWN_WORDS + userWords;
+    this.#seed = seed | 0;
+    this.words = new Uint32Array(0);
+    this.clear();
+  }
+
+  clear(): void {
+    this.size = 0;
+    this.#pages = [];
+    this.#rows = 0;
+    this.#freeRow = 0;
+    this.#chunks = [];
+    this.#bump = 0;
+    this.#freeUnits.fill(0);
+    this.#directory = [newSlots(0)];
+    this.#depth = 0;
+  }
+
+  /** The id of the key `bytes[from, to)`, 0 when it is not there. */
+  find(bytes: Uint8Array, from: number, to: number): number {
+    return this.#lookup(hashBytes(bytes, from, to, this.#seed), bytes, from, to);
+  }
+
+  /** The id of the key; a new row's user words are 0. */
+  findOrInsert(bytes: Uint8Array, from: number, to: number): number {
+    const hash = hashBytes(bytes, from, to, this.#seed);
+    const known = this.#lookup(hash, bytes, from, to);
+    this.inserted = known === 0;
+    return known !== 0 ? known : this.#insert(hash, bytes, from, to);
+  }
+
+  /** Position of the user words of `id` in `words`. For reading; see `writableRow`. */
+  row(id: number): number {
+    const index = id - 1;
+    this.words = this.#pages[index >>> PAGE_BITS].words;
+    return (index & (PAGE_ROWS - 1)) * this.#stride + OWN_WORDS;
+  }
+
+  writableRow(id: number): number {
+    const index = id - 1;
+    const page = this.#pages[index >>> PAGE_BITS];
+    if (page.frozen) thaw(page);
+    this.words = page.words;
+    return (index & (PAGE_ROWS - 1)) * this.#stride + OWN_WORDS;
+  }
+
+  keyLength(id: number): number {
+    const at = this.row(id) - OWN_WORDS;
+    return this.words[at + LENGTH] & KEY_BYTES_MAX;
+  }
+
+  text(id: number): string {
+    const at = this.row(id) - OWN_WORDS;
+    const unit = this.words[at + UNIT];
+    const from = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    const bytes = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
+    return utf8Text(bytes, from, from + (this.words[at + LENGTH] & KEY_BYTES_MAX));
+  }
+
+  /** Smallest id in use that is larger than `id`; 0 when there is none. */
+  nextId(id: number): number {
+    for (let index = id; index < this.#rows; index++) {
+      const words = this.#pages[index >>> PAGE_BITS].words;
+      if (words[(index & (PAGE_ROWS - 1)) * this.#stride + LENGTH] !== 0) return index + 1;
+    }
+    return 0;
+  }
+
+  remove(id: number): void {
+    const at = this.writableRow(id) - OWN_WORDS;
+    const words = this.words;
+    const length = words[at + LENGTH] & KEY_BYTES_MAX;
+    this.#unindex(words[at + HASH] | 0, id);
+    this.#freeArena(words[at + UNIT], length);
+    words[at + LENGTH] = 0;
+    words[at + UNIT] = this.#freeRow;
+    this.#freeRow = id;
+    this.size--;
+  }
+
+  // ---- index
+
+  #lookup(hash: number, bytes: Uint8Array, from: number, to: number): number {
+    const ids = this.#slotsOf(hash).ids;
+    const mask = ids.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const id = ids[slot];
+      if (id === 0) return 0;
+      const index = id - 1;
+      const words = this.#pages[index >>> PAGE_BITS].words;
+      const at = (index & (PAGE_ROWS - 1)) * this.#stride;
+      if ((words[at] | 0) === hash && this.#sameKey(words, at, bytes, from, to)) return id;
+    }
+  }
+
+  #sameKey(words: Uint32Array, at: number, bytes: Uint8Array, from: number, to: number): boolean {
+    const length = to - from;
+    if ((words[at + LENGTH] & KEY_BYTES_MAX) !== length) return false;
+    const unit = words[at + UNIT];
+    const key = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
+    const start = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    for (let i = 0; i < length; i++) if (key[start + i] !== bytes[from + i]) return false;
+    return true;
+  }
+
+  #insert(hash: number, bytes: Uint8Array, from: number, to: number): number {
+    const length = to - from;
+    if (length === 0 || length > KEY_BYTES_MAX) throw new Error(`key of ${length} bytes`);
+    const unit = this.#allocArena(length);
+    const chunk = this.#chunks[unit >>> CHUNK_UNITS_BITS];
+    const start = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    for (let i = 0; i < length; i++) chunk.bytes[start + i] = bytes[from + i];
+    const id = this.#allocRow();
+    const at = this.writableRow(id) - OWN_WORDS;
+    const words = this.words;
+    words.fill(0, at + OWN_WORDS, at + this.#stride);
+    words[at + HASH] = hash;
+    words[at + UNIT] = unit;
+    words[at + LENGTH] = USED | length;
+    this.#index(hash, id);
+    this.size++;
+    return id;
+  }
+
+  #slotsOf(hash: number): Slots {
+    return this.#directory[this.#depth === 0 ? 0 : hash >>> (32 - this.#depth)];
+  }
+
+  #index(hash: number, id: number): void {
+    let slots = this.#slotsOf(hash);
+    while ((slots.used + 1) * 4 > slots.ids.length * 3) {
+      if (slots.ids.length < SLOTS_MAX || slots.depth >= DEPTH_MAX) this.#grow(slots);
+      else this.#split(slots, hash);
+      slots = this.#slotsOf(hash);
+    }
+    place(slots, hash, id);
+  }
+
+  #hashOf(id: number): number {
+    const index = id - 1;
+    return this.#pages[index >>> PAGE_BITS].words[(index & (PAGE_ROWS - 1)) * this.#stride] | 0;
+  }
+
+  #grow(slots: Slots): void {
+    const old = slots.ids;
+    slots.ids = new Uint32Array(old.length * 2);
+    slots.used = 0;
+    for (let i = 0; i < old.length; i++) if (old[i] !== 0) place(slots, this.#hashOf(old[i]), old[i]);
+  }
+
+  /** Two tables instead of one, told apart by the next bit of the hash. */
+  #split(slots: Slots, hash: number): void {
+    if (slots.depth === this.#depth) {
+      const doubled: Slots[] = [];
+      for (const entry of this.#directory) doubled.push(entry, entry);
+      this.#directory = doubled;
+      this.#depth++;
+    }
+    const depth = slots.depth + 1;
+    const zero = newSlots(depth, slots.ids.length);
+    const one = newSlots(depth, slots.ids.length);
+    for (let i = 0; i < slots.ids.length; i++) {
+      const id = slots.ids[i];
+      if (id === 0) continue;
+      const idHash = this.#hashOf(id);
+      place((idHash >>> (32 - depth)) & 1 ? one : zero, idHash, id);
+    }
+    // The entries that pointed to the old table are one aligned run.
+    const run = 1 << (this.#depth - slots.depth);
+    const start = (hash >>> (32 - this.#depth)) & ~(run - 1);
+    for (let i = 0; i < run; i++) this.#directory[start + i] = i < run / 2 ? zero : one;
+  }
+
+  #unindex(hash: number, id: number): void {
+    const slots = this.#slotsOf(hash);
+    const ids = slots.ids;
+    const mask = ids.length - 1;
+    let hole = hash & mask;
+    while (ids[hole] !== id) hole = (hole + 1) & mask;
+    // Later entries of the run move back over the hole when that keeps them reachable.
+    for (let slot = (hole + 1) & mask; ids[slot] !== 0; slot = (slot + 1) & mask) {
+      const home = this.#hashOf(ids[slot]) & mask;
+      if (((slot - home) & mask) >= ((slot - hole) & mask)) {
+        ids[hole] = ids[slot];
+        hole = slot;
+      }
+    }
+    ids[hole] = 0;
+    slots.used--;
+  }
+
+  // ---- rows
+
+  #allocRow(): number {
+    if (this.#freeRow !== 0) {
+      const id = this.#freeRow;
+      const at = this.row(id) - OWN_WORDS;
+      this.#freeRow = this.words[at + UNIT];
+      return id;
+    }
+    const index = this.#rows++;
+    const pageIndex = index >>> PAGE_BITS;
+    if (pageIndex === this.#pages.length) {
+      const rows = pageIndex === 0 ? ROWS_FIRST : PAGE_ROWS;
+      this.#pages.push({ words: new Uint32Array(rows * this.#stride), frozen: false, crc: -1 });
+    } else {
+      const page = this.#pages[pageIndex];
+      const end = ((index & (PAGE_ROWS - 1)) + 1) * this.#stride;
+      if (end > page.words.length) {
+        const grown = new Uint32Array(Math.min(page.words.length * 2, PAGE_ROWS * this.#stride));
+        grown.set(page.words);
+        page.words = grown;
+        page.frozen = false;
+        page.crc = -1;
+      }
+    }
+    return index + 1;
+  }
+
+  // ---- arena
+
+  #allocArena(length: number): number {
+    const kind = classOf(length);
+    const head = this.#freeUnits[kind];
+    if (head !== 0) {
+      const unit = head - 1;
+      const chunk = this.#writableChunk(unit);
+      const at = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+      const bytes = chunk.bytes;
+      this.#freeUnits[kind] = (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+      return unit;
+    }
+    const units = unitsOf(kind);
+    const needed = units * UNIT_BYTES;
+    if (this.#chunks.length === 0 || this.#bump * UNIT_BYTES + needed > CHUNK_BYTES) {
+      const first = this.#chunks.length === 0 ? Math.max(CHUNK_FIRST, needed) : CHUNK_BYTES;
+      this.#chunks.push({ bytes: new Uint8Array(first), frozen: false, crc: -1 });
+      this.#bump = 0;
+    }
+    const index = this.#chunks.length - 1;
+    const chunk = this.#chunks[index];
+    const end = this.#bump * UNIT_BYTES + needed;
+    if (end > chunk.bytes.length) {
+      const grown = new Uint8Array(Math.min(Math.max(chunk.bytes.length * 2, end), CHUNK_BYTES));
+      grown.set(chunk.bytes);
+      chunk.bytes = grown;
+      chunk.frozen = false;
+      chunk.crc = -1;
+    } else if (chunk.frozen) {
+      thawChunk(chunk);
+    }
+    const unit = ((index << CHUNK_UNITS_BITS) | this.#bump) >>> 0;
+    this.#bump += units;
+    return unit;
+  }
+
+  #freeArena(unit: number, length: number): void {
+    const kind = classOf(length);
+    const bytes = this.#writableChunk(unit).bytes;
+    const at = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    const next = this.#freeUnits[kind];
+    bytes[at] = next;
+    bytes[at + 1] = next >>> 8;
+    bytes[at + 2] = next >>> 16;
+    bytes[at + 3] = next >>> 24;
+    this.#freeUnits[kind] = unit + 1;
+  }
+
+  #writableChunk(unit: number): Chunk {
+    const chunk = this.#chunks[unit >>> CHUNK_UNITS_BITS];
+    if (chunk.frozen) thawChunk(chunk);
+    return chunk;
+  }
+
+  // ---- snapshot
+
+  write(out: SnapshotWriter): void {
+    out.u32(this.#stride);
+    out.u32(this.#seed >>> 0);
+    out.u32(this.size);
+    out.u32(this.#rows);
+    out.u32(this.#freeRow);
+    out.u32(this.#bump);
+    for (const head of this.#freeUnits) out.u32(head);
+    out.u32(this.#pages.length);
+    for (const page of this.#pages) {
+      page.crc = out.block(asBytes(page.words, page.words.length), page.frozen && page.crc >= 0 ? page.crc : undefined);
+      page.frozen = true;
+    }
+    out.u32(this.#chunks.length);
+    for (const chunk of this.#chunks) {
+      chunk.crc = out.block(chunk.bytes, chunk.frozen && chunk.crc >= 0 ? chunk.crc : undefined);
+      chunk.frozen = true;
+    }
+  }
+
+  read(from: SnapshotReader): void {
+    this.clear();
+    if (from.u32() !== this.#stride) throw new SnapshotError('key row width differs');
+    this.#seed = from.u32() | 0;
+    const size = from.u32();
+    this.#rows = from.u32();
+    this.#freeRow = from.u32();
+    this.#bump = from.u32();
+    for (let i = 0; i < CLASSES; i++) this.#freeUnits[i] = from.u32();
+    const pages = from.u32();
+    for (let i = 0; i < pages; i++) this.#pages.push({ words: toWords(from.block()), frozen: false, crc: -1 });
+    const chunks = from.u32();
+    for (let i = 0; i < chunks; i++) this.#chunks.push({ bytes: from.block().slice(), frozen: false, crc: -1 });
+    for (let id = this.nextId(0); id !== 0; id = this.nextId(id)) {
+      this.#index(this.#hashOf(id), id);
+      this.size++;
+    }
+    if (this.size !== size) throw new SnapshotError('number of keys differs');
+  }
+
+  /** Bytes of memory held by rows, index and keys. */
+  get bytes(): number {
+    let sum = 0;
+    for (const page of this.#pages) sum += page.words.byteLength;
+    for (const chunk of this.#chunks) sum += chunk.bytes.byteLength;
+    let last: Slots | undefined;
+    for (const slots of this.#directory) {
+      if (slots !== last) sum += slots.ids.byteLength;
+      last = slots;
+    }
+    return sum;
+  }
+}
+
+function newSlots(depth: number, length = SLOTS_FIRST): Slots {
+  return { ids: new Uint32Array(length), used: 0, depth };
+}
+
+function place(slots: Slots, hash: number, id: number): void {
+  const mask = slots.ids.length - 1;
+  let slot = hash & mask;
+  while (slots.ids[slot] !== 0) slot = (slot + 1) & mask;
+  slots.ids[slot] = id;
+  slots.used++;
+}
+
+function thaw(page: Page): void {
+  page.words = page.words.slice();
+  page.frozen = false;
+  page.crc = -1;
+}
+
+function thawChunk(chunk: Chunk): void {
+  chunk.bytes = chunk.bytes.slice();
+  chunk.frozen = false;
+  chunk.crc = -1;
+}
+
+function classOf(length: number): number {
+  const units = (length + UNIT_BYTES - 1) >>> 3;
+  if (units <= EXACT_UNITS) return units;
+  return EXACT_UNITS + (32 - Math.clz32(units - 1)) - 6;
+}
+
+function unitsOf(kind: number): number {
+  return kind <= EXACT_UNITS ? kind : EXACT_UNITS << (kind - EXACT_UNITS);
+}
+
+/** Four bytes at a time, multiply and rotate; seeded. */
+function hashBytes(bytes: Uint8Array, from: number, to: number, seed: number): number {
+  let hash = seed ^ (to - from);
+  let i = from;
+  for (const end = to - 3; i < end; i += 4) {
+    let word = bytes[i] | (bytes[i + 1] << 8) | (bytes[i + 2] << 16) | (bytes[i + 3] << 24);
+    word = Math.imul(word, 0x2c1b3c6d);
+    hash ^= (word << 15) | (word >>> 17);
+    hash = Math.imul((hash << 13) | (hash >>> 19), 0x297a2d39) + 0x1b56c4e9;
+  }
+  for (; i < to; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
+  hash ^= hash >>> 16;
+  hash = Math.imul(hash, 0x7feb352d);
+  hash ^= hash >>> 15;
+  hash = Math.imul(hash, 0x846ca68b);
+  return (hash ^ (hash >>> 16)) | 0;
+}

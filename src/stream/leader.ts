@@ -1,0 +1,581 @@
+// The leader's side of a partition: decides which records enter the log, builds this turn's batch, proposes it, and answers when it
+// is applied (DESIGN §4). Owned and called by partition.ts. It is the one place that answers publishers.
+// Invariants: no answer rests on an uncommitted fact (a refusal that quotes the stream's state also waits for proof that this
+// node still leads); every publish and command is answered exactly once; records enter the log in the order in which they came.
+import type { Group } from '../../cluster/host/types.ts';
+import type { Env } from '../kit/env.ts';
+import { hasWildcard } from '../subjects/subject.ts';
+import {
+  BatchBuilder,
+  CONSUMER_COMMAND_FIRST,
+  HDR_BYTES_MAX,
+  ROLLUP_ALL,
+  ROLLUP_SUBJECT,
+  SUBJECT_BYTES_MAX,
+  TTL_NEVER,
+} from './batch-codec.ts';
+import type { StreamConfig } from './config.ts';
+import { compileFilter } from './consumer-filter.ts';
+import { type ApiError, apiError } from './errors.ts';
+import { accountedBytes, type CommandResult, type StreamMachine } from './machine.ts';
+import { PubAckQueue } from './pub-ack-queue.ts';
+import { Header, PublishHeaders, parseTtl, withoutStatus } from './publish-headers.ts';
+import { Tentative } from './tentative.ts';
+import { utf8Length } from './text.ts';
+import type { AckSink } from './types.ts';
+
+/** One entry carries at most this much, or one message. */
+const BATCH_BYTES_MAX = 1 << 20;
+/** What a publish adds to a batch beside subject, headers and payload, at most. */
+const PUBLISH_OVERHEAD = 32;
+
+export interface LeaderLimits {
+  /** Bytes and messages decided and not yet answered; beyond: 10167. */
+  inFlightBytesMax: number;
+  inFlightMessagesMax: number;
+}
+
+export interface LeaderOptions {
+  env: Env;
+  machine: StreamMachine;
+  streamName: string;
+  stride: number;
+  partition: number;
+  clusterTimeUs: () => number;
+  /** The configuration that new records must meet: the newest that the metadata has committed. */
+  config: () => StreamConfig;
+  limits: LeaderLimits;
+}
+
+type CommandDone = (result: CommandResult) => void;
+
+/** A publish or a command that waits for its turn; later ones wait behind it. */
+type Held =
+  | { subject: string; hdr: Uint8Array; payload: Uint8Array; sink: AckSink; token: number }
+  | { type: number; body: Uint8Array; done: CommandDone | undefined };
+
+/** A proposed batch. */
+interface Flight {
+  index: number;
+  length: number;
+  publishes: number;
+  /** What its messages took of the stream's room (Tentative). */
+  roomMessages: number;
+  roomBytes: number;
+}
+
+interface Refusal {
+  sink: AckSink;
+  token: number;
+  error: ApiError;
+}
+
+/** What became of a publish that was looked at. */
+const ADMITTED = 0;
+const ANSWERED = 1;
+/** It must be looked at again when what is in flight now is applied. */
+const HOLD = 2;
+type Verdict = typeof ADMITTED | typeof ANSWERED | typeof HOLD;
+
+const NOTHING: (CommandDone | undefined)[] = [];
+const UNAVAILABLE = apiError(10008);
+const OVERLOADED = apiError(10167);
+
+export class PartitionLeader {
+  readonly #env: Env;
+  readonly #machine: StreamMachine;
+  readonly #options: LeaderOptions;
+  readonly #stride: number;
+  readonly #partition: number;
+  #group: Group | undefined;
+  leading = false;
+
+  readonly #builder = new BatchBuilder();
+  readonly #tentative: Tentative;
+  readonly #acks = new PubAckQueue();
+  readonly #headers = new PublishHeaders();
+  readonly #flights: Flight[] = [];
+  #flightBytes = 0;
+  // Room that the messages in the builder take.
+  #roomMessages = 0;
+  #roomBytes = 0;
+  #stampUs = 0;
+  /** Callbacks of commands in the log, one per command that is not a publish. */
+  readonly #commands: (CommandDone | undefined)[] = [];
+  #turnAsked = false;
+
+  // Batches are counted: the one being built is number #proposed.
+  #proposed = 0;
+  #applied = 0;
+  /** Last batch with something that may remove messages other than by limits. */
+  #removingBatch = -1;
+
+  readonly #held: Held[] = [];
+  #heldBytes = 0;
+  /** What is held goes on when this many batches are applied. */
+  #heldUntil = 0;
+  #releasing = false;
+
+  /** Refusals that wait for proof of leadership. */
+  #confirming: Refusal[] = [];
+  /** Counts leaderships, so that proof of a later one does not count. */
+  #reign = 0;
+
+  // What #checkHeaders found in the publish at hand.
+  #rollup = 0;
+  #idAt = 0;
+  #idEnd = 0;
+  #ttlSeconds = 0;
+  // What #checkRoom found: the message takes the place of one of its subject.
+  #replaces = false;
+  #replacedBytes = 0;
+
+  readonly #endTurn = () => {
+    this.#turnAsked = false;
+    if (!this.#builder.empty) this.#propose();
+    if (this.#confirming.length > 0) this.#confirm();
+  };
+  readonly #refuseConfirmed = (sink: AckSink, token: number, error: ApiError) => {
+    this.#confirming.push({ sink, token, error });
+    this.#askTurn();
+  };
+
+  constructor(options: LeaderOptions) {
+    this.#env = options.env;
+    this.#machine = options.machine;
+    this.#options = options;
+    this.#stride = options.stride;
+    this.#partition = options.partition;
+    this.#tentative = new Tentative(options.env.random.uint32());
+  }
+
+  attach(group: Group): void {
+    this.#group = group;
+  }
+
+  #toStream(local: number): number {
+    return local === 0 ? 0 : local * this.#stride + this.#partition;
+  }
+
+  // ---- leadership
+
+  /** `firstSeq`: local seq of the first message when the log has no configuration yet. */
+  begin(firstSeq: number): void {
+    this.leading = true;
+    this.#reign++;
+    this.#stampUs = this.#machine.stampUs;
+    this.#proposed = 0;
+    this.#applied = 0;
+    this.#removingBatch = -1;
+    const lastSeq = this.#machine.config === undefined ? firstSeq - 1 : this.#machine.lastSeq;
+    this.#tentative.reset(lastSeq, this.#machine.lastMsgId);
+  }
+
+  /** Everything that waits has an unknown outcome. */
+  end(): void {
+    if (!this.leading) return;
+    this.leading = false;
+    this.#builder.drop();
+    this.#flights.length = 0;
+    this.#flightBytes = 0;
+    this.#tentative.reset(0, '');
+    const held = this.#held.splice(0);
+    this.#heldBytes = 0;
+    const commands = this.#commands.splice(0);
+    const refusals = this.#confirming;
+    this.#confirming = [];
+    this.#acks.fail(UNAVAILABLE);
+    for (const { sink, token } of refusals) sink.refused(token, UNAVAILABLE);
+    for (const done of commands) done?.(UNAVAILABLE);
+    for (const item of held) {
+      if ('sink' in item) item.sink.refused(item.token, UNAVAILABLE);
+      else item.done?.(UNAVAILABLE);
+    }
+  }
+
+  /** Publishes without an answer. */
+  get waiting(): number {
+    return this.#acks.size + this.#held.length;
+  }
+
+  // ---- publish
+
+  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
+    if (!this.leading) {
+      sink.refused(token, UNAVAILABLE);
+      return;
+    }
+    const { inFlightBytesMax, inFlightMessagesMax } = this.#options.limits;
+    const bytes = hdr.length + payload.length;
+    if (
+      this.#flightBytes + this.#builder.bytes + this.#heldBytes + bytes > inFlightBytesMax ||
+      this.#acks.size + this.#held.length >= inFlightMessagesMax
+    ) {
+      // A single message larger than the bound still passes alone.
+      if (this.#flightBytes + this.#heldBytes > 0 || !this.#builder.empty) {
+        sink.refused(token, OVERLOADED);
+        return;
+      }
+    }
+    const behind = this.#held.length > 0 || this.#releasing;
+    if (behind || this.#decide(subject, hdr, payload, sink, token) === HOLD) {
+      this.#held.push({ subject, hdr: hdr.slice(), payload: payload.slice(), sink, token });
+      this.#heldBytes += bytes;
+    }
+  }
+
+  /** Looks at one publish: into the batch, answered, or to be held. */
+  #decide(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): Verdict {
+    const config = this.#options.config();
+    if (config.sealed) return this.#refuse(sink, token, apiError(10109));
+    if (config.max_msg_size >= 0 && hdr.length + payload.length > config.max_msg_size) {
+      return this.#refuse(sink, token, apiError(10054));
+    }
+    if (hdr.length > HDR_BYTES_MAX) return this.#refuse(sink, token, apiError(10097));
+    if (subject.length * 3 > SUBJECT_BYTES_MAX) return this.#refuse(sink, token, apiError(10054));
+    this.#rollup = 0;
+    this.#idAt = 0;
+    this.#idEnd = 0;
+    this.#ttlSeconds = 0;
+    this.#replaces = false;
+    this.#replacedBytes = 0;
+    let stored = hdr;
+    if (hdr.length > 0) {
+      stored = withoutStatus(hdr);
+      if (this.#headers.scan(stored)) {
+        const verdict = this.#checkHeaders(config, subject, stored, sink, token);
+        if (verdict !== ADMITTED) return verdict;
+      }
+    }
+    if (config.discard === 'new') {
+      const verdict = this.#checkRoom(config, subject, stored, payload, sink, token);
+      if (verdict !== ADMITTED) return verdict;
+    }
+    this.#append(config, subject, stored, payload, sink, token);
+    return ADMITTED;
+  }
+
+  #append(
+    config: StreamConfig,
+    subject: string,
+    hdr: Uint8Array,
+    payload: Uint8Array,
+    sink: AckSink,
+    token: number,
+  ): void {
+    const builder = this.#builder;
+    const bytes = subject.length + hdr.length + payload.length + PUBLISH_OVERHEAD;
+    if (!builder.empty && builder.bytes + bytes > BATCH_BYTES_MAX) {
+      this.#propose();
+      if (!this.leading) {
+        sink.refused(token, UNAVAILABLE);
+        return;
+      }
+    }
+    if (builder.empty) this.#beginBatch();
+    builder.publish(subject, hdr, payload, this.#rollup, this.#idAt, this.#idEnd, this.#ttlSeconds);
+    const size = accountedBytes(config.storage, builder.subjectLength, hdr.length, payload.length);
+    const roomMessages = this.#replaces ? 0 : 1;
+    const roomBytes = Math.max(0, size - this.#replacedBytes);
+    this.#roomMessages += roomMessages;
+    this.#roomBytes += roomBytes;
+    const tentative = this.#tentative;
+    tentative.add(subject, roomMessages, roomBytes);
+    if (this.#idEnd > this.#idAt) {
+      tentative.ids.set(hdr, this.#idAt, this.#idEnd, tentative.lastSeq, builder.stampUs);
+      tentative.lastMsgId = this.#headers.text(Header.msgId);
+    } else {
+      tentative.lastMsgId = '';
+    }
+    if (this.#rollup === ROLLUP_ALL) this.#removingBatch = this.#proposed;
+    this.#acks.stored(sink, token, tentative.lastSeq);
+  }
+
+  #refuse(sink: AckSink, token: number, error: ApiError): Verdict {
+    sink.refused(token, error);
+    return ANSWERED;
+  }
+
+  /** Refuses with a statement about the stream: after what it rests on, and only if this node still leads then. */
+  #refuseByState(sink: AckSink, token: number, error: ApiError): Verdict {
+    if (this.#acks.size > 0) this.#acks.refused(sink, token, error);
+    else this.#refuseConfirmed(sink, token, error);
+    return ANSWERED;
+  }
+
+  #confirm(): void {
+    const refusals = this.#confirming;
+    const reign = this.#reign;
+    this.#confirming = [];
+    this.#group?.readBarrier((ok) => {
+      const proven = ok && this.leading && reign === this.#reign;
+      for (const { sink, token, error } of refusals) sink.refused(token, proven ? error : UNAVAILABLE);
+    });
+  }
+
+  // ---- headers, in the replicated order of nats-surface B8
+
+  #checkHeaders(config: StreamConfig, subject: string, hdr: Uint8Array, sink: AckSink, token: number): Verdict {
+    const headers = this.#headers;
+    const { present } = headers;
+    // The usual case: a message id and nothing else.
+    if (present !== 1 << Header.msgId) {
+      const error = this.#staticError(config, headers);
+      if (error !== undefined) return this.#refuse(sink, token, error);
+    }
+    if (headers.has(Header.msgId)) {
+      this.#idAt = headers.from(Header.msgId);
+      this.#idEnd = headers.to(Header.msgId);
+      if (this.#isDuplicate(config, hdr, sink, token)) return ANSWERED;
+      if (present === 1 << Header.msgId) return ADMITTED;
+    }
+    if (headers.has(Header.expectedLastSeq)) {
+      const last = this.#toStream(this.#tentative.lastSeq);
+      if (headers.number(Header.expectedLastSeq) !== last) {
+        return this.#refuseByState(sink, token, apiError(10071, { seq: last }));
+      }
+    }
+    if (headers.has(Header.expectedLastSubjectSeq)) {
+      const verdict = this.#checkSubjectSeq(config, subject, sink, token);
+      if (verdict !== ADMITTED) return verdict;
+    } else if (headers.has(Header.expectedLastSubjectSeqSubject)) {
+      return this.#refuse(sink, token, apiError(10193));
+    }
+    if (headers.has(Header.expectedLastMsgId)) {
+      const last = this.#tentative.lastMsgId;
+      if (headers.text(Header.expectedLastMsgId) !== last) {
+        return this.#refuseByState(sink, token, apiError(10070, { id: last }));
+      }
+    }
+    return ADMITTED;
+  }
+
+  /** Refusals that depend on nothing but the message and the configuration; sets rollup and TTL. */
+  #staticError(config: StreamConfig, headers: PublishHeaders): ApiError | undefined {
+    if (headers.has(Header.incr)) return apiError(10168);
+    if (headers.has(Header.batchId)) return apiError(10174);
+    if (headers.has(Header.expectedStream) && headers.text(Header.expectedStream) !== this.#options.streamName) {
+      return apiError(10060);
+    }
+    if (headers.has(Header.ttl)) {
+      if (!config.allow_msg_ttl) return apiError(10166);
+      const seconds = parseTtl(headers.text(Header.ttl));
+      if (seconds === undefined) return apiError(10165);
+      this.#ttlSeconds = seconds === Number.POSITIVE_INFINITY ? TTL_NEVER : seconds;
+    }
+    if (headers.has(Header.schedule) || headers.has(Header.scheduler)) return apiError(10188);
+    if (headers.has(Header.rollup)) {
+      if (!config.allow_rollup_hdrs || config.deny_purge) return apiError(10111, { err: 'rollup not permitted' });
+      const value = headers.text(Header.rollup).toLowerCase();
+      if (value === 'sub') this.#rollup = ROLLUP_SUBJECT;
+      else if (value === 'all') this.#rollup = ROLLUP_ALL;
+      else return apiError(10111, { err: `rollup value invalid: "${value}"` });
+    }
+    return undefined;
+  }
+
+  /** A known id answers with the first message's seq: at once if that is applied, else when it is. */
+  #isDuplicate(config: StreamConfig, hdr: Uint8Array, sink: AckSink, token: number): boolean {
+    const windowUs = (config.duplicate_window ?? 0) / 1000;
+    if (windowUs <= 0) return false;
+    const inFlight = this.#tentative.ids.seqOf(hdr, this.#idAt, this.#idEnd);
+    if (inFlight !== 0) {
+      this.#acks.duplicate(sink, token, inFlight);
+      return true;
+    }
+    const ids = this.#machine.ids;
+    const seq = ids.seqOf(hdr, this.#idAt, this.#idEnd);
+    if (seq === 0 || ids.stampOf(hdr, this.#idAt, this.#idEnd) + windowUs <= this.#batchStampUs()) return false;
+    sink.stored(token, this.#toStream(seq), true);
+    return true;
+  }
+
+  #checkSubjectSeq(config: StreamConfig, subject: string, sink: AckSink, token: number): Verdict {
+    const headers = this.#headers;
+    let of = subject;
+    if (headers.has(Header.expectedLastSubjectSeqSubject)) of = headers.text(Header.expectedLastSubjectSeqSubject);
+    const wildcard = hasWildcard(of);
+    if (this.#mustTrackFirst()) return HOLD;
+    if (this.#removalsInFlight(config) || (wildcard && this.#tentative.inFlight > 0)) return this.#holdForAll();
+    let last = 0;
+    if (wildcard) {
+      const seqs = this.#machine.index.lastPerSubject(compileFilter([of]));
+      last = seqs.length === 0 ? 0 : seqs[seqs.length - 1];
+    } else {
+      last = this.#tentative.lastOfSubject(of);
+      if (last === 0) {
+        const id = this.#machine.index.findSubject(of);
+        last = id === 0 ? 0 : this.#machine.index.lastOfSubject(id);
+      }
+    }
+    const seq = this.#toStream(last);
+    if (headers.number(Header.expectedLastSubjectSeq) === seq) return ADMITTED;
+    return this.#refuseByState(sink, token, apiError(10071, { seq }));
+  }
+
+  /** From the first question about subjects in flight on they are counted; until then what is in flight must be applied. */
+  #mustTrackFirst(): boolean {
+    if (this.#tentative.tracksSubjects) return false;
+    this.#tentative.tracksSubjects = true;
+    if (this.#tentative.inFlight === 0) return false;
+    this.#holdForAll();
+    return true;
+  }
+
+  #holdForAll(): Verdict {
+    this.#heldUntil = this.#builder.empty ? this.#proposed : this.#proposed + 1;
+    return HOLD;
+  }
+
+  /** Something in flight may remove a subject's last message, so that "its last seq" is not known yet. */
+  #removalsInFlight(config: StreamConfig): boolean {
+    if (this.#removingBatch >= this.#applied) return true;
+    const { inFlight, roomMessages, roomBytes } = this.#tentative;
+    if (inFlight === 0) return false;
+    if (config.retention === 'interest') return true;
+    if (config.discard !== 'old') return false;
+    const { messages, bytes } = this.#machine.index;
+    return (
+      (config.max_msgs > 0 && messages + roomMessages > config.max_msgs) ||
+      (config.max_bytes > 0 && bytes + roomBytes > config.max_bytes)
+    );
+  }
+
+  // ---- discard new
+
+  #checkRoom(
+    config: StreamConfig,
+    subject: string,
+    hdr: Uint8Array,
+    payload: Uint8Array,
+    sink: AckSink,
+    token: number,
+  ): Verdict {
+    const { index } = this.#machine;
+    const tentative = this.#tentative;
+    const total = config.max_msgs > 0 || config.max_bytes > 0;
+    if (config.max_msgs_per_subject > 0 && (config.discard_new_per_subject || total)) {
+      if (this.#mustTrackFirst()) return HOLD;
+      const id = index.findSubject(subject);
+      const applied = id === 0 ? 0 : index.countOfSubject(id);
+      const inFlight = tentative.countOfSubject(subject);
+      if (applied + inFlight >= config.max_msgs_per_subject) {
+        if (config.discard_new_per_subject && this.#rollup === 0) {
+          return this.#refuseByState(sink, token, apiError(10077, { err: 'maximum messages per subject exceeded' }));
+        }
+        // It pushes out the oldest of its subject; which one that is, is known while none of the subject is in flight.
+        this.#replaces = !config.discard_new_per_subject;
+        if (this.#replaces && inFlight === 0) this.#replacedBytes = index.sizeOf(index.firstOfSubject(id));
+      }
+    }
+    if (config.max_msgs > 0 && !this.#replaces && index.messages + tentative.roomMessages >= config.max_msgs) {
+      return this.#refuseByState(sink, token, apiError(10077, { err: 'maximum messages exceeded' }));
+    }
+    if (config.max_bytes > 0) {
+      const size = accountedBytes(config.storage, utf8Length(subject), hdr.length, payload.length);
+      if (index.bytes + tentative.roomBytes + Math.max(0, size - this.#replacedBytes) > config.max_bytes) {
+        return this.#refuseByState(sink, token, apiError(10077, { err: 'maximum bytes exceeded' }));
+      }
+    }
+    return ADMITTED;
+  }
+
+  // ---- commands
+
+  /** Adds a command to this turn's batch. `done(result)` after apply; 10008 when leadership goes first. */
+  command(type: number, body: Uint8Array, done: CommandDone | undefined): void {
+    if (!this.leading) {
+      done?.(UNAVAILABLE);
+      return;
+    }
+    if (this.#held.length > 0 || this.#releasing) this.#held.push({ type, body, done });
+    else this.#appendCommand(type, body, done);
+  }
+
+  #appendCommand(type: number, body: Uint8Array, done: CommandDone | undefined): void {
+    if (!this.#builder.empty && this.#builder.bytes + body.length + PUBLISH_OVERHEAD > BATCH_BYTES_MAX) {
+      this.#propose();
+      if (!this.leading) {
+        done?.(UNAVAILABLE);
+        return;
+      }
+    }
+    if (this.#builder.empty) this.#beginBatch();
+    this.#builder.command(type, body);
+    this.#commands.push(done);
+    // Of the consumers' commands only those of work queues and interest streams remove messages.
+    if (type < CONSUMER_COMMAND_FIRST || this.#options.config().retention !== 'limits') {
+      this.#removingBatch = this.#proposed;
+    }
+  }
+
+  // ---- batches
+
+  #batchStampUs(): number {
+    if (!this.#builder.empty) return this.#builder.stampUs;
+    return Math.max(this.#stampUs, Math.floor(this.#options.clusterTimeUs()));
+  }
+
+  #beginBatch(): void {
+    this.#stampUs = this.#batchStampUs();
+    this.#builder.begin(this.#tentative.lastSeq + 1, this.#stampUs);
+    this.#roomMessages = 0;
+    this.#roomBytes = 0;
+    this.#askTurn();
+  }
+
+  #askTurn(): void {
+    if (this.#turnAsked) return;
+    this.#turnAsked = true;
+    this.#env.clock.endOfTurn(this.#endTurn);
+  }
+
+  #propose(): void {
+    const publishes = this.#builder.publishes;
+    const body = this.#builder.finish();
+    const index = this.#group?.propose(body);
+    if (index === undefined) {
+      this.end();
+      return;
+    }
+    const roomMessages = this.#roomMessages;
+    const roomBytes = this.#roomBytes;
+    this.#flights.push({ index, length: body.length, publishes, roomMessages, roomBytes });
+    this.#flightBytes += body.length;
+    this.#proposed++;
+  }
+
+  /** The machine has applied entry `index`: all that is applied while leading was proposed here. */
+  applied(index: number, body: Uint8Array): void {
+    const flight = this.#flights.shift();
+    if (flight?.index !== index) this.#env.fatal(`entry ${index} was applied, ${flight?.index} was proposed`);
+    this.#flightBytes -= flight.length;
+    this.#applied++;
+    const { lastSeq, results } = this.#machine;
+    this.#tentative.applied(body, flight.publishes, flight.roomMessages, flight.roomBytes, lastSeq);
+    // Callbacks may propose, and apply may run in them: keep nothing that changes.
+    const done = results.length > 0 ? this.#commands.splice(0, results.length) : NOTHING;
+    const outcomes = results.length > 0 ? results.slice() : results;
+    this.#acks.release(lastSeq, this.#stride, this.#partition, this.#refuseConfirmed);
+    for (let i = 0; i < done.length; i++) done[i]?.(outcomes[i]);
+    if (this.#held.length > 0) this.#releaseHeld();
+  }
+
+  #releaseHeld(): void {
+    this.#releasing = true;
+    while (this.#held.length > 0 && this.leading && this.#applied >= this.#heldUntil) {
+      const next = this.#held.shift() as Held;
+      if ('type' in next) {
+        this.#appendCommand(next.type, next.body, next.done);
+        continue;
+      }
+      this.#heldBytes -= next.hdr.length + next.payload.length;
+      if (this.#decide(next.subject, next.hdr, next.payload, next.sink, next.token) === HOLD) {
+        this.#held.unshift(next);
+        this.#heldBytes += next.hdr.length + next.payload.length;
+        break;
+      }
+    }
+    this.#releasing = false;
+  }
+}

@@ -1,0 +1,549 @@
+// Which messages a partition holds and where their bytes are: message rows, the subject table and the live count of each log
+// entry, all off the JS heap. Pure; owned by machine.ts, read by consumers through MessageView. Message bytes stay in
+// the log (row -> entry index + offset).
+// Invariants: each subject's messages form a chain first..last through their rows (a `previous` link of the first and a `next` link of
+// the last mean nothing); a subject without messages is not in the table; an entry without live messages has no row.
+import { KeyTable } from './key-table.ts';
+import { PagedRows } from './paged-rows.ts';
+import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+import { utf8Bytes } from './text.ts';
+import type { MessageView, SubjectFilter } from './types.ts';
+
+const HIGH = 4294967296;
+
+// Message row. HIGHS: entry bits 20..31, next bits 10..19, previous bits 0..9.
+const SUBJECT = 0;
+const ENTRY = 1;
+const OFFSET = 2;
+const SIZE = 3;
+const NEXT = 4;
+const PREVIOUS = 5;
+const HIGHS = 6;
+const ROW_WORDS = 7;
+const LINK_MASK = 0x3ff;
+
+// Entry row.
+const LIVE = 0;
+const STAMP_LOW = 1;
+const STAMP_HIGH = 2;
+const ENTRY_WORDS = 3;
+
+// Subject row.
+const FIRST = 0;
+const LAST = 2;
+const COUNT = 4;
+const SUBJECT_WORDS = 5;
+
+const NAMES = 256;
+const HINTS = 256;
+const MEMO = 512;
+
+/** What a wildcard filter said about subject ids, while no id was reused. */
+interface Memo {
+  releases: number;
+  ids: Uint32Array;
+  matches: Uint8Array;
+}
+
+export class MessageIndex implements MessageView {
+  readonly #rows = new PagedRows(ROW_WORDS);
+  readonly #entries = new PagedRows(ENTRY_WORDS);
+  readonly #subjects: KeyTable;
+
+  /** Lowest existing seq; lastSeq + 1 when empty. */
+  firstSeq = 1;
+  lastSeq = 0;
+  messages = 0;
+  bytes = 0;
+  /** How often a subject id became free: cached ids are valid while it stands still. */
+  releases = 0;
+
+  /** The entry being applied: it gets its row when it ends. */
+  #entry = 0;
+  #entryLive = 0;
+  #entryStampUs = 0;
+
+  readonly #names: string[] = new Array<string>(NAMES).fill('');
+  readonly #nameIds = new Uint32Array(NAMES);
+  readonly #hintIds = new Uint32Array(HINTS);
+  readonly #hintSeqs = new Float64Array(HINTS);
+  #patterns = new WeakMap<SubjectFilter, Uint8Array[]>();
+  #memos = new WeakMap<SubjectFilter, Memo>();
+
+  constructor(seed: number) {
+    this.#subjects = new KeyTable(SUBJECT_WORDS, seed);
+  }
+
+  get subjects(): number {
+    return this.#subjects.size;
+  }
+
+  // ---- changes
+
+  beginEntry(index: number, stampUs: number): void {
+    this.#entry = index;
+    this.#entryLive = 0;
+    this.#entryStampUs = stampUs;
+  }
+
+  endEntry(): void {
+    if (this.#entryLive > 0) {
+      const at = this.#entries.append(this.#entry);
+      const words = this.#entries.page.words;
+      words[at + LIVE] = this.#entryLive;
+      words[at + STAMP_LOW] = this.#entryStampUs;
+      words[at + STAMP_HIGH] = this.#entryStampUs / HIGH;
+    }
+    this.#entry = 0;
+    this.#entryLive = 0;
+  }
+
+  /** The next seq will be `seq` (only while nothing was ever stored). */
+  startAt(seq: number): void {
+    this.firstSeq = seq;
+    this.lastSeq = seq - 1;
+  }
+
+  /** Id of the subject `bytes[from, to)`, made if need be; use it for `add` at once. */
+  subjectId(bytes: Uint8Array, from: number, to: number): number {
+    return this.#subjects.findOrInsert(bytes, from, to);
+  }
+
+  /** Stores the message lastSeq + 1. */
+  add(subject: number, offset: number, size: number): void {
+    const seq = ++this.lastSeq;
+    const subjectAt = this.#subjects.writableRow(subject);
+    const subjectWords = this.#subjects.words;
+    const rows = this.#rows;
+    const at = rows.append(seq);
+    const words = rows.page.words;
+    let highs = ((this.#entry / HIGH) | 0) << 20;
+    words[at + SUBJECT] = subject;
+    words[at + ENTRY] = this.#entry;
+    words[at + OFFSET] = offset;
+    words[at + SIZE] = size;
+    const count = subjectWords[subjectAt + COUNT];
+    if (count === 0) {
+      subjectWords[subjectAt + FIRST] = seq;
+      subjectWords[subjectAt + FIRST + 1] = seq / HIGH;
+    } else {
+      const last = subjectWords[subjectAt + LAST] + subjectWords[subjectAt + LAST + 1] * HIGH;
+      const delta = seq - last;
+      words[at + PREVIOUS] = delta;
+      highs |= (delta / HIGH) | 0;
+      this.#setNext(last, delta);
+    }
+    words[at + HIGHS] = highs;
+    subjectWords[subjectAt + LAST] = seq;
+    subjectWords[subjectAt + LAST + 1] = seq / HIGH;
+    subjectWords[subjectAt + COUNT] = count + 1;
+    this.messages++;
+    this.bytes += size;
+    this.#entryLive++;
+  }
+
+  #setNext(seq: number, delta: number): void {
+    const at = this.#rows.find(seq);
+    const words = this.#rows.writable();
+    words[at + NEXT] = delta;
+    words[at + HIGHS] = (words[at + HIGHS] & ~(LINK_MASK << 10)) | (((delta / HIGH) | 0) << 10);
+  }
+
+  #setPrevious(seq: number, delta: number): void {
+    const at = this.#rows.find(seq);
+    const words = this.#rows.writable();
+    words[at + PREVIOUS] = delta;
+    words[at + HIGHS] = (words[at + HIGHS] & ~LINK_MASK) | ((delta / HIGH) | 0);
+  }
+
+  /** Forgets a message; false when it is not there. */
+  remove(seq: number): boolean {
+    const rows = this.#rows;
+    const at = rows.find(seq);
+    if (at < 0) return false;
+    const words = rows.page.words;
+    const subject = words[at + SUBJECT];
+    const highs = words[at + HIGHS];
+    const entry = words[at + ENTRY] + (highs >>> 20) * HIGH;
+    const size = words[at + SIZE];
+    const next = words[at + NEXT] + ((highs >>> 10) & LINK_MASK) * HIGH;
+    const previous = words[at + PREVIOUS] + (highs & LINK_MASK) * HIGH;
+    rows.remove(at);
+    this.messages--;
+    this.bytes -= size;
+    this.#unlink(seq, subject, next, previous);
+    if (entry === this.#entry) this.#entryLive--;
+    else this.#releaseEntry(entry);
+    if (seq === this.firstSeq) this.firstSeq = this.messages === 0 ? this.lastSeq + 1 : rows.nextLive(seq + 1);
+    return true;
+  }
+
+  #unlink(seq: number, subject: number, next: number, previous: number): void {
+    const at = this.#subjects.writableRow(subject);
+    const words = this.#subjects.words;
+    const count = words[at + COUNT];
+    if (count === 1) {
+      this.#subjects.remove(subject);
+      this.releases++;
+      const slot = subject & (NAMES - 1);
+      if (this.#nameIds[slot] === subject) this.#nameIds[slot] = 0;
+      return;
+    }
+    words[at + COUNT] = count - 1;
+    const first = words[at + FIRST] + words[at + FIRST + 1] * HIGH;
+    const last = words[at + LAST] + words[at + LAST + 1] * HIGH;
+    if (seq === first) {
+      words[at + FIRST] = seq + next;
+      words[at + FIRST + 1] = (seq + next) / HIGH;
+    } else if (seq === last) {
+      words[at + LAST] = seq - previous;
+      words[at + LAST + 1] = (seq - previous) / HIGH;
+    } else {
+      this.#setNext(seq - previous, next + previous);
+      this.#setPrevious(seq + next, next + previous);
+    }
+  }
+
+  #releaseEntry(entry: number): void {
+    const at = this.#entries.find(entry);
+    const words = this.#entries.writable();
+    const live = words[at + LIVE];
+    if (live === 1) this.#entries.remove(at);
+    else words[at + LIVE] = live - 1;
+  }
+
+  /** Forgets all messages at once; lastSeq stays. */
+  removeAll(): void {
+    this.#rows.clear();
+    this.#entries.clear();
+    this.#subjects.clear();
+    this.#nameIds.fill(0);
+    this.#hintIds.fill(0);
+    this.releases++;
+    this.#entryLive = 0;
+    this.messages = 0;
+    this.bytes = 0;
+    this.firstSeq = this.lastSeq + 1;
+  }
+
+  // ---- one message
+
+  exists(seq: number): boolean {
+    return this.#rows.find(seq) >= 0;
+  }
+
+  /** Log index of the entry that holds the message; 0 when the message is not there. Sets `offset`. */
+  locate(seq: number): number {
+    const at = this.#rows.find(seq);
+    if (at < 0) return 0;
+    const words = this.#rows.page.words;
+    this.offset = words[at + OFFSET];
+    return words[at + ENTRY] + (words[at + HIGHS] >>> 20) * HIGH;
+  }
+
+  /** Offset in the entry's body of the publish that `locate` found. */
+  offset = 0;
+
+  isEntryLive(index: number): boolean {
+    return index === this.#entry ? this.#entryLive > 0 : this.#entries.find(index) >= 0;
+  }
+
+  sizeOf(seq: number): number {
+    const at = this.#rows.find(seq);
+    return at < 0 ? 0 : this.#rows.page.words[at + SIZE];
+  }
+
+  subjectOf(seq: number): string {
+    const at = this.#rows.find(seq);
+    return at < 0 ? '' : this.#nameOf(this.#rows.page.words[at + SUBJECT]);
+  }
+
+  stampUsOf(seq: number): number {
+    const entry = this.locate(seq);
+    if (entry === 0) return 0;
+    if (entry === this.#entry) return this.#entryStampUs;
+    const at = this.#entries.find(entry);
+    const words = this.#entries.page.words;
+    return words[at + STAMP_LOW] + words[at + STAMP_HIGH] * HIGH;
+  }
+
+  #nameOf(subject: number): string {
+    const slot = subject & (NAMES - 1);
+    if (this.#nameIds[slot] === subject) return this.#names[slot];
+    const name = this.#subjects.text(subject);
+    this.#nameIds[slot] = subject;
+    this.#names[slot] = name;
+    return name;
+  }
+
+  // ---- one subject
+
+  /** Id of a literal subject; 0 when it has no messages. */
+  findSubject(subject: string): number {
+    const bytes = utf8Bytes(subject);
+    return this.#subjects.find(bytes, 0, bytes.length);
+  }
+
+  findSubjectBytes(bytes: Uint8Array, from: number, to: number): number {
+    return this.#subjects.find(bytes, from, to);
+  }
+
+  countOfSubject(subject: number): number {
+    const at = this.#subjects.row(subject);
+    return this.#subjects.words[at + COUNT];
+  }
+
+  firstOfSubject(subject: number): number {
+    const at = this.#subjects.row(subject);
+    return this.#subjects.words[at + FIRST] + this.#subjects.words[at + FIRST + 1] * HIGH;
+  }
+
+  lastOfSubject(subject: number): number {
+    const at = this.#subjects.row(subject);
+    return this.#subjects.words[at + LAST] + this.#subjects.words[at + LAST + 1] * HIGH;
+  }
+
+  /** Calls `each` with every subject that matches (all when the filter is empty). */
+  eachSubject(filter: SubjectFilter, each: (name: string, id: number) => void): void {
+    if (filter.patterns.length > 0 && filter.literal) {
+      for (const pattern of filter.patterns) {
+        const id = this.findSubject(pattern);
+        if (id !== 0) each(pattern, id);
+      }
+      return;
+    }
+    const all = filter.patterns.length === 0;
+    for (let id = this.#subjects.nextId(0); id !== 0; id = this.#subjects.nextId(id)) {
+      const name = this.#subjects.text(id);
+      if (all || filter.matches(name)) each(name, id);
+    }
+  }
+
+  // ---- views for consumers
+
+  next(from: number, filter: SubjectFilter): number {
+    const start = Math.max(from, this.firstSeq);
+    if (start > this.lastSeq || this.messages === 0) return 0;
+    if (filter.patterns.length === 0) return Math.max(0, this.#rows.nextLive(start));
+    if (!filter.literal) return this.#nextWildcard(start, filter);
+    let best = 0;
+    for (const pattern of this.#patternsOf(filter)) {
+      const id = this.#subjects.find(pattern, 0, pattern.length);
+      if (id === 0) continue;
+      const seq = this.#nextOfSubject(id, start);
+      if (seq !== 0 && (best === 0 || seq < best)) best = seq;
+    }
+    return best;
+  }
+
+  #patternsOf(filter: SubjectFilter): Uint8Array[] {
+    let patterns = this.#patterns.get(filter);
+    if (patterns === undefined) {
+      patterns = filter.patterns.map(utf8Bytes);
+      this.#patterns.set(filter, patterns);
+    }
+    return patterns;
+  }
+
+  /** Smallest seq >= from of the subject, 0 when none: along its chain from a remembered place or an end, and along the rows,
+   * in turns, so that the shortest of the ways decides the cost. */
+  #nextOfSubject(subject: number, from: number): number {
+    const first = this.firstOfSubject(subject);
+    if (from <= first) return this.#hint(subject, first);
+    const last = this.lastOfSubject(subject);
+    if (from > last) return 0;
+    if (from === last) return last;
+    let ahead = first;
+    let behind = last;
+    const slot = subject & (HINTS - 1);
+    if (this.#hintIds[slot] === subject) {
+      const hint = this.#hintSeqs[slot];
+      const at = hint > first && hint < last ? this.#rows.find(hint) : -1;
+      if (at >= 0 && this.#rows.page.words[at + SUBJECT] === subject) {
+        if (hint < from) ahead = hint;
+        else behind = hint;
+      }
+    }
+    for (let row = from; ; row++) {
+      ahead += this.#link(ahead, NEXT);
+      if (ahead >= from) return this.#hint(subject, ahead);
+      const before = behind - this.#link(behind, PREVIOUS);
+      if (before < from) return this.#hint(subject, behind);
+      behind = before;
+      row = this.#rows.nextLive(row);
+      if (this.#rows.page.words[this.#rows.foundAt + SUBJECT] === subject) return this.#hint(subject, row);
+    }
+  }
+
+  #hint(subject: number, seq: number): number {
+    const slot = subject & (HINTS - 1);
+    this.#hintIds[slot] = subject;
+    this.#hintSeqs[slot] = seq;
+    return seq;
+  }
+
+  #link(seq: number, link: number): number {
+    const at = this.#rows.find(seq);
+    const words = this.#rows.page.words;
+    const shift = link === NEXT ? 10 : 0;
+    return words[at + link] + ((words[at + HIGHS] >>> shift) & LINK_MASK) * HIGH;
+  }
+
+  #nextWildcard(from: number, filter: SubjectFilter): number {
+    const memo = this.#memoOf(filter);
+    const rows = this.#rows;
+    // Beyond this many rows it is cheaper to ask each subject.
+    let budget = this.#subjects.size * 4 + 64;
+    for (let seq = rows.nextLive(from); seq > 0; seq = rows.nextLive(seq + 1)) {
+      const subject = rows.page.words[rows.foundAt + SUBJECT];
+      if (this.#matches(memo, filter, subject)) return seq;
+      if (--budget === 0) return this.#nextOfSubjects(seq + 1, filter, memo);
+    }
+    return 0;
+  }
+
+  #nextOfSubjects(from: number, filter: SubjectFilter, memo: Memo): number {
+    let best = 0;
+    for (let id = this.#subjects.nextId(0); id !== 0; id = this.#subjects.nextId(id)) {
+      if (this.lastOfSubject(id) < from || !this.#matches(memo, filter, id)) continue;
+      const seq = this.#nextOfSubject(id, from);
+      if (best === 0 || seq < best) best = seq;
+    }
+    return best;
+  }
+
+  #memoOf(filter: SubjectFilter): Memo {
+    let memo = this.#memos.get(filter);
+    if (memo === undefined) {
+      memo = { releases: this.releases, ids: new Uint32Array(MEMO), matches: new Uint8Array(MEMO) };
+      this.#memos.set(filter, memo);
+    } else if (memo.releases !== this.releases) {
+      memo.ids.fill(0);
+      memo.releases = this.releases;
+    }
+    return memo;
+  }
+
+  #matches(memo: Memo, filter: SubjectFilter, subject: number): boolean {
+    const slot = subject & (MEMO - 1);
+    if (memo.ids[slot] !== subject) {
+      memo.ids[slot] = subject;
+      memo.matches[slot] = filter.matches(this.#nameOf(subject)) ? 1 : 0;
+    }
+    return memo.matches[slot] === 1;
+  }
+
+  count(from: number, filter: SubjectFilter): number {
+    const start = Math.max(from, this.firstSeq);
+    if (start > this.lastSeq || this.messages === 0) return 0;
+    if (filter.patterns.length === 0) {
+      return start === this.firstSeq ? this.messages : this.#rows.countFrom(start);
+    }
+    if (filter.literal) {
+      let count = 0;
+      for (const pattern of this.#patternsOf(filter)) {
+        const id = this.#subjects.find(pattern, 0, pattern.length);
+        if (id !== 0) count += this.#countOfSubjectFrom(id, start);
+      }
+      return count;
+    }
+    const memo = this.#memoOf(filter);
+    let count = 0;
+    if (this.lastSeq - start < this.#subjects.size) {
+      const rows = this.#rows;
+      for (let seq = rows.nextLive(start); seq > 0; seq = rows.nextLive(seq + 1)) {
+        if (this.#matches(memo, filter, rows.page.words[rows.foundAt + SUBJECT])) count++;
+      }
+      return count;
+    }
+    for (let id = this.#subjects.nextId(0); id !== 0; id = this.#subjects.nextId(id)) {
+      if (this.lastOfSubject(id) >= start && this.#matches(memo, filter, id))
+        count += this.#countOfSubjectFrom(id, start);
+    }
+    return count;
+  }
+
+  /** Walks the chain from both ends; the shorter side decides the cost. */
+  #countOfSubjectFrom(subject: number, from: number): number {
+    let first = this.firstOfSubject(subject);
+    const total = this.countOfSubject(subject);
+    if (from <= first) return total;
+    let last = this.lastOfSubject(subject);
+    for (let steps = 0; ; steps++) {
+      if (last < from) return steps;
+      if (first >= from) return total - steps;
+      first += this.#link(first, NEXT);
+      last -= this.#link(last, PREVIOUS);
+    }
+  }
+
+  lastPerSubject(filter: SubjectFilter): number[] {
+    const seqs: number[] = [];
+    this.eachSubject(filter, (_, id) => {
+      seqs.push(this.lastOfSubject(id));
+    });
+    return seqs.sort((a, b) => a - b);
+  }
+
+  seqAtOrAfter(stampUs: number): number {
+    const rows = this.#rows;
+    let low = this.firstSeq;
+    let high = this.lastSeq + 1;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const seq = rows.nextLive(middle);
+      if (seq < 0 || this.stampUsOf(seq) >= stampUs) high = middle;
+      else low = seq + 1;
+    }
+    const seq = low > this.lastSeq ? -1 : rows.nextLive(low);
+    return seq < 0 ? this.lastSeq + 1 : seq;
+  }
+
+  /** Seqs between first and last that are gone. */
+  deleted(): number[] {
+    const gone: number[] = [];
+    let expected = this.firstSeq;
+    for (let seq = this.#rows.nextLive(expected); seq > 0; seq = this.#rows.nextLive(seq + 1)) {
+      while (expected < seq) gone.push(expected++);
+      expected = seq + 1;
+    }
+    if (this.messages > 0) while (expected <= this.lastSeq) gone.push(expected++);
+    return gone;
+  }
+
+  get deletedCount(): number {
+    return this.messages === 0 ? 0 : this.lastSeq - this.firstSeq + 1 - this.messages;
+  }
+
+  // ---- snapshot
+
+  write(out: SnapshotWriter): void {
+    out.number(this.firstSeq);
+    out.number(this.lastSeq);
+    out.number(this.messages);
+    out.number(this.bytes);
+    this.#rows.write(out);
+    this.#entries.write(out);
+    this.#subjects.write(out);
+  }
+
+  read(from: SnapshotReader): void {
+    this.firstSeq = from.number();
+    this.lastSeq = from.number();
+    this.messages = from.number();
+    this.bytes = from.number();
+    this.#rows.read(from);
+    this.#entries.read(from);
+    this.#subjects.read(from);
+    this.#nameIds.fill(0);
+    this.#hintIds.fill(0);
+    this.releases++;
+    this.#patterns = new WeakMap();
+    this.#memos = new WeakMap();
+  }
+
+  /** Bytes of memory of the tables. */
+  get tableBytes(): number {
+    return this.#rows.bytes + this.#entries.bytes + this.#subjects.bytes;
+  }
+}

@@ -1,0 +1,453 @@
+// One partition of a stream on this node: the door between the replicated machine and everyone who asks something of it. The host calls
+// it as GroupMachine, the API and the routers as PartitionOps, the consumers as CommandProposer (DESIGN §4, §7).
+// Invariants: reads rest on a read barrier begun after the request arrived; what changes the stream goes through leader.ts and the
+// log; seqs outside are the stream's (local * stride + partition), inside local. A broken invariant stops the process.
+import type { Group, GroupMachine, Index, PeerId } from '../../cluster/host/types.ts';
+import type { Env } from '../kit/env.ts';
+import {
+  CommandType,
+  encodeConfig,
+  encodeDelete,
+  encodePurge,
+  PublishView,
+  readPublish,
+  viewOf,
+} from './batch-codec.ts';
+import { BodyCache } from './body-cache.ts';
+import type { ConsumerConfig, StreamConfig } from './config.ts';
+import { compileFilter } from './consumer-filter.ts';
+import { createConsumerTable } from './consumers.ts';
+import { DeliveryEngine } from './delivery.ts';
+import { type ApiError, apiError, isApiError } from './errors.ts';
+import { ExpiryTimers } from './expiry.ts';
+import { PartitionLeader } from './leader.ts';
+import { StreamMachine } from './machine.ts';
+import { utf8Text } from './text.ts';
+import type {
+  AckSink,
+  CommandProposer,
+  ConsumerState,
+  GetRequest,
+  Outlet,
+  PartitionOps,
+  StoredMessage,
+  StreamState,
+} from './types.ts';
+
+/** Cold bodies kept per partition. */
+const CACHE_BYTES_MAX = 4 << 20;
+const IN_FLIGHT_BYTES_MAX = 32 << 20;
+const IN_FLIGHT_MESSAGES_MAX = 64 << 10;
+
+export interface PartitionOptions {
+  env: Env;
+  account: string;
+  streamName: string;
+  streamId: number;
+  partition: number;
+  stride: number;
+  /** As the metadata has it now; the log's first configuration comes from here. */
+  config: StreamConfig;
+  /** Index of the metadata entry that set `config`; default: the creating one. */
+  configRevision?: number;
+  outlet: Outlet;
+  clusterTimeUs: () => number;
+  inFlightBytesMax?: number;
+  inFlightMessagesMax?: number;
+}
+
+type Done<T> = (result: T | ApiError) => void;
+
+export class Partition implements GroupMachine, PartitionOps, CommandProposer {
+  readonly account: string;
+  readonly streamName: string;
+  readonly streamId: number;
+  readonly partition: number;
+  readonly machine: StreamMachine;
+  readonly nowMs: () => number;
+  readonly #env: Env;
+  readonly #stride: number;
+  readonly #leader: PartitionLeader;
+  readonly #engine: DeliveryEngine;
+  readonly #expiry: ExpiryTimers;
+  /** The newest configuration that the metadata has, and the entry that set it. */
+  #config: StreamConfig;
+  #configRevision: number;
+  /** Reads that wait until the leader's machine has the newest configuration. */
+  #afterConfig: ((ok: boolean) => void)[] = [];
+  #group: Group | undefined;
+  #cache: BodyCache | undefined;
+  readonly #publish = new PublishView();
+  #lastBody: Uint8Array | undefined;
+  #lastView: DataView | undefined;
+  #closed = false;
+
+  constructor(options: PartitionOptions) {
+    const { env, streamName, partition, stride, config, clusterTimeUs } = options;
+    if (partition < 0 || partition >= stride) throw new Error(`partition ${partition} of a stride of ${stride}`);
+    this.#env = env;
+    this.account = options.account;
+    this.streamName = streamName;
+    this.streamId = options.streamId;
+    this.partition = partition;
+    this.#stride = stride;
+    this.#config = config;
+    this.#configRevision = options.configRevision ?? options.streamId;
+    this.nowMs = () => env.clock.nowMs();
+    this.machine = new StreamMachine({
+      consumers: createConsumerTable,
+      seed: env.random.uint32(),
+      toLocalFirst: (firstSeq) => this.#toLocalFrom(firstSeq),
+    });
+    this.#leader = new PartitionLeader({
+      env,
+      machine: this.machine,
+      streamName,
+      stride,
+      partition,
+      clusterTimeUs,
+      config: () => this.#config,
+      limits: {
+        inFlightBytesMax: options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX,
+        inFlightMessagesMax: options.inFlightMessagesMax ?? IN_FLIGHT_MESSAGES_MAX,
+      },
+    });
+    this.#engine = new DeliveryEngine({
+      env,
+      table: this.machine.consumers,
+      view: this.machine.index,
+      proposer: this,
+      outlet: options.outlet,
+      streamName,
+      config: () => this.#config,
+      streamSeq: (local) => this.#toStream(local),
+    });
+    this.#expiry = new ExpiryTimers({ env, machine: this.machine, leader: this.#leader, clusterTimeUs });
+  }
+
+  attach(group: Group): void {
+    this.#group = group;
+    this.#cache = new BodyCache(group, CACHE_BYTES_MAX);
+    this.#leader.attach(group);
+  }
+
+  /** The partition ends on this node. */
+  close(): void {
+    if (this.#closed) return;
+    this.#engine.close();
+    this.#closed = true;
+    this.#stopLeading();
+  }
+
+  get leading(): boolean {
+    return this.#leader.leading;
+  }
+
+  /** The newest configuration that the metadata has told this replica. */
+  get config(): StreamConfig {
+    return this.#config;
+  }
+
+  // ---- seqs
+
+  #toStream(local: number): number {
+    return local <= 0 ? 0 : local * this.#stride + this.partition;
+  }
+
+  /** 0 when the seq is not of this partition. */
+  #toLocal(seq: number): number {
+    const local = (seq - this.partition) / this.#stride;
+    return Number.isInteger(local) && local > 0 ? local : 0;
+  }
+
+  /** First local seq whose stream seq is >= seq. */
+  #toLocalFrom(seq: number): number {
+    return Math.max(1, Math.ceil((seq - this.partition) / this.#stride));
+  }
+
+  // ---- GroupMachine
+
+  apply(index: Index, _term: number, body: Uint8Array): void {
+    const { machine } = this;
+    const before = machine.lastSeq;
+    try {
+      machine.apply(index, body);
+    } catch (error) {
+      this.#env.fatal(`stream ${this.streamName} (${this.streamId}/${this.partition}) at entry ${index}: ${error}`);
+    }
+    if (machine.configRevision > this.#configRevision) this.#adoptConfig();
+    if (!this.#leader.leading) return;
+    this.#leader.applied(index, body);
+    if (!this.#leader.leading) return;
+    if (machine.lastSeq > before) this.#engine.onStored(machine.lastSeq);
+    if (this.#afterConfig.length > 0 && machine.configRevision >= this.#configRevision) this.#flushAfterConfig(true);
+    this.#expiry.applied();
+  }
+
+  #adoptConfig(): void {
+    const { config, configRevision } = this.machine;
+    if (config === undefined) return;
+    this.#config = config;
+    this.#configRevision = configRevision;
+  }
+
+  onLeading(_term: number): void {
+    if (this.#closed) return;
+    const { machine } = this;
+    machine.onRemoved = (seq) => this.#engine.onRemoved(seq);
+    this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));
+    if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
+    this.#engine.onLeading();
+    this.#expiry.applied();
+  }
+
+  onNotLeading(_leader: PeerId): void {
+    this.#stopLeading();
+  }
+
+  #stopLeading(): void {
+    const { machine } = this;
+    if (machine.onRemoved !== undefined) {
+      machine.onRemoved = undefined;
+      if (!this.#closed) this.#engine.onNotLeading();
+    }
+    this.#expiry.stop();
+    this.#leader.end();
+    this.#flushAfterConfig(false);
+  }
+
+  snapshot(): Uint8Array[] {
+    return this.machine.snapshot();
+  }
+
+  restore(index: Index, state: Uint8Array | undefined): void {
+    try {
+      this.machine.restore(state);
+    } catch (error) {
+      this.#env.fatal(`stream ${this.streamName} (${this.streamId}/${this.partition}): snapshot at ${index}: ${error}`);
+    }
+    this.#cache?.clear();
+    if (this.machine.configRevision > this.#configRevision) this.#adoptConfig();
+  }
+
+  isEntryLive(index: Index): boolean {
+    return this.machine.isEntryLive(index);
+  }
+
+  digest(): string {
+    return this.machine.digest();
+  }
+
+  // ---- writes
+
+  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
+    this.#leader.publish(subject, hdr, payload, sink, token);
+  }
+
+  deleteMessage(seq: number, done: Done<true>): void {
+    if (this.#config.sealed) return done(apiError(10109));
+    if (this.#config.deny_delete) return done(apiError(10057, { err: 'message delete not permitted' }));
+    const local = this.#toLocal(seq);
+    // Also a seq of another partition is answered from the log: "not found" is a statement about the stream.
+    this.#leader.command(CommandType.delete, encodeDelete(local), (result) => {
+      if (result === undefined) done(true);
+      else if (typeof result === 'number') done(apiError(10057, { err: 'unexpected result' }));
+      else done(result.err_code === 10043 ? apiError(10043, { seq }) : result);
+    });
+  }
+
+  purge(request: { filter?: string; seq?: number; keep?: number }, done: Done<number>): void {
+    if (this.#config.sealed) return done(apiError(10109));
+    if (this.#config.deny_purge) return done(apiError(10110, { err: 'stream purge not permitted' }));
+    const below = request.seq === undefined || request.seq <= 0 ? 0 : this.#toLocalFrom(request.seq);
+    const body = encodePurge({ filter: request.filter ?? '', below, keep: request.keep ?? 0 });
+    this.#leader.command(CommandType.purge, body, (result) => done(result ?? 0));
+  }
+
+  updateConfig(config: StreamConfig, revision?: number): void {
+    const known = this.#configRevision;
+    if (revision !== undefined ? revision <= known : JSON.stringify(config) === JSON.stringify(this.#config)) return;
+    this.#config = config;
+    this.#configRevision = revision ?? known + 1;
+    if (this.leading) this.#proposeConfig();
+  }
+
+  #proposeConfig(): void {
+    this.#leader.command(CommandType.config, encodeConfig(this.#configRevision, this.#config), undefined);
+  }
+
+  proposeCommand(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void {
+    // Consumer commands have no number as result.
+    this.#leader.command(type, body, done as ((result: ApiError | number | undefined) => void) | undefined);
+  }
+
+  // ---- reads
+
+  /** `then(true)` when this replica has everything that was committed when called, and its leader the newest configuration. */
+  #barrier(then: (ok: boolean) => void): void {
+    if (this.#group === undefined || this.#closed) return then(false);
+    this.#group.readBarrier((ok) => {
+      if (ok && this.leading && this.machine.configRevision < this.#configRevision) this.#afterConfig.push(then);
+      else then(ok && !this.#closed);
+    });
+  }
+
+  #flushAfterConfig(ok: boolean): void {
+    const waiting = this.#afterConfig;
+    this.#afterConfig = [];
+    for (const then of waiting) then(ok);
+  }
+
+  info(want: { deletedDetails: boolean; subjectsFilter?: string }, done: Done<StreamState>): void {
+    this.#barrier((ok) => done(ok ? this.#state(want) : apiError(10008)));
+  }
+
+  /** As applied here, for monitoring: no barrier. */
+  localState(): StreamState {
+    return this.#state({ deletedDetails: false });
+  }
+
+  /** Consumers of the leader's engine, for monitoring; empty on other replicas. */
+  localConsumers(): ConsumerState[] {
+    let states: ConsumerState[] = [];
+    if (this.leading) {
+      this.#engine.consumerList((list) => {
+        if (!isApiError(list)) states = list;
+      });
+    }
+    return states;
+  }
+
+  #consumerCount(): number {
+    let count = this.machine.consumers.count;
+    if (this.leading) {
+      this.#engine.consumerNames((names) => {
+        if (!isApiError(names)) count = names.length;
+      });
+    }
+    return count;
+  }
+
+  #state(want: { deletedDetails: boolean; subjectsFilter?: string }): StreamState {
+    const { index, lastMessageStampUs } = this.machine;
+    const unused = index.lastSeq === 0;
+    const state: StreamState = {
+      messages: index.messages,
+      bytes: index.bytes,
+      first_seq: unused ? 0 : this.#toStream(index.firstSeq),
+      first_ts_us: index.messages === 0 ? 0 : index.stampUsOf(index.firstSeq),
+      last_seq: this.#toStream(index.lastSeq),
+      last_ts_us: lastMessageStampUs,
+      num_subjects: index.subjects,
+      num_deleted: index.deletedCount,
+      consumer_count: this.#consumerCount(),
+    };
+    if (want.deletedDetails) state.deleted = index.deleted().map((local) => this.#toStream(local));
+    if (want.subjectsFilter !== undefined) {
+      const subjects: Record<string, number> = {};
+      index.eachSubject(compileFilter([want.subjectsFilter]), (name, id) => {
+        subjects[name] = index.countOfSubject(id);
+      });
+      state.subjects = subjects;
+    }
+    return state;
+  }
+
+  get(request: GetRequest, done: Done<StoredMessage>): void {
+    this.#barrier((ok) => {
+      if (!ok) return done(apiError(10008));
+      const local = this.#find(request);
+      if (local === 0) return done(apiError(10037));
+      this.readMessage(local, (message) => {
+        // There but unreadable: its entry is being repaired.
+        if (message === undefined) done(apiError(this.machine.index.exists(local) ? 10008 : 10037));
+        else done({ ...message, seq: this.#toStream(local) });
+      });
+    });
+  }
+
+  /** Local seq of the message that was asked for; 0 when there is none. */
+  #find(request: GetRequest): number {
+    const { index } = this.machine;
+    if ('last_by_subj' in request) {
+      const last = index.lastPerSubject(compileFilter([request.last_by_subj]));
+      return last.length === 0 ? 0 : last[last.length - 1];
+    }
+    if ('next_by_subj' in request) {
+      const from =
+        request.start_time_us !== undefined
+          ? index.seqAtOrAfter(request.start_time_us)
+          : this.#toLocalFrom(request.seq ?? 0);
+      return index.next(from, compileFilter([request.next_by_subj]));
+    }
+    const local = 'seq' in request ? this.#toLocal(request.seq) : index.seqAtOrAfter(request.start_time_us);
+    return local > 0 && index.exists(local) ? local : 0;
+  }
+
+  /** Local seqs, also in the result. Undefined: removed, or unreadable for now (then it still exists). */
+  readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void {
+    const { index } = this.machine;
+    const entry = index.locate(seq);
+    const cache = this.#cache;
+    if (entry === 0 || cache === undefined) return done(undefined);
+    const body = cache.now(entry);
+    if (body !== undefined) return done(this.#decode(body, seq));
+    cache.read(entry, (read) => done(read !== undefined && index.exists(seq) ? this.#decode(read, seq) : undefined));
+  }
+
+  #decode(body: Uint8Array, seq: number): StoredMessage {
+    const { index } = this.machine;
+    index.locate(seq);
+    if (body !== this.#lastBody || this.#lastView === undefined) {
+      this.#lastBody = body;
+      this.#lastView = viewOf(body);
+    }
+    const publish = this.#publish;
+    readPublish(this.#lastView, index.offset, publish);
+    return {
+      seq,
+      subject: utf8Text(body, publish.subjectAt, publish.subjectEnd),
+      hdr: body.subarray(publish.hdrAt, publish.hdrEnd),
+      payload: body.subarray(publish.payloadAt, publish.payloadEnd),
+      stampUs: index.stampUsOf(seq),
+    };
+  }
+
+  // ---- consumers
+
+  createConsumer(config: ConsumerConfig, action: '' | 'create' | 'update', done: Done<ConsumerState>): void {
+    this.#engine.createConsumer(config, action, done);
+  }
+
+  deleteConsumer(name: string, done: Done<true>): void {
+    this.#engine.deleteConsumer(name, done);
+  }
+
+  consumerInfo(name: string, done: Done<ConsumerState>): void {
+    this.#barrier((ok) => (ok ? this.#engine.consumerInfo(name, done) : done(apiError(10008))));
+  }
+
+  consumerNames(done: Done<string[]>): void {
+    this.#barrier((ok) => (ok ? this.#engine.consumerNames(done) : done(apiError(10008))));
+  }
+
+  consumerList(done: Done<ConsumerState[]>): void {
+    this.#barrier((ok) => (ok ? this.#engine.consumerList(done) : done(apiError(10008))));
+  }
+
+  pull(consumer: string, reply: string, body: Uint8Array): void {
+    this.#engine.pull(consumer, reply, body);
+  }
+
+  ack(
+    consumer: string,
+    streamSeq: number,
+    consumerSeq: number,
+    delivered: number,
+    verb: Uint8Array,
+    reply: string,
+  ): void {
+    const local = this.#toLocal(streamSeq);
+    if (local > 0) this.#engine.ack(consumer, local, consumerSeq, delivered, verb, reply);
+  }
+}
