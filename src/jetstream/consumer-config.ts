@@ -295,7 +295,8 @@ const checkSampling: Rule = (c) => {
   if (c.sample_freq === undefined) return undefined;
   const digits = c.sample_freq.replace(/%$/, '');
   if (/^[+-]?\d+$/.test(digits)) {
-    return Number(digits) < 0 ? apiError(10095, { err: '<nil>' }) : undefined;
+    if (Number(digits) < 0) return apiError(10095, { err: '<nil>' });
+    return Number(digits) > 0 ? invalid('ack sampling is not supported by this server yet') : undefined;
   }
   return apiError(10095, { err: `strconv.Atoi: parsing ${JSON.stringify(digits)}: invalid syntax` });
 };

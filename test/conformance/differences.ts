@@ -6,6 +6,8 @@ import { against } from './harness.ts';
 const TABLE = {
   'queue-local-first':
     'Flotilla gives a queue message to a member on the publisher’s node when there is one; nats-server spreads it over the routes of a cluster by weight.',
+  'consumer-interest-spreads':
+    'A pull right after the create was answered, through another node: nats-server may still say 503 there, Flotilla finds the consumer.',
   'unknown-operation':
     'Flotilla answers an unknown $JS.API subject with 10003; nats-server lets the request run into its timeout.',
   'delete-beyond-last':

@@ -95,10 +95,14 @@ export const generations: Generation[] = [legacy, modern];
 export const against = targetKind();
 
 const opened: Session[] = [];
+/** Those on the cluster that outlives this file. */
+const onShared: Session[] = [];
 
 /** A session on node `node` of the shared cluster (0 to 2); closed at the end of the file. */
 export async function open(generation: Generation, node = 0, options: ConnectionOptions = {}): Promise<Session> {
-  return openAt(generation, inject('urls')[node], options);
+  const session = await openAt(generation, inject('urls')[node], options);
+  onShared.push(session);
+  return session;
 }
 
 export async function openAt(generation: Generation, url: string, options: ConnectionOptions = {}): Promise<Session> {
@@ -109,7 +113,7 @@ export async function openAt(generation: Generation, url: string, options: Conne
 
 afterAll(async () => {
   const names = new Set(created);
-  const cleaner = names.size > 0 ? opened.find((session) => !session.nc.isClosed()) : undefined;
+  const cleaner = names.size > 0 ? onShared.find((session) => !session.nc.isClosed()) : undefined;
   if (cleaner)
     for (const name of names) await cleaner.nc.request(`$JS.API.STREAM.DELETE.${name}`, '', { timeout: 5_000 });
   await Promise.all(opened.map((session) => session.close()));

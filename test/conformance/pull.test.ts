@@ -1,6 +1,7 @@
 // Pull requests, acks and redelivery, frame by frame, while the consumer's leader may be on another node than the client.
 
 import { beforeAll, describe, expect, test } from 'vitest';
+import { differs } from './differences.ts';
 import {
   ackInfo,
   eventually,
@@ -37,6 +38,7 @@ async function consumer(name: string, config: object = {}): Promise<string> {
   const id = unique('C');
   const full = { name: id, durable_name: id, ack_policy: 'explicit', ...config };
   await ok(s, `CONSUMER.CREATE.${name}.${id}`, { stream_name: name, config: full });
+  if (differs('consumer-interest-spreads')) await pause(100);
   return id;
 }
 
