@@ -67,6 +67,9 @@ export function createClient(options: ClientOptions): MetaClient {
     deleteStream(account, name, done) {
       proposals.submit({ type: 'delete', account, name }, (outcome) => done(outcome.ok ? true : outcome.error));
     },
+    removeNode(id, done) {
+      proposals.submit({ type: 'remove', id }, (outcome) => done(outcome.ok ? true : outcome.error));
+    },
     readBarrier: barrier,
   };
 }

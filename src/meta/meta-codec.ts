@@ -12,6 +12,8 @@ export type MetaRequest =
   | { type: 'form'; clusterId: string; nodes: NodeRecord[] }
   /** A node with a new incarnation, a new name or new addresses. */
   | { type: 'node'; node: NodeRecord }
+  /** A node that is down for good. */
+  | { type: 'remove'; id: PeerId }
   | { type: 'create'; account: string; config: StreamConfig }
   /** `streamId`: of the record that the change was validated against. */
   | { type: 'update'; account: string; streamId: number; config: StreamConfig }
@@ -27,6 +29,7 @@ export type MetaCommand =
   /** `replaces`: a dead incarnation with the same name, 0 none. */
   | { type: 'node'; node: NodeRecord; replaces: PeerId }
   /** `live`: nodes that the leader could reach. */
+  | { type: 'remove'; id: PeerId; live: PeerId[] }
   | { type: 'create'; account: string; config: StreamConfig; live: PeerId[] }
   | { type: 'update'; account: string; streamId: number; config: StreamConfig; live: PeerId[] }
   /** By identity: 0 when the leader knew no such stream. */
@@ -47,6 +50,7 @@ const CODES: Record<MetaCommand['type'], number> = {
   delete: 5,
   replicas: 6,
   settled: 7,
+  remove: 8,
 };
 
 export function encodeCommand(command: MetaCommand, stampUs: number): Uint8Array {
@@ -86,6 +90,7 @@ const isConfig = (value: unknown): boolean =>
 const SHAPES: Record<MetaRequest['type'], Record<string, (value: unknown) => boolean>> = {
   form: { clusterId: isText, nodes: (value) => isList(value, isNode) },
   node: { node: isNode },
+  remove: { id: isId },
   create: { account: isText, config: isConfig },
   update: { account: isText, streamId: isId, config: isConfig },
   delete: { account: isText, name: isText },

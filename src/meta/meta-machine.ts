@@ -10,7 +10,7 @@ import { equalConfigs } from './config-equality.ts';
 import { hashHex, SetDigest } from './digest.ts';
 import { decodeCommand, encodeJson, type MetaCommand, type MetaResult, parseJson } from './meta-codec.ts';
 import { OverlapIndex } from './overlap-index.ts';
-import { Load, place, resize } from './placement.ts';
+import { Load, place, resize, substitute } from './placement.ts';
 import { groupOf, type NodeRecord, type StreamRecord } from './types.ts';
 
 /** A stream with what reconcile needs beside the door's fields. Lists are per partition. */
@@ -99,6 +99,8 @@ export class MetaMachine {
         return this.#form(command);
       case 'node':
         return this.#node(index, command);
+      case 'remove':
+        return this.#remove(index, command);
       case 'create':
         return this.#create(index, command);
       case 'update':
@@ -129,24 +131,31 @@ export class MetaMachine {
     this.#setNode(node);
     if (replaces !== 0 && this.nodes.has(replaces)) {
       this.#removeNode(replaces);
-      this.#replaceEverywhere(index, replaces, node.id);
+      this.#replaceEverywhere(index, replaces, (list) => list.map((peer) => (peer === replaces ? node.id : peer)));
     }
     this.#listener.onNodes();
     return DONE;
   }
 
-  #replaceEverywhere(index: Index, old: PeerId, fresh: PeerId): void {
+  #remove(index: Index, command: Extract<MetaCommand, { type: 'remove' }>): MetaResult {
+    const { id } = command;
+    if (!this.nodes.has(id) || this.nodes.size === 1) return refused(apiError(10003));
+    const live = this.#known(command.live).filter((peer) => peer !== id);
+    this.#removeNode(id);
+    this.#replaceEverywhere(index, id, (list) => {
+      // What only that disk holds stays its own: offline, until the disk or a delete comes.
+      return list.length === 1 ? list : substitute(list, id, live, this.#load);
+    });
+    this.#listener.onNodes();
+    return DONE;
+  }
+
+  /** `replace` makes the new list of each one that has `old`. */
+  #replaceEverywhere(index: Index, old: PeerId, replace: (list: PeerId[]) => PeerId[]): void {
     for (const record of [...this.#streams.values()]) {
       if (!record.replicas.some((list) => list.includes(old))) continue;
-      this.#change(record, {
-        ...record,
-        version: index,
-        ...this.#withReplicas(
-          record,
-          record.replicas.map((list) => list.map((peer) => (peer === old ? fresh : peer))),
-          index,
-        ),
-      });
+      const replicas = record.replicas.map((list) => (list.includes(old) ? replace(list) : list));
+      this.#change(record, { ...record, version: index, ...this.#withReplicas(record, replicas, index) });
     }
   }
 

@@ -250,6 +250,10 @@ class MetaNode implements Meta {
         const { account, streamId, config } = request;
         return { type: 'update', account, streamId, config, live: this.#live() };
       }
+      case 'remove': {
+        if (this.#live().includes(request.id)) return apiError(10003);
+        return { type: 'remove', id: request.id, live: this.#live() };
+      }
       case 'delete': {
         const { account, name } = request;
         return { type: 'delete', account, streamId: this.catalog.stream(account, name)?.streamId ?? 0 };
@@ -291,7 +295,8 @@ class MetaNode implements Meta {
     this.#drive.tickMembership();
     if (this.#ticks % BALANCE_EVERY_TICKS === 0) this.#drive.tickBalance();
     if (!this.#caughtUp) this.#catchUp();
-    if (!this.#registered && this.#ticks % REGISTER_EVERY_TICKS === 0) this.#register();
+    const isSure = this.#registered && this.catalog.metaLeader !== 0;
+    if (!isSure && this.#ticks % REGISTER_EVERY_TICKS === 0) this.#register();
   }
 
   /** Once after the start: is everything applied that was committed before? */
@@ -319,7 +324,8 @@ class MetaNode implements Meta {
       known.monitorUrl === wanted.monitorUrl;
   }
 
-  /** Asks the meta leader to register this node, through peers as long as the own replica hears of no leader. */
+  /** Asks the meta leader to register this node. While the own replica hears of no leader its catalog may be old: the cluster may
+   * have gone on without this node, so peers are asked what they know. */
   #register(): void {
     const { transport } = this.#options;
     const request: MetaRequest = { type: 'node', node: nodeRecord(transport.self) };
@@ -329,9 +335,8 @@ class MetaNode implements Meta {
     }
     for (const peer of transport.peers()) {
       this.#formation.hello(peer.id, (hello) => {
-        if (hello !== undefined && hello.leader === peer.id && !this.#closed) {
-          this.#proposals.submitTo(peer.id, request);
-        }
+        if (hello === undefined || hello.leader !== peer.id || this.#closed) return;
+        if (!hello.member || !this.#registered) this.#proposals.submitTo(peer.id, request);
       });
     }
   }

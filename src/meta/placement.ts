@@ -65,6 +65,16 @@ export function resize(
   return current.length + added.length === replicas ? [...current, ...added] : undefined;
 }
 
+/** The replica list without `gone`; another live node takes its place if there is one. */
+export function substitute(current: readonly PeerId[], gone: PeerId, live: readonly PeerId[], load: Load): PeerId[] {
+  const [heir] = leastLoaded(
+    live.filter((peer) => peer !== gone && !current.includes(peer)),
+    load,
+  );
+  if (heir === undefined) return current.filter((peer) => peer !== gone);
+  return current.map((peer) => (peer === gone ? heir : peer));
+}
+
 function leastLoaded(peers: readonly PeerId[], load: Load): PeerId[] {
   return [...peers].sort((a, b) => of(load.replicas, a) - of(load.replicas, b) || a - b);
 }

@@ -62,6 +62,8 @@ export interface MetaClient {
   ): void;
   updateStream(account: string, config: StreamConfig, done: (result: StreamRecord | ApiError) => void): void;
   deleteStream(account: string, name: string, done: (result: true | ApiError) => void): void;
+  /** Takes a node that is down and will not come back out of the cluster: its replicas move to others. Refused (10003) while it is up. */
+  removeNode?(id: PeerId, done: (result: true | ApiError) => void): void;
   /** Linearizable: `done(true)` when this node's catalog holds all that was committed when asked. */
   readBarrier(done: (ok: boolean) => void): void;
 }

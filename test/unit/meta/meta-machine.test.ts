@@ -69,6 +69,11 @@ const command: fc.Arbitrary<MetaCommand> = fc.oneof(
     replaces: fc.constantFrom(0, 1, 2),
   }),
   fc.record({
+    type: fc.constant('remove' as const),
+    id: fc.integer({ min: 1, max: 6 }),
+    live: fc.subarray([1, 2, 3, 4, 5]),
+  }),
+  fc.record({
     type: fc.constant('replicas' as const),
     streamId: fc.integer({ min: 1, max: 30 }),
     partition: fc.nat(2),

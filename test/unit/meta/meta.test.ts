@@ -282,4 +282,31 @@ describe('joining', () => {
     world.until(() => members().voters.length === 3);
     world.until(() => world.nodes.every((node) => node.probes.has(group)));
   });
+
+  test('a node that is gone for good is removed: others take its replicas, and it may come back', () => {
+    const world = MetaWorld.formed(25, 4);
+    const [a] = world.nodes;
+    const records = [1, 2, 3, 4].map((i) => world.created(a, streamConfig(`S${i}`, { num_replicas: 3 })));
+    const gone = world.nodes[3];
+    const remove = () => world.wait((done) => a.client.removeNode!(gone.id, done), a);
+    expect(remove()).toMatchObject({ err_code: 10003 });
+    gone.fake.kill();
+    world.run(100);
+    expect(remove()).toBe(true);
+    const groups = [0, ...records.map((record) => record.streamId * 64)];
+    const isMember = (group: number) => {
+      const { voters, learners } = world.world.groups.get(group)!.membership;
+      return voters.includes(gone.id) || learners.includes(gone.id);
+    };
+    world.until(() => !groups.some(isMember));
+    world.run(1000);
+    for (const record of a.meta.catalog.streams('$G')) {
+      expect([...record.replicas[0]].sort()).toEqual([101, 102, 103]);
+      expect(world.world.groups.get(record.streamId * 64)!.membership.voters).toHaveLength(3);
+    }
+    gone.start();
+    world.until(() => gone.meta.ready && a.meta.catalog.nodes.has(gone.id));
+    world.until(() => gone.probes.size === 0);
+    world.until(() => isMember(0));
+  });
 });
