@@ -3,7 +3,7 @@
 // works nobody else is helped (stickiness), except by that leader's own wish (transfer). Requests for votes and votes leave only
 // when everything they claim is durable; whoever is asked answers whatever it believes the membership to be (thesis §4.1).
 import type { MessageOf } from './replication.ts';
-import { becomeCandidate, becomeLeader, becomePreCandidate } from './roles.ts';
+import { becomeCandidate, becomeFollower, becomeLeader, becomePreCandidate } from './roles.ts';
 import type { RaftState } from './state.ts';
 
 /** Asks whether an election could be won, without disturbing anyone (thesis §9.6). */
@@ -38,7 +38,12 @@ export function onPreVote(s: RaftState, m: MessageOf<'pre-vote'>): void {
   const granted = s.mayVote && !s.sticky && m.term > s.term && s.log.isUpToDate(m.lastIndex, m.lastTerm);
   s.send(m.from, { type: 'pre-vote-reply', term: granted ? m.term : s.term, granted });
   if (!granted) return;
-  // Give way to the one who asked first, for a moment.
+  // Give way to the one who asked first, for a moment. Two that ask at once must not split the votes: the better log goes on,
+  // of equal ones the higher id.
+  const { lastIndex, lastTerm } = s.log;
+  const better = m.lastTerm !== lastTerm || m.lastIndex !== lastIndex || m.from > s.id;
+  if (s.role === 'pre-candidate' && better) becomeFollower(s, s.term, 0);
+  if (s.role !== 'follower') return;
   const { heartbeatMs } = s.limits;
   s.electionDueMs = Math.max(s.electionDueMs, s.nowMs + heartbeatMs * (1 + s.random()));
 }

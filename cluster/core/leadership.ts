@@ -50,6 +50,7 @@ export function tickLeader(s: RaftState): void {
     becomeFollower(s, s.term, 0);
     return;
   }
+  reads.expireQueue(s);
   lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
   if (lead.activeIndex !== s.log.lastIndex) {
     lead.activeIndex = s.log.lastIndex;

@@ -126,7 +126,7 @@ const leader: Handlers = {
   heartbeat: twoLeaders,
   'heartbeat-reply': replication.onHeartbeatReply,
   'timeout-now': ignore,
-  'read-index': (s, m) => s.lead!.asks.push({ from: m.from, context: m.context }),
+  'read-index': (s, m) => reads.onReadIndex(s, m.from, m.context),
   'read-index-reply': ignore,
 };
 
@@ -157,7 +157,8 @@ function passLaterTerm(s: RaftState, m: RaftMessage): boolean {
       becomeFollower(s, m.term, m.from);
       return true;
     case 'ask':
-      if (m.type === 'vote' && !m.transfer && s.sticky) return false;
+      // A late transfer must not help someone who was removed meanwhile.
+      if (m.type === 'vote' && s.sticky && !(m.transfer && s.members.isMember(m.from))) return false;
       becomeFollower(s, m.term, 0);
       return true;
     case 'raise':
@@ -186,21 +187,24 @@ function answerEarlierTerm(s: RaftState, m: RaftMessage): void {
   }
 }
 
-/** Does the message need a group that is awake? */
+/** Does the message need a group that is awake? Late ones that bring nothing new do not. */
 function rouses(s: RaftState, m: RaftMessage): boolean {
   switch (m.type) {
     case 'pre-vote':
     case 'vote':
       // A removed member may go on asking; it has no business here.
       return s.members.isMember(m.from);
-    case 'append':
+    case 'append': {
+      const news = m.prevIndex + (m.entries?.length ?? 0) > s.log.lastIndex || m.commit > s.commit;
+      return m.term > s.term || (m.term === s.term && news);
+    }
     case 'timeout-now':
     case 'read-index':
       return m.term >= s.term;
     case 'heartbeat':
       return m.term > s.term || (m.term === s.term && !(m.quiesce && m.lastIndex === s.log.lastIndex));
     case 'append-reply':
-      return m.term >= s.term && !m.ok;
+      return m.term > s.term || (m.term === s.term && s.lead !== undefined && !m.ok);
     default:
       return m.term > s.term;
   }
@@ -361,7 +365,7 @@ export class Raft {
   /** A read barrier: its answer is in a later Ready's `reads` under the same context. */
   readIndex(context: number, nowMs: number): void {
     this.wake(nowMs);
-    this.state.readQueue.push(context);
+    reads.ask(this.state, context);
   }
 
   /** Hands leadership to a voter; given up after an election timeout. */
@@ -457,6 +461,7 @@ export class Raft {
     assert(meta.index > s.commit, `snapshot at ${meta.index}, at or below the commit index ${s.commit}`);
     assert(s.log.termOf(meta.index) !== meta.term, `snapshot at ${meta.index} replaces a log that holds it`);
     s.installing = false;
+    becomeFollower(s, Math.max(s.term, meta.term), meta.term > s.term ? 0 : s.leader);
     s.log.reset(meta.index, meta.term);
     s.members.reset(meta.index, meta.membership);
     s.stable = meta.index;
@@ -489,12 +494,11 @@ export class Raft {
   takeReady(): Ready {
     const s = this.state;
     if (s.lead !== undefined) {
-      const asked = reads.beginRound(s);
-      if (s.flushDue) replication.flushAppends(s);
-      if (asked) {
+      if (reads.beginRound(s)) {
         replication.broadcastHeartbeat(s, false);
         reads.settleRounds(s);
       }
+      if (s.flushDue) replication.flushAppends(s);
     } else {
       s.flushDue = false;
       reads.forwardReads(s);

@@ -1,12 +1,38 @@
 // ReadIndex (thesis §6.4) without leases. The leader gathers all reads of a turn, its own and its followers', notes the commit
 // index, and answers when a majority has confirmed by a round of heartbeats begun afterwards that it still leads. A follower sends
 // one question for all its reads of a turn. Invariant: each context is answered exactly once, at the latest after an
-// election timeout or when this replica's leader changes.
+// election timeout or two, or when this replica's leader changes.
 import type { MessageBody, RaftState } from './state.ts';
 import type { Index, PeerId } from './types.ts';
 
 export function answer(s: RaftState, contexts: readonly number[], ok: boolean, index: Index): void {
   for (const context of contexts) s.out.reads.push({ context, ok, index });
+}
+
+/** A read asked here. */
+export function ask(s: RaftState, context: number): void {
+  noteFirst(s);
+  s.readQueue.push(context);
+}
+
+/** A follower's question to this leader. */
+export function onReadIndex(s: RaftState, from: PeerId, context: number): void {
+  noteFirst(s);
+  s.lead!.asks.push({ from, context });
+}
+
+function noteFirst(s: RaftState): void {
+  if (s.readQueue.length === 0 && (s.lead?.asks.length ?? 0) === 0) s.readsSinceMs = s.nowMs;
+}
+
+/** A leader whose term's first entry does not get committed in time refuses what waits for it. */
+export function expireQueue(s: RaftState): void {
+  const lead = s.lead!;
+  if (s.nowMs - s.readsSinceMs < s.limits.electionMaxMs) return;
+  answer(s, s.readQueue, false, 0);
+  for (const { from, context } of lead.asks) s.send(from, refusal(context));
+  s.readQueue = [];
+  lead.asks = [];
 }
 
 /** Has a leader reads that a round may begin for? Only an own committed entry tells how far earlier terms had committed

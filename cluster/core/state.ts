@@ -105,6 +105,8 @@ export class RaftState {
   lead: Leadership | undefined;
   /** Contexts of this turn's reads here. */
   readQueue: number[] = [];
+  /** When the first read was asked that waits for a round. */
+  readsSinceMs = 0;
   forwarded: ForwardedReads[] = [];
   /** Begins at random, so that an answer to an earlier life of this process fits nothing. */
   forwardContext: number;
@@ -130,7 +132,11 @@ export class RaftState {
     this.stable = options.log.lastIndex;
     this.mayVote = options.mayVote;
     this.nowMs = options.nowMs;
-    assert(this.term >= this.log.lastTerm, `hard state at term ${this.term}, log at ${this.log.lastTerm}`);
+    if (this.term < this.log.lastTerm) {
+      // A snapshot brought a later term and the crash came before the hard state followed. No vote was given in it: a vote leaves
+      // only after its hard state.
+      this.raiseTerm(this.log.lastTerm, 0);
+    }
     this.forwardContext = Math.floor(options.random() * 2 ** 31);
     this.drawElectionTimeout();
   }
@@ -175,11 +181,13 @@ export class RaftState {
     if (index > this.commit) this.commit = index;
   }
 
-  /** A new random timeout from now. The preferred leader's is short; a group that never had a leader hurries. */
+  /** A new random timeout from now. The preferred leader's is short; a group that never had a leader hurries; a lone
+   * voter need not wait. */
   drawElectionTimeout(): void {
     const { electionMinMs, electionMaxMs, heartbeatMs } = this.limits;
     const chance = this.random();
-    if (this.term === 0) {
+    if (this.lone) this.electionTimeoutMs = 0;
+    else if (this.term === 0) {
       this.electionTimeoutMs = this.preferred ? (chance * heartbeatMs) / 3 : heartbeatMs * (1 + 2 * chance);
     } else {
       const span = electionMaxMs - electionMinMs;

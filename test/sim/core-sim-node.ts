@@ -1,5 +1,6 @@
 // One node of test/sim/core-sim.ts: a core, its disk, and the smallest honest host around them: it does what each Ready
 // says, in the order that types.ts demands, and reports every step to the checker.
+import type { Limits } from '../../cluster/core/limits.ts';
 import type { Raft } from '../../cluster/core/raft.ts';
 import type { Index, Membership, PeerId, RaftMessage, Ready, SnapshotMeta, Term } from '../../cluster/core/types.ts';
 import { EntryKind } from '../../cluster/core/types.ts';
@@ -24,9 +25,11 @@ export interface NodeWorld {
   readonly truth: Truth;
   readonly nodes: readonly CoreNode[];
   readonly bugs: HostBugs;
+  readonly limits: Partial<Limits>;
   /** The core under test; mutants are subclasses. */
   readonly Core: typeof Raft;
   send(message: RaftMessage): void;
+  sent(node: CoreNode, message: RaftMessage): void;
   transferSnapshot(from: CoreNode, to: PeerId): void;
   trace(text: () => string): void;
 }
@@ -90,6 +93,7 @@ export class CoreNode {
       nowMs: this.nowMs,
       mayVote: this.mayVote,
       preferred: this.preferred,
+      limits: this.world.limits,
       ...found,
     });
     this.applied = found.snapshot?.index ?? 0;
@@ -254,6 +258,7 @@ export class CoreNode {
   }
 
   private send(message: RaftMessage): void {
+    this.world.sent(this, message);
     if (message.type === 'append') {
       this.sendAppend(message);
       return;

@@ -1,6 +1,7 @@
 // A whole cluster of cores in one thread, from one seed: lossy, duplicating, reordering network with partitions; crashes that lose
 // what was not durable; pauses, slow disks, membership changes, transfers, snapshots. After a time of faults everything
 // heals, and then the group must work, agree, and fall asleep. Run one seed: `node test/sim/core-sim.ts <seed> [trace]`.
+import type { Limits } from '../../cluster/core/limits.ts';
 import { Raft } from '../../cluster/core/raft.ts';
 import type { Membership, PeerId, RaftMessage } from '../../cluster/core/types.ts';
 import { CoreNode, type HostBugs, type NodeWorld } from './core-sim-node.ts';
@@ -11,6 +12,8 @@ import { createScheduler, type Scheduler } from './scheduler.ts';
 export interface CoreSimOptions {
   bugs?: HostBugs;
   Core?: typeof Raft;
+  /** Fixes some of what the seed would draw. */
+  weather?: Partial<Weather>;
   faultsMs?: number;
   trace?: (line: string) => void;
 }
@@ -33,7 +36,11 @@ export interface CoreSimReport {
 }
 
 /** How bad this seed's world is; each kind of fault is on or off. */
-interface Weather {
+export interface Weather {
+  voters: number;
+  /** Nodes besides the first voters; learners from the beginning, or outside until they are added. */
+  others: number;
+  othersLearn: boolean;
   lossChance: number;
   duplicateChance: number;
   delayMeanMs: number;
@@ -41,19 +48,35 @@ interface Weather {
   crashes: boolean;
   pauses: boolean;
   partitions: boolean;
+  /** What is under way when a link is cut still arrives. */
+  leaky: boolean;
   membership: boolean;
   transfers: boolean;
   snapshots: boolean;
   slowDisks: boolean;
   voteBans: boolean;
+  /** Nodes are told to stand, several at once, whoever leads. */
+  storms: boolean;
+  /** A node dies right after it sent something; ten times as often after a vote. */
+  crashAfterSendChance: number;
+  /** Some messages take very long. */
+  spikes: boolean;
+  restartMeanMs: number;
   proposalMeanMs: number;
   readMeanMs: number;
   faultMeanMs: number;
+  appendEntriesMax: number;
+  inflightMax: number;
 }
 
 function drawWeather(prng: Prng): Weather {
   const on = (): boolean => prng.chance(0.6);
+  const membership = on();
   return {
+    voters: prng.pick([1, 2, 3, 3, 3, 3, 4, 5, 5]),
+    others: membership ? prng.int(3) : 0,
+    othersLearn: prng.chance(0.3),
+    membership,
     lossChance: on() ? prng.float() * 0.2 : 0,
     duplicateChance: on() ? prng.float() * 0.2 : 0,
     delayMeanMs: prng.pick([0.3, 1, 5, 30]),
@@ -61,14 +84,20 @@ function drawWeather(prng: Prng): Weather {
     crashes: on(),
     pauses: on(),
     partitions: on(),
-    membership: on(),
+    leaky: on(),
     transfers: on(),
     snapshots: on(),
     slowDisks: on(),
     voteBans: prng.chance(0.2),
+    storms: prng.chance(0.3),
+    crashAfterSendChance: prng.pick([0, 0, 0, 0.002, 0.01]),
+    spikes: on(),
+    restartMeanMs: prng.pick([20, 500, 2000]),
     proposalMeanMs: prng.pick([5, 30, 200, 2500]),
     readMeanMs: prng.pick([20, 200, 2000]),
     faultMeanMs: prng.pick([300, 1000, 3000]),
+    appendEntriesMax: prng.pick([3, 10, 64, 64]),
+    inflightMax: prng.pick([2, 8, 64, 64]),
   };
 }
 
@@ -80,6 +109,7 @@ export class CoreSim implements NodeWorld {
   readonly nodes: CoreNode[] = [];
   readonly bugs: HostBugs;
   readonly Core: typeof Raft;
+  readonly limits: Partial<Limits>;
   crashes = 0;
   partitions = 0;
   membershipChanges = 0;
@@ -94,6 +124,7 @@ export class CoreSim implements NodeWorld {
   private readonly cut = new Map<number, number>();
   private readonly linkFreeMs = new Map<number, number>();
   private nextProposal = 1;
+  private actAgainMs = 0;
 
   constructor(seed: number | string, options: CoreSimOptions = {}) {
     const prng = createPrng(seed);
@@ -103,7 +134,9 @@ export class CoreSim implements NodeWorld {
     this.scheduler = createScheduler(prng.stream('scheduler'));
     this.net = prng.stream('net');
     this.faults = prng.stream('faults');
-    this.weather = drawWeather(prng.stream('weather'));
+    this.weather = { ...drawWeather(prng.stream('weather')), ...options.weather };
+    const { appendEntriesMax, inflightMax } = this.weather;
+    this.limits = { appendEntriesMax, inflightMax };
     this.createNodes(prng.stream('nodes'));
     this.scheduler.afterEach = () => {
       this.traceHash = (Math.imul(this.traceHash, 31) + Math.floor(this.scheduler.nowMs * 1000)) | 0;
@@ -112,10 +145,10 @@ export class CoreSim implements NodeWorld {
   }
 
   private createNodes(prng: Prng): void {
-    const voters = prng.pick([1, 2, 3, 3, 3, 3, 4, 5, 5]);
-    const count = this.weather.membership ? voters + prng.int(3) : voters;
+    const { voters, others, othersLearn } = this.weather;
+    const count = voters + others;
     const ids = Array.from({ length: count }, (_, i) => i + 1);
-    const genesis: Membership = { voters: ids.slice(0, voters), learners: [] };
+    const genesis: Membership = { voters: ids.slice(0, voters), learners: othersLearn ? ids.slice(voters) : [] };
     const preferred = prng.int(count * 2) + 1;
     for (const id of ids) {
       const node = new CoreNode(id, genesis, this, prng);
@@ -143,16 +176,26 @@ export class CoreSim implements NodeWorld {
     if (!this.healing && net.chance(weather.duplicateChance)) this.deliver(message);
   }
 
+  /** Crash points: right after a message left. */
+  sent(node: CoreNode, message: RaftMessage): void {
+    const { crashAfterSendChance } = this.weather;
+    if (crashAfterSendChance === 0 || this.healing) return;
+    const weight = message.type === 'vote' || message.type === 'vote-reply' ? 10 : 1;
+    if (this.faults.chance(crashAfterSendChance * weight)) this.scheduler.after(0, () => this.crash(node));
+  }
+
   private deliver(message: RaftMessage): void {
     const { weather, net, scheduler } = this;
     const link = message.from * 100 + message.to;
     let atMs = scheduler.nowMs + net.exponential(this.healing ? 0.5 : weather.delayMeanMs);
+    if (weather.spikes && !this.healing && net.chance(0.01)) atMs += net.exponential(500);
     if (!weather.reorders || this.healing) {
-      atMs = Math.max(atMs, this.linkFreeMs.get(link) ?? 0);
+      // Strictly later: events of equal time run in any order.
+      atMs = Math.max(atMs, (this.linkFreeMs.get(link) ?? 0) + 1e-6);
       this.linkFreeMs.set(link, atMs);
     }
     scheduler.at(atMs, () => {
-      if (!this.cut.has(link)) this.node(message.to)?.receive(message);
+      if (weather.leaky || !this.cut.has(link)) this.node(message.to)?.receive(message);
     });
   }
 
@@ -209,7 +252,7 @@ export class CoreSim implements NodeWorld {
         !this.cut.has(other.id * 100 + id) && !this.cut.has(id * 100 + other.id) && this.faults.chance(0.8);
       this.scheduler.after(resets ? this.faults.float() * 20 : DETECT_MS, () => this.reportDown(other, id));
     }
-    this.scheduler.after(this.faults.exponential(2000), () => this.restart(node));
+    this.scheduler.after(this.faults.exponential(this.weather.restartMeanMs), () => this.restart(node));
   }
 
   private restart(node: CoreNode): void {
@@ -297,6 +340,13 @@ export class CoreSim implements NodeWorld {
       const node = faults.pick(nodes);
       node.setMayVote(!node.mayVote);
     });
+    every(weather.storms, 0.5, () => {
+      const from = faults.pick(nodes).id;
+      for (const node of nodes) {
+        if (!node.alive || faults.chance(0.5)) continue;
+        this.send({ type: 'timeout-now', from, to: node.id, term: node.raft.term });
+      }
+    });
     every(true, 10, () => {
       const node = faults.pick(nodes);
       node.run(() => node.raft.wake(this.scheduler.nowMs));
@@ -358,6 +408,13 @@ export class CoreSim implements NodeWorld {
     throw new Violation('liveness', `${what} within ${ms} ms: ${states.join(', ')}`);
   }
 
+  /** For conditions that are asked after every event: acts at most every 20 ms. */
+  private seldom(act: () => void): void {
+    if (this.scheduler.nowMs < this.actAgainMs) return;
+    this.actAgainMs = this.scheduler.nowMs + 20;
+    act();
+  }
+
   private agree(): boolean {
     const members = this.members();
     const { commitIndex } = this.truth;
@@ -373,7 +430,7 @@ export class CoreSim implements NodeWorld {
     const { acked } = this.truth;
     this.within('an acknowledged proposal', 10_000, () => {
       if (this.truth.acked > acked) return true;
-      this.leader()?.propose(this.nextProposal++);
+      this.seldom(() => this.leader()?.propose(this.nextProposal++));
       return false;
     });
     this.within('agreement of all members', 10_000, () => this.agree());
@@ -382,7 +439,7 @@ export class CoreSim implements NodeWorld {
     this.within('a read on every member', 10_000, () =>
       this.members().every((node) => {
         if (node.readsOk > before[node.id - 1]) return true;
-        node.read();
+        this.seldom(() => node.read());
         return false;
       }),
     );
