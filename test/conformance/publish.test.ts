@@ -1,6 +1,7 @@
 // Publishing into streams: acks, duplicates, expectations, roll-ups, through every node.
 
 import { beforeAll, describe, expect, test } from 'vitest';
+import { missing } from './differences.ts';
 import { api, generations, headersOf, type Json, ok, open, put, type Session, stream, unique } from './harness.ts';
 
 let s: Session;
@@ -211,7 +212,7 @@ describe('direct get', () => {
     await expect(direct(s, unique(), '', { seq: 1 })).rejects.toThrow(/no responders|503/i);
   });
 
-  test('batch and multi-last', async () => {
+  test.skipIf(missing('direct-get-batch'))('batch and multi-last', async () => {
     const name = await stream(s, { allow_direct: true });
     for (const key of ['a', 'b', 'a', 'c']) await put(s, `${name}.${key}`, key);
     const collect = async (body: object) => {

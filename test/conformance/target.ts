@@ -36,10 +36,13 @@ export class Target {
   private readonly nodes: Node[] = [];
   private readonly dir = mkdtempSync(join(tmpdir(), 'conformance-'));
   private readonly extra: string[];
+  private readonly credentials: object;
 
-  constructor(kind: TargetKind, extraFlags: string[] = []) {
+  /** `credentials`: fields of CONNECT that the flags make necessary. */
+  constructor(kind: TargetKind, extraFlags: string[] = [], credentials: object = {}) {
     this.kind = kind;
     this.extra = extraFlags;
+    this.credentials = credentials;
   }
 
   /** Starts `count` nodes (a cluster when more than one) and waits until JetStream serves on all of them. */
@@ -120,6 +123,18 @@ export class Target {
     node.process = child;
   }
 
+  private async probe(port: number, subject: string, body: string): Promise<string> {
+    const client = await RawClient.connect(port);
+    try {
+      const options = { verbose: false, headers: true, no_responders: true, ...this.credentials };
+      client.send(`CONNECT ${JSON.stringify(options)}\r\nSUB probe 1\r\n`);
+      client.send(`PUB ${subject} probe ${Buffer.byteLength(body)}\r\n${body}\r\n`);
+      return await client.until(/H?MSG probe .*\r\n[\s\S]*\r\n/, 3_000);
+    } finally {
+      client.close();
+    }
+  }
+
   /** All running nodes know each other: a stream with a replica on each can be created through any of them. */
   private async ready(): Promise<void> {
     const deadline = performance.now() + READY_WITHIN_MS;
@@ -136,27 +151,16 @@ export class Target {
       if (dead || late) throw new Error(`target not ready (last: ${last})\n${this.logs()}`);
       try {
         for (const i of running) {
-          last = await probe(this.port(i), '$JS.API.STREAM.CREATE.READY_PROBE', body);
+          last = await this.probe(this.port(i), '$JS.API.STREAM.CREATE.READY_PROBE', body);
           if (last.includes('"error"')) throw new Error(last);
         }
-        last = await probe(this.port(running[0]), '$JS.API.STREAM.DELETE.READY_PROBE', '');
+        last = await this.probe(this.port(running[0]), '$JS.API.STREAM.DELETE.READY_PROBE', '');
         if (last.includes('"success":true')) return;
       } catch (error) {
         last = String(error);
         await new Promise((go) => setTimeout(go, 100));
       }
     }
-  }
-}
-
-async function probe(port: number, subject: string, body: string): Promise<string> {
-  const client = await RawClient.connect(port);
-  try {
-    client.send(`CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB probe 1\r\n`);
-    client.send(`PUB ${subject} probe ${Buffer.byteLength(body)}\r\n${body}\r\n`);
-    return await client.until(/H?MSG probe .*\r\n[\s\S]*\r\n/, 3_000);
-  } finally {
-    client.close();
   }
 }
 
