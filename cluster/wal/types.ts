@@ -35,6 +35,14 @@ export interface WalStats {
   bytesWritten: number;
   /** Records and bytes of the flush under way or the last one. */
   lastBatchRecords: number;
+  batches: number;
+  /** Counts per bucket of SYNC_MS_BUCKETS and BATCH_BYTES_BUCKETS (stats.ts), one more for what is above. */
+  syncMsCounts: number[];
+  batchBytesCounts: number[];
+  segmentsRemoved: number;
+  bytesCopiedForward: number;
+  /** Reads that met a record which could not be verified. */
+  damagedReads: number;
 }
 
 /** Asked by the compactor, synchronously: which entries at or below the snapshot are still wanted? Set per group by
@@ -45,6 +53,9 @@ export interface Wal {
   /** Groups found at start-up. */
   readonly recovered: ReadonlyMap<GroupId, RecoveredGroup>;
   readonly stats: WalStats;
+  /** Logical records durable since this WAL began (copies not counted): what NodeHeartbeat.durable announces. Never goes back,
+   * unless files were lost or an older state was restored. */
+  readonly durable: number;
 
   /** Begins (or reopens after deletion of nothing) a group; durable with the next flush. */
   createGroup(group: GroupId, membership: Membership): void;
@@ -67,9 +78,15 @@ export interface Wal {
 
   /** Entries first..last (inclusive, at most `maxBytes` but at least one) if all are in the memory tail; else undefined. */
   entriesFromMemory(group: GroupId, first: Index, last: Index, maxBytes: number): LogEntry[] | undefined;
-  /** Same from disk or memory; each record verified; damaged or missing -> undefined in `entries` callback with `damaged`.
-   * Also serves live entries below the snapshot index. */
-  readEntries(group: GroupId, first: Index, last: Index, maxBytes: number, done: (entries: LogEntry[] | undefined) => void): void;
+  /** Same from disk or memory; each record verified. What follows a damaged or missing entry is left out; when `first` itself is
+   * one, `done(undefined)`. Calls back at once when all are in memory. Also serves live entries below the snapshot index. */
+  readEntries(
+    group: GroupId,
+    first: Index,
+    last: Index,
+    maxBytes: number,
+    done: (entries: LogEntry[] | undefined) => void,
+  ): void;
   /** Indexes of live entries at or below the snapshot index, ascending (what a snapshot's manifest names). */
   liveIndexes(group: GroupId, from: Index, max: number): Index[];
 
@@ -83,6 +100,12 @@ export interface Wal {
   appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void;
   /** ... then switches atomically to meta + state. The log is empty after it: lastIndex = meta.index. */
   installSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void;
+
+  /** Intact copies, from peers, of entries that are damaged here; durable with the next flush, readable then. Entries that are fine
+   * already are skipped. The caller has made sure that they are the same entries (index, term, and committed or vouched for). */
+  repair(group: GroupId, entries: readonly LogEntry[]): void;
+  /** Ranges of the group known to be damaged now: from recovery, and from reads since. */
+  damagedRanges(group: GroupId): { first: Index; last: Index }[];
 
   setLiveCheck(group: GroupId, check: LiveCheck): void;
   /** Copies live entries out of the worst sealed segments and unlinks them; bounded work per call. */

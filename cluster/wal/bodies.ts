@@ -1,0 +1,252 @@
+// Bodies of the WAL's own records, of the state files and of FORMAT: what is known of groups and segments besides entries. Pure codecs.
+// Invariant: a decoder is only given bytes whose checksum held, except decodeStateFile and decodeFormat, which check themselves.
+import { decodeMembership, encodeMembership } from '../core/membership.ts';
+import type { GroupId, HardState, Index, Membership, Term } from '../core/types.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { crc32c, FORMAT_VERSION } from './record.ts';
+
+/** The snapshot that counts, and its file. */
+export interface SnapshotRef {
+  index: Index;
+  term: Term;
+  membership: Membership;
+  /** Number in the file's name; never reused within a group. */
+  file: number;
+  /** Size of the file. */
+  bytes: number;
+  /** CRC-32C over the checksums of its chunks. */
+  crc: number;
+}
+
+/** From `from` on, entries of earlier epochs are dead. `segment` was the active one when the epoch began. */
+export interface EpochStart {
+  epoch: number;
+  from: Index;
+  segment: number;
+}
+
+/** Everything about a group but its entries; written whole each time, so the newest one is enough. */
+export interface GroupState {
+  group: GroupId;
+  /** Epoch of its creation: tells it from an earlier group of the same id. */
+  born: number;
+  /** Epoch of the staged entries that the last installed snapshot took over; 0: none. */
+  adopted: number;
+  epochs: EpochStart[];
+  hardState: HardState;
+  /** At the snapshot, or at creation. */
+  membership: Membership;
+  snapshot: SnapshotRef | undefined;
+  /** The log's end when this was written: tells recovery what must be there. */
+  lastIndex: Index;
+  lastTerm: Term;
+}
+
+export function encodeGroupState(out: ByteWriter, state: GroupState): void {
+  out
+    .varint(state.born)
+    .varint(state.adopted)
+    .varint(state.hardState.term)
+    .varint(state.hardState.vote)
+    .varint(state.lastIndex)
+    .varint(state.lastTerm);
+  out.varint(state.epochs.length);
+  for (const { epoch, from, segment } of state.epochs) out.varint(epoch).varint(from).varint(segment);
+  out.block(encodeMembership(state.membership));
+  const { snapshot } = state;
+  if (snapshot === undefined) out.u8(0);
+  else {
+    out.u8(1).varint(snapshot.index).varint(snapshot.term).varint(snapshot.file).varint(snapshot.bytes);
+    out.u32(snapshot.crc).block(encodeMembership(snapshot.membership));
+  }
+}
+
+function readMembership(reader: ByteReader): Membership {
+  const membership = decodeMembership(reader.block());
+  if (membership === undefined) throw new Error('wal: a checksummed membership cannot be read');
+  return membership;
+}
+
+export function decodeGroupState(group: GroupId, body: Uint8Array): GroupState {
+  return readGroupState(group, new ByteReader(body));
+}
+
+function readGroupState(group: GroupId, reader: ByteReader): GroupState {
+  const born = reader.varint();
+  const adopted = reader.varint();
+  const hardState = { term: reader.varint(), vote: reader.varint() };
+  const lastIndex = reader.varint();
+  const lastTerm = reader.varint();
+  const epochs: EpochStart[] = [];
+  for (let left = reader.varint(); left > 0; left--) {
+    epochs.push({ epoch: reader.varint(), from: reader.varint(), segment: reader.varint() });
+  }
+  const membership = readMembership(reader);
+  let snapshot: SnapshotRef | undefined;
+  if (reader.u8() === 1) {
+    const index = reader.varint();
+    const term = reader.varint();
+    const file = reader.varint();
+    const bytes = reader.varint();
+    const crc = reader.u32();
+    snapshot = { index, term, file, bytes, crc, membership: readMembership(reader) };
+  }
+  return { group, born, adopted, epochs, hardState, membership, snapshot, lastIndex, lastTerm };
+}
+
+/** What two copies of a group's state say together. In the life of a group nothing of it goes back, so the higher value is the newer. */
+export function mergeGroupStates(a: GroupState, b: GroupState): GroupState {
+  if (a.born !== b.born) return a.born > b.born ? a : b;
+  const epochOf = (state: GroupState): number => state.epochs[state.epochs.length - 1]?.epoch ?? 0;
+  const later = (x: GroupState, y: GroupState): boolean =>
+    epochOf(x) !== epochOf(y) ? epochOf(x) > epochOf(y) : (x.snapshot?.index ?? 0) >= (y.snapshot?.index ?? 0);
+  const base = later(a, b) ? a : b;
+  const { hardState: x } = a;
+  const { hardState: y } = b;
+  const hardState = x.term !== y.term ? (x.term > y.term ? x : y) : x.vote !== 0 ? x : y;
+  return { ...base, hardState };
+}
+
+/** First record of a segment. */
+export interface SegmentInfo {
+  walId: number;
+  /** Logical records before this segment. */
+  base: number;
+  /** The segment before it, and up to where that one was durable; 0 for the first. */
+  previous: number;
+  previousEnd: number;
+  /** The file was created whole and synced with so many bytes (by recovery); 0 otherwise. */
+  bornBytes: number;
+}
+
+export function encodeSegmentInfo(info: SegmentInfo): Uint8Array {
+  return new ByteWriter(40)
+    .u64(info.walId)
+    .u64(info.base)
+    .u32(info.previous)
+    .u64(info.previousEnd)
+    .u64(info.bornBytes)
+    .finish();
+}
+
+export function decodeSegmentInfo(body: Uint8Array): SegmentInfo {
+  const reader = new ByteReader(body);
+  return {
+    walId: reader.u64(),
+    base: reader.u64(),
+    previous: reader.u32(),
+    previousEnd: reader.u64(),
+    bornBytes: reader.u64(),
+  };
+}
+
+/** What a batch did to one group: kept apart from the batch, so that its loss can be named. */
+export interface BatchSummary {
+  group: GroupId;
+  epoch: number;
+  epochFrom: Index;
+  lastIndex: Index;
+  lastTerm: Term;
+  /** The batch held a state record of the group. */
+  state: boolean;
+}
+
+/** Stands at the head of a batch: everything before `durableEnd` was synced. */
+export interface Mark {
+  durableEnd: number;
+  /** Number of the batch that follows, in this segment. */
+  batch: number;
+  /** Logical records before that batch, since the WAL began. */
+  position: number;
+  /** What the batch before it (in this segment) did. */
+  summary: BatchSummary[];
+}
+
+export function encodeMark(out: ByteWriter, durableEnd: number, batch: number, position: number, count: number): void {
+  out.u64(durableEnd).varint(batch).varint(position).varint(count);
+}
+
+export function encodeSummary(out: ByteWriter, summary: BatchSummary): void {
+  out.varint(summary.group).varint(summary.epoch).varint(summary.epochFrom);
+  out.varint(summary.lastIndex).varint(summary.lastTerm);
+  out.u8(summary.state ? 1 : 0);
+}
+
+export function decodeMark(body: Uint8Array): Mark {
+  const reader = new ByteReader(body);
+  const durableEnd = reader.u64();
+  const batch = reader.varint();
+  const position = reader.varint();
+  const summary: BatchSummary[] = [];
+  for (let left = reader.varint(); left > 0; left--) {
+    summary.push({
+      group: reader.varint(),
+      epoch: reader.varint(),
+      epochFrom: reader.varint(),
+      lastIndex: reader.varint(),
+      lastTerm: reader.varint(),
+      state: reader.u8() === 1,
+    });
+  }
+  return { durableEnd, batch, position, summary };
+}
+
+/** The second copy of what is known about groups, and which segments there are. Two files take turns. */
+export interface StateFile {
+  walId: number;
+  generation: number;
+  /** All segments that must be there, ascending; the last one is active. */
+  segments: number[];
+  /** The active segment was durable up to here. */
+  durableEnd: number;
+  /** Logical records durable by then. */
+  position: number;
+  groups: GroupState[];
+}
+
+const STATE_MAGIC = 0x54535746;
+
+export function encodeStateFile(state: StateFile): Uint8Array {
+  const out = new ByteWriter(256 + state.groups.length * 96);
+  out.u32(STATE_MAGIC).u32(FORMAT_VERSION).u32(0).u64(state.walId).varint(state.generation);
+  out.varint(state.durableEnd).varint(state.position).varint(state.segments.length);
+  for (const segment of state.segments) out.varint(segment);
+  out.varint(state.groups.length);
+  for (const group of state.groups) {
+    out.varint(group.group);
+    encodeGroupState(out, group);
+  }
+  out.setU32(8, crc32c(out.written(12)));
+  return out.finish();
+}
+
+/** Undefined: damaged. */
+export function decodeStateFile(bytes: Uint8Array): StateFile | undefined {
+  if (bytes.length < 12) return undefined;
+  const reader = new ByteReader(bytes);
+  if (reader.u32() !== STATE_MAGIC || reader.u32() !== FORMAT_VERSION) return undefined;
+  if (reader.u32() !== crc32c(bytes.subarray(12))) return undefined;
+  const walId = reader.u64();
+  const generation = reader.varint();
+  const durableEnd = reader.varint();
+  const position = reader.varint();
+  const segments: number[] = [];
+  for (let left = reader.varint(); left > 0; left--) segments.push(reader.varint());
+  const groups: GroupState[] = [];
+  for (let left = reader.varint(); left > 0; left--) groups.push(readGroupState(reader.varint(), reader));
+  return { walId, generation, segments, durableEnd, position, groups };
+}
+
+const FORMAT_NAME = 'flotilla-wal';
+
+export function encodeFormat(walId: number): Uint8Array {
+  const text = `${FORMAT_NAME} ${FORMAT_VERSION} ${walId}`;
+  return new TextEncoder().encode(`${text} ${crc32c(text)}\n`);
+}
+
+/** 'damaged' when it is not a FORMAT file at all; a version above ours comes back as it is, to be refused. */
+export function decodeFormat(bytes: Uint8Array): { version: number; walId: number } | 'damaged' {
+  const match = /^(flotilla-wal (\d+) (\d+)) (\d+)\n$/.exec(new TextDecoder().decode(bytes));
+  if (match === null || Number(match[4]) !== crc32c(match[1])) return 'damaged';
+  return { version: Number(match[2]), walId: Number(match[3]) };
+}

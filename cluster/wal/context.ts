@@ -1,0 +1,44 @@
+// What the parts of one open WAL share. Made by wal.ts from what recovery found; every part gets the same object.
+// Invariant: only writer.ts appends to segments, only state-keeper.ts writes the state files, only compaction.ts removes segments.
+import type { Env } from '../../src/kit/env.ts';
+import type { GroupId } from '../core/types.ts';
+import type { GroupLog } from './group-log.ts';
+import type { WalCrashPoint, WalOptions } from './options.ts';
+import type { SegmentSet } from './segments.ts';
+import type { TailCache } from './tail-cache.ts';
+import type { WalStats } from './types.ts';
+
+/** A deleted group: its records up to this epoch are dead. `segment` was active at the deletion. */
+export interface Tombstone {
+  epoch: number;
+  segment: number;
+}
+
+export interface WalContext {
+  env: Env;
+  /** The WAL's directory, relative to the data directory. */
+  dir: string;
+  options: WalOptions;
+  walId: number;
+  segments: SegmentSet;
+  groups: Map<GroupId, GroupLog>;
+  tombstones: Map<GroupId, Tombstone>;
+  cache: TailCache;
+  stats: WalStats;
+  /** Logical records durable since the WAL began; never goes back. */
+  position: number;
+}
+
+/** Crash point with a checked name. */
+export function crashPoint(context: WalContext, name: WalCrashPoint): void {
+  context.env.crashPoint(name);
+}
+
+/** The end of every failed write, sync, create or unlink of ours: never retried (RELIABILITY 5.6). */
+export function mustWork(context: WalContext, what: string, error: Error | null): void {
+  if (error !== null) context.env.fatal(`wal: ${what} failed: ${error.message}`);
+}
+
+export function invariant(context: WalContext, condition: boolean, what: string): void {
+  if (!condition) context.env.fatal(`wal: ${what}`);
+}

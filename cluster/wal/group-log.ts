@@ -1,0 +1,174 @@
+// One group as the WAL knows it in memory: the log's bounds and terms, where its entries lie, its hard state and snapshot. No I/O.
+// A log that is rewritten (a conflicting suffix replaced, a snapshot installed, a group created anew) begins a new *epoch* with the index
+// from which it replaces. Every record carries its epoch, so which records count does not depend on the order in which files are read.
+// Invariant: an entry (index, epoch) counts if and only if no later epoch began at or below its index, or a snapshot adopted its epoch.
+import type { GroupId, HardState, Index, Membership, Term } from '../core/types.ts';
+import type { EpochStart, GroupState, SnapshotRef } from './bodies.ts';
+import { type LiveAccounting, LocationTable } from './location-table.ts';
+import { GroupTail } from './tail-cache.ts';
+import { TermRuns } from './term-runs.ts';
+import type { LiveCheck } from './types.ts';
+
+export class GroupLog {
+  readonly id: GroupId;
+  /** Epoch of its creation. */
+  born = 0;
+  /** Staged entries of this epoch count: a snapshot took them over. */
+  adopted = 0;
+  epochs: EpochStart[];
+  /** Higher than any epoch that any record carries. */
+  nextEpoch: number;
+  hardState: HardState = { term: 0, vote: 0 };
+  /** At the snapshot, or at creation. */
+  membership: Membership = { voters: [], learners: [] };
+  snapshot: SnapshotRef | undefined;
+  last: Index = 0;
+  /** The log is durable up to here. */
+  durable: Index = 0;
+  readonly terms = new TermRuns();
+  table: LocationTable;
+  readonly tail = new GroupTail();
+  /** A snapshot being received: its live entries, under an epoch that does not count yet. */
+  staged: { epoch: number; table: LocationTable } | undefined;
+  liveCheck: LiveCheck | undefined;
+  /** Known to have existed, unreadable; ascending, disjoint. */
+  damaged: { first: Index; last: Index }[] = [];
+  snapshotFileNext = 1;
+  deleted = false;
+
+  // What the writer keeps per group.
+  readonly chain = new Uint32Array(4);
+  /** The entry that `chain` stands at; -1: not known. */
+  chainIndex: Index = -1;
+  stateDirty = false;
+  /** The batch that touched the group last, what it wrote, and whether a state record was in it. */
+  batchNumber = -1;
+  batchLast: Index = 0;
+  batchState = false;
+
+  private readonly accounting: LiveAccounting;
+
+  constructor(id: GroupId, epochs: EpochStart[], accounting: LiveAccounting) {
+    this.id = id;
+    this.epochs = epochs;
+    this.nextEpoch = (epochs[epochs.length - 1]?.epoch ?? 0) + 1;
+    this.accounting = accounting;
+    this.table = new LocationTable(accounting);
+  }
+
+  get epoch(): number {
+    return this.epochs[this.epochs.length - 1]?.epoch ?? 0;
+  }
+
+  get epochFrom(): Index {
+    return this.epochs[this.epochs.length - 1]?.from ?? 0;
+  }
+
+  /** First index after the snapshot. */
+  get first(): Index {
+    return (this.snapshot?.index ?? 0) + 1;
+  }
+
+  get lastTerm(): Term {
+    return this.termOf(this.last) ?? 0;
+  }
+
+  termOf(index: Index): Term | undefined {
+    if (index === 0) return 0;
+    if (this.snapshot !== undefined && index === this.snapshot.index) return this.snapshot.term;
+    if (index < this.first || index > this.last) return undefined;
+    const term = this.terms.at(index);
+    return term === 0 ? undefined : term;
+  }
+
+  /** Does an entry of this epoch at this index count? */
+  isCurrent(epoch: number, index: Index): boolean {
+    if (epoch === this.adopted) return true;
+    for (let i = this.epochs.length - 1; i >= 0 && this.epochs[i].epoch > epoch; i--) {
+      if (this.epochs[i].from <= index) return false;
+    }
+    return epoch <= this.epoch;
+  }
+
+  /** Everything from `from` on is dead; what is written next belongs to the new epoch. */
+  beginEpoch(epoch: number, from: Index, segment: number): void {
+    while (this.epochs.length > 0 && this.epochs[this.epochs.length - 1].from >= from) this.epochs.pop();
+    this.epochs.push({ epoch, from, segment });
+    this.nextEpoch = Math.max(this.nextEpoch, epoch + 1);
+    if (this.chainIndex >= from) this.chainIndex = -1;
+  }
+
+  /** Epochs begun before the oldest segment have no dead entries left anywhere: only the newest of them is remembered. */
+  pruneEpochs(oldestSegment: number): void {
+    let keep = 0;
+    while (keep + 1 < this.epochs.length && this.epochs[keep + 1].segment < oldestSegment) keep++;
+    if (keep > 0) this.epochs.splice(0, keep);
+  }
+
+  truncateFrom(index: Index): void {
+    this.table.truncateFrom(index);
+    this.terms.truncateFrom(index);
+    this.last = Math.min(this.last, index - 1);
+    this.durable = Math.min(this.durable, index - 1);
+    this.batchLast = Math.min(this.batchLast, index - 1);
+    this.forgetDamage(index, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** The log is empty and stands at the snapshot; `table` holds what is live below it. */
+  standAt(snapshot: SnapshotRef, table: LocationTable): void {
+    this.table.clear();
+    this.table = table;
+    this.terms.clear();
+    this.snapshot = snapshot;
+    this.membership = snapshot.membership;
+    this.last = snapshot.index;
+    this.durable = snapshot.index;
+    this.batchLast = snapshot.index;
+    this.chainIndex = -1;
+    this.damaged = [];
+  }
+
+  newStagedTable(): LocationTable {
+    return new LocationTable(this.accounting);
+  }
+
+  /** Takes first..last out of the damaged ranges. */
+  forgetDamage(first: Index, last: Index): void {
+    this.damaged = this.damaged.flatMap((range) => {
+      if (range.last < first || range.first > last) return [range];
+      const left = range.first < first ? [{ first: range.first, last: first - 1 }] : [];
+      const right = range.last > last ? [{ first: last + 1, last: range.last }] : [];
+      return [...left, ...right];
+    });
+  }
+
+  addDamage(index: Index): void {
+    this.forgetDamage(index, index);
+    this.damaged.push({ first: index, last: index });
+    this.damaged.sort((a, b) => a.first - b.first);
+    for (let i = this.damaged.length - 1; i > 0; i--) {
+      if (this.damaged[i - 1].last + 1 < this.damaged[i].first) continue;
+      this.damaged[i - 1].last = this.damaged[i].last;
+      this.damaged.splice(i, 1);
+    }
+  }
+
+  /** May the compactor drop what it finds at this index? Above the snapshot everything is live. */
+  isLive(index: Index): boolean {
+    return index >= this.first || this.liveCheck === undefined || this.liveCheck(index);
+  }
+
+  state(): GroupState {
+    return {
+      group: this.id,
+      born: this.born,
+      adopted: this.adopted,
+      epochs: this.epochs,
+      hardState: this.hardState,
+      membership: this.membership,
+      snapshot: this.snapshot,
+      lastIndex: this.durable,
+      lastTerm: this.termOf(this.durable) ?? 0,
+    };
+  }
+}

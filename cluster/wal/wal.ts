@@ -1,0 +1,382 @@
+// openWal: recovers the node's log and gives out its door (types.ts). Called once at start-up by the composition root; used by the host only.
+// This file joins the parts: inventory and recovery at start, then writer (append, flush), reader, snapshots, compaction.
+// Invariant: what the door shows of a group (last index, terms) is the appended state; what flush answered for is the durable one.
+import type { Env } from '../../src/kit/env.ts';
+import type { GroupId, HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../core/types.ts';
+import type { SnapshotRef } from './bodies.ts';
+import { Compactor } from './compaction.ts';
+import { crashPoint, invariant, mustWork, type WalContext } from './context.ts';
+import { GroupLog } from './group-log.ts';
+import { SNAPSHOT_DIR, type WalOptions } from './options.ts';
+import { quarantine } from './quarantine.ts';
+import { Reader } from './reader.ts';
+import { RecordFlag } from './record.ts';
+import { decodeSnapshot, matching, readSnapshotFile, snapshotPath, writeSnapshot } from './snapshots.ts';
+import { startWal } from './start.ts';
+import type { LiveCheck, RecoveredGroup, Wal, WalStats } from './types.ts';
+import type { Writer } from './writer.ts';
+
+/** Synchronous recovery. Throws when the directory was written by a newer format, or cannot be written at all. */
+export function openWal(env: Env, dir: string, options: Partial<WalOptions> = {}): Wal {
+  const { context, writer, recovered } = startWal(env, dir, options);
+  return new SegmentedWal(context, writer, recovered);
+}
+
+class SegmentedWal implements Wal {
+  readonly recovered: ReadonlyMap<GroupId, RecoveredGroup>;
+  readonly stats: WalStats;
+  private readonly context: WalContext;
+  private readonly writer: Writer;
+  private readonly reader: Reader;
+  private readonly compactor: Compactor;
+  /** Snapshots of one group are saved one after the other. */
+  private readonly saving = new Map<GroupId, (() => void)[]>();
+
+  constructor(context: WalContext, writer: Writer, recovered: ReadonlyMap<GroupId, RecoveredGroup>) {
+    this.context = context;
+    this.writer = writer;
+    this.recovered = recovered;
+    this.stats = context.stats;
+    this.compactor = new Compactor(context, writer);
+    this.reader = new Reader(
+      context,
+      (retry) => writer.flush(retry),
+      (segment, offset) => segment !== writer.active.id || offset < writer.durableEnd,
+    );
+  }
+
+  get durable(): number {
+    return this.context.position;
+  }
+
+  private log(group: GroupId): GroupLog {
+    const log = this.context.groups.get(group);
+    if (log === undefined) return this.context.env.fatal(`wal: group ${group} is not open`);
+    return log;
+  }
+
+  private check(condition: boolean, what: string): void {
+    invariant(this.context, condition, what);
+  }
+
+  // ---- groups -----------------------------------------------------------------------------------------------------------
+
+  createGroup(group: GroupId, membership: Membership): void {
+    const { context, writer } = this;
+    if (context.groups.has(group)) return;
+    const epoch = (context.tombstones.get(group)?.epoch ?? 0) + 1;
+    context.tombstones.delete(group);
+    const log = new GroupLog(group, [{ epoch, from: 0, segment: writer.active.id }], context.segments);
+    log.born = epoch;
+    log.membership = membership;
+    context.groups.set(group, log);
+    writer.enqueueState(log, false);
+  }
+
+  deleteGroup(group: GroupId): void {
+    const { context, writer } = this;
+    const log = context.groups.get(group);
+    if (log === undefined) return;
+    const { snapshot } = log;
+    log.deleted = true;
+    log.table.clear();
+    log.staged?.table.clear();
+    context.cache.clear(log.tail);
+    context.groups.delete(group);
+    context.tombstones.set(group, { epoch: log.nextEpoch, segment: writer.active.id });
+    writer.enqueueTombstone(group);
+    writer.flush(() => this.dropSnapshot(group, snapshot));
+  }
+
+  saveHardState(group: GroupId, state: HardState): void {
+    const log = this.log(group);
+    const { term, vote } = log.hardState;
+    if (term === state.term && vote === state.vote) return;
+    this.check(state.term > term || (state.term === term && vote === 0), `hard state of group ${group} goes back`);
+    log.hardState = { term: state.term, vote: state.vote };
+    this.writer.enqueueState(log, true);
+  }
+
+  // ---- the log ----------------------------------------------------------------------------------------------------------
+
+  append(group: GroupId, entries: readonly LogEntry[]): void {
+    if (entries.length === 0) return;
+    const { context, writer } = this;
+    const log = this.log(group);
+    const from = entries[0].index;
+    this.check(
+      from <= log.last + 1 && from >= log.first,
+      `group ${group}: append at ${from}, log is ${log.first}..${log.last}`,
+    );
+    if (from <= log.last) {
+      context.cache.truncateFrom(log.tail, from);
+      log.beginEpoch(log.nextEpoch, from, writer.active.id);
+      log.truncateFrom(from);
+      writer.enqueueState(log, false);
+    }
+    const { epoch, epochFrom } = log;
+    for (const entry of entries) {
+      this.check(entry.index === log.last + 1, `group ${group}: entries are not contiguous at ${entry.index}`);
+      log.last = entry.index;
+      log.terms.append(entry.index, entry.term);
+      context.cache.push(log.tail, entry);
+      writer.enqueueEntry(log, entry, epoch, epochFrom, 0, log.table);
+    }
+  }
+
+  flush(done: () => void): void {
+    this.writer.flush(done);
+  }
+
+  lastIndex(group: GroupId): Index {
+    return this.log(group).last;
+  }
+
+  firstIndex(group: GroupId): Index {
+    return this.log(group).first;
+  }
+
+  termOf(group: GroupId, index: Index): Term | undefined {
+    return this.log(group).termOf(index);
+  }
+
+  bytesOf(group: GroupId, index: Index): number {
+    const log = this.log(group);
+    const entry = log.tail.get(index);
+    if (entry !== undefined) return entry.body.length;
+    return log.table.find(index) ? log.table.bodyLength : 0;
+  }
+
+  entriesFromMemory(group: GroupId, first: Index, last: Index, maxBytes: number): LogEntry[] | undefined {
+    const { tail } = this.log(group);
+    const entries: LogEntry[] = [];
+    let bytes = 0;
+    for (let index = first; index <= last; index++) {
+      const entry = tail.get(index);
+      if (entry === undefined) return undefined;
+      bytes += entry.body.length;
+      if (bytes > maxBytes && entries.length > 0) break;
+      entries.push(entry);
+    }
+    return entries;
+  }
+
+  readEntries(
+    group: GroupId,
+    first: Index,
+    last: Index,
+    maxBytes: number,
+    done: (entries: LogEntry[] | undefined) => void,
+  ): void {
+    this.reader.read(this.log(group), first, last, maxBytes, done);
+  }
+
+  liveIndexes(group: GroupId, from: Index, max: number): Index[] {
+    const log = this.log(group);
+    const found: Index[] = [];
+    for (
+      let index = log.table.next(Math.max(1, from));
+      index > 0 && index < log.first;
+      index = log.table.next(index + 1)
+    ) {
+      if (found.length === max) break;
+      if (log.isLive(index)) found.push(index);
+    }
+    return found;
+  }
+
+  repair(group: GroupId, entries: readonly LogEntry[]): void {
+    const log = this.log(group);
+    for (const entry of entries) {
+      const { index } = entry;
+      const term = index >= log.first ? log.termOf(index) : undefined;
+      const damaged = log.damaged.some((range) => index >= range.first && index <= range.last);
+      if (!damaged || index > log.last || (term !== undefined && term !== entry.term)) continue;
+      // The unreadable original must not be found any more; the copy counts once it is durable.
+      log.table.delete(index);
+      if (term === undefined && index >= log.first) log.terms.set(index, entry.term, log.last + 1);
+      this.writer.enqueueMove(log, entry, log.epoch, log.epochFrom, 0, log.table, {
+        segment: 0,
+        offset: 0,
+        chain: undefined,
+      });
+    }
+  }
+
+  damagedRanges(group: GroupId): { first: Index; last: Index }[] {
+    return this.log(group).damaged.map((range) => ({ ...range }));
+  }
+
+  // ---- snapshots --------------------------------------------------------------------------------------------------------
+
+  saveSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void {
+    const log = this.log(group);
+    this.check(meta.index <= log.last, `group ${group}: snapshot at ${meta.index} beyond the log's end ${log.last}`);
+    this.oneAfterTheOther(group, (finished) =>
+      this.writeThenFlush(log, meta, state, (ref) => {
+        const superseded = log.deleted || ref.index <= (log.snapshot?.index ?? 0);
+        if (superseded) {
+          this.dropSnapshot(group, ref);
+          finished(done);
+          return;
+        }
+        const before = log.snapshot;
+        log.snapshot = ref;
+        log.membership = ref.membership;
+        log.terms.dropTo(ref.index);
+        this.switchTo(log, before, 'wal.snapshot.switched', () => finished(done));
+      }),
+    );
+  }
+
+  appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void {
+    const log = this.log(group);
+    if (log.staged === undefined) log.staged = { epoch: log.nextEpoch++, table: log.newStagedTable() };
+    const { epoch, table } = log.staged;
+    for (const entry of entries) this.writer.enqueueEntry(log, entry, epoch, 0, RecordFlag.staged, table);
+  }
+
+  installSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void {
+    const { context, writer } = this;
+    const log = this.log(group);
+    this.oneAfterTheOther(group, (finished) =>
+      this.writeThenFlush(log, meta, state, (ref) => {
+        crashPoint(context, 'wal.install.staged');
+        if (log.deleted) {
+          this.dropSnapshot(group, ref);
+          finished(done);
+          return;
+        }
+        const before = log.snapshot;
+        context.cache.clear(log.tail);
+        log.adopted = log.staged?.epoch ?? 0;
+        log.beginEpoch(log.nextEpoch, 0, writer.active.id);
+        log.standAt(ref, log.staged?.table ?? log.newStagedTable());
+        log.staged = undefined;
+        log.tail.durable = log.durable;
+        this.switchTo(log, before, 'wal.install.switched', () => finished(done));
+      }),
+    );
+  }
+
+  readSnapshot(group: GroupId, done: (meta: SnapshotMeta | undefined, state: Uint8Array | undefined) => void): void {
+    const { snapshot } = this.log(group);
+    if (snapshot === undefined) {
+      done(undefined, undefined);
+      return;
+    }
+    readSnapshotFile(this.context, group, snapshot, (content) => {
+      // Replaced while it was being read: read the new one.
+      const now = this.context.groups.get(group)?.snapshot;
+      if (content === undefined && now !== undefined && now !== snapshot) {
+        this.readSnapshot(group, done);
+        return;
+      }
+      if (content === undefined) this.loseSnapshot(group, snapshot);
+      done(content && metaOf(snapshot), content?.state);
+    });
+  }
+
+  readSnapshotSync(group: GroupId): Uint8Array | undefined {
+    const { snapshot } = this.log(group);
+    if (snapshot === undefined) return undefined;
+    const { env, dir } = this.context;
+    const path = snapshotPath(dir, group, snapshot);
+    const bytes = env.disk.sizeSync(path) === undefined ? undefined : readQuietly(this.context, path, snapshot.bytes);
+    const content = bytes === undefined ? undefined : matching(decodeSnapshot(bytes), group, snapshot);
+    if (content === undefined) this.loseSnapshot(group, snapshot);
+    return content?.state;
+  }
+
+  private oneAfterTheOther(group: GroupId, start: (finished: (done: () => void) => void) => void): void {
+    const begin = (): void =>
+      start((done) => {
+        const next = this.saving.get(group)?.shift();
+        if (next === undefined) this.saving.delete(group);
+        done();
+        next?.();
+      });
+    const waiting = this.saving.get(group);
+    if (waiting !== undefined) {
+      waiting.push(begin);
+      return;
+    }
+    this.saving.set(group, []);
+    begin();
+  }
+
+  /** The file is durable and verified, and so is all that was appended before: what a switch to it rests on. */
+  private writeThenFlush(
+    log: GroupLog,
+    meta: SnapshotMeta,
+    state: readonly Uint8Array[],
+    done: (ref: SnapshotRef) => void,
+  ): void {
+    writeSnapshot(this.context, log.id, meta, log.snapshotFileNext++, state, (ref) =>
+      this.writer.flush(() => done(ref)),
+    );
+  }
+
+  private switchTo(
+    log: GroupLog,
+    before: SnapshotRef | undefined,
+    point: 'wal.snapshot.switched' | 'wal.install.switched',
+    done: () => void,
+  ): void {
+    this.writer.enqueueState(log, false);
+    this.writer.flush(() => {
+      crashPoint(this.context, point);
+      this.dropSnapshot(log.id, before);
+      done();
+    });
+  }
+
+  private dropSnapshot(group: GroupId, ref: SnapshotRef | undefined): void {
+    const { context } = this;
+    if (ref === undefined) return;
+    const path = snapshotPath(context.dir, group, ref);
+    if (context.env.disk.sizeSync(path) === undefined) return;
+    context.env.disk.unlink(path, (error) => {
+      mustWork(context, `removing ${path}`, error);
+      crashPoint(context, 'wal.snapshot.unlinked');
+    });
+  }
+
+  private loseSnapshot(group: GroupId, ref: SnapshotRef): void {
+    const { env, dir } = this.context;
+    const path = snapshotPath(dir, group, ref);
+    if (env.disk.sizeSync(path) === undefined) env.log.error('wal: a snapshot is gone', { group, index: ref.index });
+    else quarantine(env, `${dir}/${SNAPSHOT_DIR}`, path.slice(path.lastIndexOf('/') + 1), 'snapshot damaged');
+  }
+
+  // ---- the rest ---------------------------------------------------------------------------------------------------------
+
+  setLiveCheck(group: GroupId, check: LiveCheck): void {
+    this.log(group).liveCheck = check;
+  }
+
+  compact(done: (segmentsRemoved: number) => void): void {
+    this.compactor.run(done);
+  }
+
+  close(done: () => void): void {
+    this.writer.close(() => {
+      this.context.segments.close();
+      done();
+    });
+  }
+}
+
+function metaOf(ref: SnapshotRef): SnapshotMeta {
+  return { index: ref.index, term: ref.term, membership: ref.membership };
+}
+
+function readQuietly({ env }: WalContext, path: string, length: number): Uint8Array | undefined {
+  try {
+    return env.disk.readRangeSync(path, 0, length);
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    env.log.error('wal: a snapshot cannot be read', { path, error: error.message });
+    return undefined;
+  }
+}

@@ -1,0 +1,240 @@
+// The WAL through its door, on the simulated disk: what is appended is read back, now and after restarts.
+import { crc32c } from '@node-rs/crc32';
+import { describe, expect, test } from 'vitest';
+import {
+  bodyOf,
+  boot,
+  bootSurely,
+  createWorld,
+  entryOf,
+  flush,
+  type Life,
+  MEMBERS,
+  membershipEntry,
+  read,
+  settle,
+  textOf,
+  texts,
+  type World,
+} from './wal-world.ts';
+
+function restart(world: World, life: Life, kind: 'process' | 'power' = 'power'): Life {
+  life.env.kill(kind);
+  return bootSurely(world);
+}
+
+describe('wal', () => {
+  test('appends, reads from memory and from disk, and finds it again after a power cut', () => {
+    const world = createWorld(1);
+    let life = bootSurely(world);
+    expect(life.wal.recovered.size).toBe(0);
+    life.env.run(() => {
+      life.wal.createGroup(7, MEMBERS);
+      life.wal.saveHardState(7, { term: 3, vote: 12 });
+      life.wal.append(7, [entryOf(1, 3, 'one'), entryOf(2, 3, 'two'), entryOf(3, 3, 'x'.repeat(5000))]);
+    });
+    expect([life.wal.lastIndex(7), life.wal.firstIndex(7), life.wal.termOf(7, 2), life.wal.bytesOf(7, 3)]).toEqual([
+      3, 1, 3, 5000,
+    ]);
+    expect(texts(life.wal.entriesFromMemory(7, 1, 2, 1e6))).toEqual(['one', 'two']);
+    expect(flush(world, life)).toBe(true);
+    life = restart(world, life);
+    const found = life.wal.recovered.get(7);
+    expect(found).toMatchObject({
+      hardState: { term: 3, vote: 12 },
+      firstIndex: 1,
+      lastIndex: 3,
+      lastTerm: 3,
+      voteSafe: true,
+      damaged: [],
+      membership: MEMBERS,
+    });
+    expect(life.wal.entriesFromMemory(7, 1, 1, 1e6)).toBeUndefined();
+    expect(texts(read(world, life, 7, 1, 3))).toEqual(['one', 'two', 'x'.repeat(5000)]);
+    expect(texts(read(world, life, 7, 1, 3, 4))).toEqual(['one']);
+    expect(life.wal.durable).toBe(4);
+  });
+
+  test('an overwritten suffix stays overwritten', () => {
+    const world = createWorld(2);
+    let life = bootSurely(world);
+    life.env.run(() => {
+      life.wal.createGroup(1, MEMBERS);
+      life.wal.append(
+        1,
+        [1, 2, 3, 4, 5].map((i) => entryOf(i, 1, `a${i}`)),
+      );
+    });
+    flush(world, life);
+    life.env.run(() => life.wal.append(1, [entryOf(3, 2, 'b3')]));
+    expect([life.wal.lastIndex(1), life.wal.termOf(1, 3), life.wal.termOf(1, 4)]).toEqual([3, 2, undefined]);
+    flush(world, life);
+    for (let i = 0; i < 3; i++) life = restart(world, life);
+    expect(life.wal.recovered.get(1)).toMatchObject({ lastIndex: 3, lastTerm: 2, damaged: [] });
+    expect(texts(read(world, life, 1, 1, 9))).toEqual(['a1', 'a2', 'b3']);
+    // Again, now with the predecessor on disk only, and overwritten within one batch.
+    life.env.run(() => {
+      life.wal.append(1, [entryOf(2, 3, 'c2'), entryOf(3, 3, 'c3'), entryOf(4, 3, 'c4')]);
+      life.wal.append(1, [entryOf(3, 4, 'd3')]);
+    });
+    flush(world, life);
+    life = restart(world, life);
+    expect(texts(read(world, life, 1, 1, 9))).toEqual(['a1', 'c2', 'd3']);
+  });
+
+  test('batches made during a sync leave with one next sync', () => {
+    const world = createWorld(3);
+    const life = bootSurely(world);
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    flush(world, life);
+    const before = life.wal.stats.syncs;
+    let done = 0;
+    for (let i = 1; i <= 50; i++) {
+      life.env.run(() => {
+        life.wal.append(1, [entryOf(i, 1, `m${i}`)]);
+        life.wal.flush(() => done++);
+      });
+    }
+    world.scheduler.runUntilTrue(() => done === 50);
+    expect(life.wal.stats.syncs - before).toBe(2);
+  });
+
+  test('segments rotate, are sealed, and restart from tables', () => {
+    const world = createWorld(4, { segmentBytes: 4096 });
+    let life = bootSurely(world);
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    for (let i = 1; i <= 100; i++) {
+      life.env.run(() => life.wal.append(1, [entryOf(i, 1, `${i}-`.repeat(60))]));
+      flush(world, life);
+    }
+    world.scheduler.runFor(100);
+    expect(world.disk.files('wal/').filter((name) => name.endsWith('.idx')).length).toBeGreaterThan(3);
+    life = restart(world, life);
+    expect(life.wal.recovered.get(1)).toMatchObject({ lastIndex: 100, damaged: [], voteSafe: true });
+    expect(texts(read(world, life, 1, 1, 100))).toEqual(Array.from({ length: 100 }, (_, i) => `${i + 1}-`.repeat(60)));
+  });
+
+  test('snapshots, live entries below them, compaction, and restarts', () => {
+    const world = createWorld(5, { segmentBytes: 4096 });
+    let life = bootSurely(world);
+    const live = new Set([3, 50]);
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    life.env.run(() => life.wal.createGroup(2, MEMBERS));
+    for (let i = 1; i <= 100; i++) {
+      life.env.run(() => life.wal.append(1, [entryOf(i, 1, `${i}-`.repeat(60))]));
+      if (i === 10) life.env.run(() => life.wal.append(2, [entryOf(1, 1, 'idle')]));
+      flush(world, life);
+    }
+    const membership = { voters: [1], learners: [2] };
+    expect(
+      settle(world, life, (done) =>
+        life.wal.saveSnapshot(1, { index: 90, term: 1, membership }, [bodyOf('state '), bodyOf('at 90')], done),
+      ),
+    ).toBe(true);
+    expect(life.wal.firstIndex(1)).toBe(91);
+    life.env.run(() => life.wal.setLiveCheck(1, (index) => live.has(index)));
+    const before = world.disk.files('wal/').filter((name) => name.endsWith('.seg')).length;
+    for (let i = 0; i < 3; i++) expect(settle(world, life, (done) => life.wal.compact(() => done()))).toBe(true);
+    const after = world.disk.files('wal/').filter((name) => name.endsWith('.seg')).length;
+    expect(after).toBeLessThan(before / 2);
+    for (let i = 0; i < 2; i++) {
+      life = restart(world, life);
+      life.env.run(() => life.wal.setLiveCheck(1, (index) => live.has(index)));
+      expect(life.wal.recovered.get(1)).toMatchObject({
+        firstIndex: 91,
+        lastIndex: 100,
+        snapshot: { index: 90, term: 1, membership },
+        membership,
+        damaged: [],
+      });
+      expect(textOf(life.wal.readSnapshotSync(1))).toBe('state at 90');
+      expect(life.wal.liveIndexes(1, 1, 10)).toEqual([3, 50]);
+      expect(texts(read(world, life, 1, 3, 3))).toEqual(['3-'.repeat(60)]);
+      expect(texts(read(world, life, 1, 50, 50))).toEqual(['50-'.repeat(60)]);
+      expect(texts(read(world, life, 1, 91, 100))?.length).toBe(10);
+      expect(texts(read(world, life, 2, 1, 1))).toEqual(['idle']);
+    }
+  });
+
+  test('an installed snapshot replaces the log at once', () => {
+    const world = createWorld(6);
+    let life = bootSurely(world);
+    life.env.run(() => {
+      life.wal.createGroup(1, MEMBERS);
+      life.wal.append(1, [entryOf(1, 1, 'old1'), entryOf(2, 1, 'old2')]);
+    });
+    flush(world, life);
+    life.env.run(() => life.wal.appendBelowSnapshot(1, [entryOf(2, 2, 'new2'), entryOf(5, 2, 'new5')]));
+    flush(world, life);
+    // Not switched: the old log counts.
+    life = restart(world, life);
+    expect(texts(read(world, life, 1, 1, 2))).toEqual(['old1', 'old2']);
+    life.env.run(() => life.wal.appendBelowSnapshot(1, [entryOf(2, 2, 'new2'), entryOf(5, 2, 'new5')]));
+    life.env.run(() => life.wal.appendBelowSnapshot(1, [entryOf(7, 3, 'new7')]));
+    expect(
+      settle(world, life, (done) =>
+        life.wal.installSnapshot(1, { index: 9, term: 3, membership: MEMBERS }, [bodyOf('s')], done),
+      ),
+    ).toBe(true);
+    expect([life.wal.lastIndex(1), life.wal.firstIndex(1), life.wal.termOf(1, 9)]).toEqual([9, 10, 3]);
+    life.env.run(() => life.wal.append(1, [entryOf(10, 4, 'ten')]));
+    flush(world, life);
+    for (let i = 0; i < 2; i++) {
+      expect(life.wal.liveIndexes(1, 1, 10)).toEqual([2, 5, 7]);
+      expect(texts(read(world, life, 1, 1, 1))).toBeUndefined();
+      expect(texts(read(world, life, 1, 2, 2))).toEqual(['new2']);
+      expect(texts(read(world, life, 1, 10, 10))).toEqual(['ten']);
+      life = restart(world, life);
+    }
+    expect(textOf(life.wal.readSnapshotSync(1))).toBe('s');
+  });
+
+  test('a deleted group is gone, and its namesake starts empty', () => {
+    const world = createWorld(7);
+    let life = bootSurely(world);
+    life.env.run(() => {
+      life.wal.createGroup(1, MEMBERS);
+      life.wal.saveHardState(1, { term: 9, vote: 1 });
+      life.wal.append(1, [entryOf(1, 9, 'old')]);
+    });
+    flush(world, life);
+    life.env.run(() => life.wal.deleteGroup(1));
+    flush(world, life);
+    life = restart(world, life);
+    expect(life.wal.recovered.size).toBe(0);
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    flush(world, life);
+    life = restart(world, life);
+    expect(life.wal.recovered.get(1)).toMatchObject({ lastIndex: 0, hardState: { term: 0, vote: 0 }, voteSafe: true });
+  });
+
+  test('membership is the newest in the log, and rolls back with it', () => {
+    const world = createWorld(8);
+    let life = bootSurely(world);
+    const next = { voters: [11, 12, 13, 14], learners: [] };
+    life.env.run(() => {
+      life.wal.createGroup(1, MEMBERS);
+      life.wal.append(1, [entryOf(1, 1, 'x'), membershipEntry(2, 1, next)]);
+    });
+    flush(world, life);
+    life = restart(world, life);
+    expect(life.wal.recovered.get(1)?.membership).toEqual(next);
+    expect(read(world, life, 1, 2, 2)?.[0].membership).toEqual(next);
+    life.env.run(() => life.wal.append(1, [entryOf(2, 2, 'y')]));
+    flush(world, life);
+    life = restart(world, life);
+    expect(life.wal.recovered.get(1)?.membership).toEqual(MEMBERS);
+  });
+
+  test('a newer format is refused; a failed sync ends the node', () => {
+    const world = createWorld(9);
+    const life = bootSurely(world);
+    world.disk.faults.syncErrorProbability = 1;
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    expect(flush(world, life)).toBe(false);
+    expect(life.env.deathReason).toContain('syncing a batch failed');
+    world.disk.faults.syncErrorProbability = 0;
+    world.disk.put('wal/FORMAT', bodyOf(`flotilla-wal 99 5 ${crc32c('flotilla-wal 99 5')}\n`));
+    expect(() => boot(world)).toThrow(/format|newer/);
+  });
+});
