@@ -15,6 +15,7 @@ CLASS_OF[Channel.raft] = 0;
 CLASS_OF[Channel.rpc] = 1;
 CLASS_OF[Channel.leaders] = 1;
 CLASS_OF[Channel.consumer] = 1;
+CLASS_OF[Channel.interest] = 1;
 CLASS_OF[Channel.publish] = 2;
 CLASS_OF[Channel.route] = 3;
 CLASS_OF[Channel.transfer] = 4;

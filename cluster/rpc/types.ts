@@ -8,7 +8,7 @@ export const Channel = {
   transfer: 2,
   /** Request/reply between nodes. */
   rpc: 3,
-  /** broker: routed core messages and interest. */
+  /** broker: routed core messages. */
   route: 4,
   /** jetstream: forwarded publishes and their answers. */
   publish: 5,
@@ -16,6 +16,9 @@ export const Channel = {
   leaders: 6,
   /** jetstream: acks and pull requests on their way to a consumer's leader. */
   consumer: 7,
+  /** broker: who wants what. In one class with rpc and consumer, in order with them: a pull request must not arrive before
+   * the interest in its inbox. */
+  interest: 8,
 } as const;
 export type Channel = (typeof Channel)[keyof typeof Channel];
 

@@ -1,6 +1,6 @@
-// The broker's other half: interest gossip and messages to and from the brokers of other nodes, over Transport's route channel.
-// Interest travels as changes, in order with messages; a node asks for everything when a link comes up, and is told everything
-// again when a change could not be sent. Records for a peer leave as one batch per turn.
+// The broker's other half: interest gossip and messages to and from the brokers of other nodes, each over a channel of its own.
+// Interest travels as changes and may overtake messages, never the reverse; a node asks for everything when a link comes
+// up, and is told everything again when a change could not be sent. Records for a peer leave as one batch per turn and channel.
 // Invariants: after a peer is down nothing of its interest is left; a message that came from a peer never goes to another.
 import type { PeerId } from '../../cluster/core/types.ts';
 import { Channel, type Transport } from '../../cluster/rpc/types.ts';
@@ -28,13 +28,15 @@ export interface RouteOwner {
 /** One other node. */
 export class PeerRoute implements RouteHandler {
   readonly id: PeerId;
-  readonly encoder = new RouteEncoder();
+  /** What waits for the end of the turn. */
+  readonly changes = new RouteEncoder();
+  readonly messages = new RouteEncoder();
   /** Groups for which this peer was picked, for the message at hand. */
   picks: string[] = [];
   /** What must be sent again because it could not be: our interest, our question for theirs. */
   owesSync = false;
   owesAsk = false;
-  /** Our question waits in the encoder. */
+  /** Our question waits among the changes. */
   asking = false;
   queued = false;
 
@@ -103,6 +105,8 @@ export class ClusterRoutes {
   readonly owner: RouteOwner;
   /** Changes of our interest wait for the end of the turn: `flush` first if anything else may overtake them. */
   interestWaits = false;
+  /** Batches of messages for which a link had no room. */
+  lostBatches = 0;
 
   readonly #env: Env;
   readonly #transport: Transport;
@@ -118,10 +122,12 @@ export class ClusterRoutes {
     this.#transport = transport;
     this.#names = names;
     this.owner = owner;
-    transport.onMessage(Channel.route, (from, bytes) => {
+    const heard = (from: PeerId, bytes: Uint8Array) => {
       if (this.#peerFor(from).frame(bytes)) return;
       env.log.error('a peer sent a malformed route frame', { peer: from, bytes: bytes.length });
-    });
+    };
+    transport.onMessage(Channel.interest, heard);
+    transport.onMessage(Channel.route, heard);
     transport.onPeerUp((info) => this.#up(info.id));
     transport.onPeerDown((id) => this.#down(id));
     for (const info of transport.peers()) this.#up(info.id);
@@ -137,7 +143,7 @@ export class ClusterRoutes {
 
   /** Queues the message for a peer, with the picks that stand in `peer.picks`. */
   send(peer: PeerRoute, account: string, target: string, message: Message): void {
-    peer.encoder.message(account, target, peer.picks, message);
+    peer.messages.message(account, target, peer.picks, message);
     if (peer.picks.length > 0) peer.picks = [];
     this.#enqueue(peer);
   }
@@ -145,15 +151,14 @@ export class ClusterRoutes {
   /** Tells a peer all of our interest. */
   sync(peer: PeerRoute): void {
     peer.owesSync = false;
-    peer.encoder.syncBegin();
+    peer.changes.syncBegin();
     this.#table.forEach((account, subject, queue, weight) => {
       if (peer.owesSync) return;
-      peer.encoder.interest(account, subject, queue, weight);
+      peer.changes.interest(account, subject, queue, weight);
       this.#enqueue(peer);
     });
-    if (!peer.owesSync) peer.encoder.syncEnd();
-    this.interestWaits = true;
-    this.#enqueue(peer);
+    if (!peer.owesSync) peer.changes.syncEnd();
+    this.#enqueueChange(peer);
   }
 
   /** Everything that waits goes to the links. */
@@ -180,8 +185,8 @@ export class ClusterRoutes {
   #ask(peer: PeerRoute): void {
     peer.owesAsk = false;
     peer.asking = true;
-    peer.encoder.ask();
-    this.#enqueue(peer);
+    peer.changes.ask();
+    this.#enqueueChange(peer);
   }
 
   #down(id: PeerId): void {
@@ -189,35 +194,45 @@ export class ClusterRoutes {
     if (peer === undefined) return;
     this.#peers.delete(id);
     // What is queued for it finds nothing to send.
-    peer.encoder.take();
+    peer.changes.take();
+    peer.messages.take();
     peer.forgetAll();
   }
 
   #tell(account: string, subject: string, queue: string, weight: number): void {
     if (weight < 0) return;
     for (const peer of this.#peers.values()) {
-      peer.encoder.interest(account, subject, queue, weight);
-      this.#enqueue(peer);
-      this.interestWaits = true;
+      peer.changes.interest(account, subject, queue, weight);
+      this.#enqueueChange(peer);
     }
   }
 
+  #enqueueChange(peer: PeerRoute): void {
+    this.interestWaits = true;
+    this.#enqueue(peer);
+  }
+
   #enqueue(peer: PeerRoute): void {
-    if (peer.encoder.bytes > BATCH_BYTES_MAX) this.#flushPeer(peer);
+    if (peer.changes.bytes + peer.messages.bytes > BATCH_BYTES_MAX) this.#flushPeer(peer);
     if (peer.queued) return;
     peer.queued = true;
     if (this.#queue.push(peer) === 1) this.#env.clock.endOfTurn(this.#flushBound);
   }
 
   #flushPeer(peer: PeerRoute): void {
-    if (peer.encoder.bytes === 0) return;
-    const { asking } = peer;
-    peer.asking = false;
-    if (this.#transport.send(peer.id, Channel.route, peer.encoder.take())) return;
-    // Messages may be lost, as core NATS may; interest may not: it is told again as a whole.
-    peer.owesSync = true;
-    peer.owesAsk ||= asking;
-    this.#retryLater();
+    if (peer.changes.bytes > 0) {
+      const { asking } = peer;
+      peer.asking = false;
+      if (!this.#transport.send(peer.id, Channel.interest, peer.changes.take())) {
+        // Interest may not be lost: it is told again as a whole.
+        peer.owesSync = true;
+        peer.owesAsk ||= asking;
+        this.#retryLater();
+      }
+    }
+    // A batch that finds no room is lost, as messages of core NATS may be.
+    if (peer.messages.bytes > 0 && !this.#transport.send(peer.id, Channel.route, peer.messages.take()))
+      this.lostBatches++;
   }
 
   #retryLater(): void {

@@ -1,4 +1,4 @@
-// What brokers of different nodes say to each other on Channel.route, as bytes. Pure; used by cluster-routes.ts. A frame is a run of
+// What brokers of different nodes say to each other, as bytes. Pure; used by cluster-routes.ts. A frame is a run of
 // records: who wants what (absolute weights, so that repeating one does no harm), and messages. Lengths are
 // varints, names UTF-8. Whatever bytes arrive, decoding ends: with events, or with `false`.
 import { decodeName, type Interner } from '../subjects/interner.ts';
