@@ -226,12 +226,14 @@ export class Formation {
 
   #adopt(record: FormationRecord): void {
     const { env, identity, onFormed } = this.#options;
-    identity.adoptCluster(record.clusterId, () => {
+    const adopted = (): void => {
       if (this.#closed) return;
       env.crashPoint('meta.formation.adopted');
       this.#record = record;
       onFormed(record);
-    });
+    };
+    if (identity.clusterId === record.clusterId) adopted();
+    else identity.adoptCluster(record.clusterId, adopted);
   }
 
   #complain(reason: string): void {
