@@ -80,6 +80,11 @@ export class ApiContext {
       done(known);
       return;
     }
+    this.latestStream(account, name, done);
+  }
+
+  /** The stream as everything committed so far has it: for answers and decisions that show or rest on its configuration. */
+  latestStream(account: string, name: string, done: (record: StreamRecord | ApiError) => void): void {
     this.meta.readBarrier((ok) => {
       done(ok ? (this.catalog.stream(account, name) ?? apiError(10059)) : apiError(10008));
     });

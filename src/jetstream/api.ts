@@ -89,6 +89,7 @@ const UNKNOWN: Operation = {
 const NAME_TOKENS_MAX = 3;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const LEVEL_STATUS = encoder.encode('NATS/1.0 412 Required Api Level\r\n\r\n');
 
 export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
   const { env, broker, catalog, domain } = options;
@@ -153,6 +154,11 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     const { reply } = message;
     const [name, args] = splitName(tokens);
     const isEnabled = options.accountEnabled?.(account) ?? true;
+    const isAbove = requiredLevel(message.hdr) > API_LEVEL;
+    if (isAbove && (name === 'CONSUMER.MSG.NEXT' || name === 'DIRECT.GET')) {
+      send(account, reply, LEVEL_STATUS, EMPTY);
+      return;
+    }
     if (isEnabled && name === 'CONSUMER.MSG.NEXT' && args.length === 2) {
       options.pull(account, args[0], args[1], message);
       return;
@@ -166,7 +172,7 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     const fits = named !== undefined && args.length >= named.args[0] && args.length <= named.args[1];
     const operation = fits ? named : UNKNOWN;
     if (!isEnabled) refuse(operation, account, reply, apiError(10039));
-    else if (requiredLevel(message.hdr) > API_LEVEL) refuse(operation, account, reply, apiError(10185));
+    else if (isAbove) refuse(operation, account, reply, apiError(10185));
     else if (inFlight >= REQUESTS_MAX) refuse(operation, account, reply, apiError(10008));
     else run(operation, request, reply);
   };

@@ -108,7 +108,7 @@ function update(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
   const request = decodeStreamRequest(body);
   if (isApiError(request)) return done(request);
   if (request.name !== args[0]) return done(apiError(10056));
-  api.findStream(account, args[0], (record) => {
+  api.latestStream(account, args[0], (record) => {
     if (isApiError(record)) return done(record);
     const config = completeStreamUpdate(record.config, request, api.rules);
     if (isApiError(config)) return done(config);
@@ -131,7 +131,7 @@ function remove(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
 function info(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {
   const request = decode(body, INFO, true);
   if (isApiError(request)) return done(request);
-  api.findStream(account, args[0], (record) => {
+  api.latestStream(account, args[0], (record) => {
     if (isApiError(record)) return done(record);
     const { subjects_filter: subjectsFilter, deleted_details: deletedDetails } = request;
     streamState(api, record, { subjectsFilter, deletedDetails }, (state, view) => {

@@ -38,6 +38,8 @@ describe('the table', () => {
     const world = createWorld();
     const hdr = 'NATS/1.0\r\nNats-Required-Api-Level: 99\r\n\r\n';
     expect(world.request('STREAM.NAMES', '', 1000, hdr)).toMatchObject({ error: { code: 412, err_code: 10185 } });
+    world.raw('DIRECT.GET.S', { seq: 1 }, 'reply', hdr);
+    expect(world.frames().at(-1)?.hdr).toBe('NATS/1.0 412 Required Api Level\r\n\r\n');
   });
 
   test('what is not built yet is refused by name', () => {
