@@ -6,7 +6,7 @@ import { appendOwn, syncProgress } from '../../cluster/core/replication.ts';
 import type { RaftState } from '../../cluster/core/state.ts';
 import type { Index, Membership, PeerId, RaftMessage, Ready } from '../../cluster/core/types.ts';
 import { EntryKind } from '../../cluster/core/types.ts';
-import type { CoreSimOptions } from './core-sim.ts';
+import type { CoreSimOptions, Weather } from './core-sim.ts';
 
 /** The index that a majority of `peers` has, whatever its term. */
 function majorityIndex(s: RaftState, peers: readonly PeerId[]): Index {
@@ -140,21 +140,92 @@ export interface Mutant {
   options: CoreSimOptions;
 }
 
+/** Weather in which a rare mistake has a chance to matter. */
+const contested: Partial<Weather> = {
+  voters: 3,
+  others: 0,
+  storms: true,
+  crashAfterSendChance: 0.01,
+  restartMeanMs: 20,
+  faultMeanMs: 300,
+};
+const figure8: Partial<Weather> = {
+  voters: 5,
+  others: 0,
+  membership: false,
+  storms: true,
+  crashes: true,
+  pauses: false,
+  partitions: true,
+  snapshots: false,
+  transfers: false,
+  faultMeanMs: 100,
+  proposalMeanMs: 30,
+  appendEntriesMax: 1,
+  inflightMax: 1,
+  delayMeanMs: 5,
+  crashAfterSendChance: 0,
+  restartMeanMs: 500,
+  lossChance: 0.2,
+};
+const lateAnswers: Partial<Weather> = {
+  voters: 3,
+  others: 0,
+  membership: false,
+  storms: false,
+  crashes: false,
+  pauses: false,
+  partitions: true,
+  leaky: true,
+  spikes: true,
+  reorders: true,
+  slowDisks: false,
+  delayMeanMs: 1,
+  readMeanMs: 10,
+  proposalMeanMs: 30,
+  faultMeanMs: 1000,
+};
+const changing: Partial<Weather> = {
+  voters: 3,
+  others: 2,
+  membership: true,
+  partitions: true,
+  crashes: true,
+  storms: false,
+  faultMeanMs: 100,
+  proposalMeanMs: 200,
+};
+const lonely: Partial<Weather> = {
+  voters: 1,
+  others: 2,
+  othersLearn: true,
+  membership: false,
+  crashes: true,
+  crashAfterSendChance: 0.01,
+  restartMeanMs: 20,
+  faultMeanMs: 300,
+  proposalMeanMs: 5,
+  delayMeanMs: 0.3,
+};
+
 export const mutants: Mutant[] = [
-  { name: 'votes sent before they are durable', options: { bugs: { votesBeforeDurable: true } } },
+  { name: 'votes sent before they are durable', options: { bugs: { votesBeforeDurable: true }, weather: contested } },
   { name: 'acknowledgements sent before they are durable', options: { bugs: { acksBeforeDurable: true } } },
   { name: 'leader counts itself before its sync', options: { bugs: { countsItselfEarly: true } } },
-  { name: 'vote forgotten at restart', options: { bugs: { forgetsVote: true } } },
-  { name: 'commits entries of older terms by counting', options: { Core: CommitsOlderTerms } },
+  { name: 'vote forgotten at restart', options: { bugs: { forgetsVote: true }, weather: contested } },
+  { name: 'commits entries of older terms by counting', options: { Core: CommitsOlderTerms, weather: figure8 } },
   { name: 'counts learners', options: { Core: CountsLearners } },
   { name: 'reads without a round', options: { Core: ReadsWithoutRound } },
   { name: 'reads before the no-op', options: { Core: ReadsBeforeNoop } },
-  { name: 'old answers confirm a round', options: { Core: OldAnswersConfirm } },
+  { name: 'old answers confirm a round', options: { Core: OldAnswersConfirm, weather: lateAnswers } },
   { name: 'overlapping membership changes', options: { Core: OverlappingChanges } },
-  { name: 'keeps a truncated membership', options: { Core: KeepsTruncatedMembership } },
+  { name: 'keeps a truncated membership', options: { Core: KeepsTruncatedMembership, weather: changing } },
   { name: 'commits without verifying', options: { Core: CommitsUnverified } },
   { name: 'truncates on old appends', options: { Core: TruncatesOnOldAppends } },
-  { name: 'lone voter speaks early', options: { Core: LoneVoterSpeaks } },
+  { name: 'lone voter speaks early', options: { Core: LoneVoterSpeaks, weather: lonely } },
   { name: 'vote cleared at step-down', options: { Core: ClearsVoteAtStepDown } },
   { name: 'votes for short logs', options: { Core: VotesForShortLogs } },
 ];
+
+/** The weathers that the mutants need; the real core must stand them, too. */
+export const weathers: Partial<Weather>[] = [contested, figure8, lateAnswers, changing, lonely];
