@@ -53,7 +53,10 @@ export class ExpiryTimers {
     let kinds = 0;
     if (machine.ageDueUs <= nowUs) kinds |= EXPIRE_AGE;
     if (machine.idsDueUs <= nowUs) kinds |= EXPIRE_IDS;
-    if (kinds === 0) return this.applied();
+    if (kinds === 0) {
+      this.applied();
+      return;
+    }
     this.#proposed = true;
     leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), () => {
       this.#proposed = false;

@@ -245,8 +245,11 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   }
 
   deleteMessage(seq: number, done: Done<true>): void {
-    if (this.#config.sealed) return done(apiError(10109));
-    if (this.#config.deny_delete) return done(apiError(10057, { err: 'message delete not permitted' }));
+    const refusal = this.#refusalOf(this.#config.deny_delete, 10057, 'message delete not permitted');
+    if (refusal !== undefined) {
+      done(refusal);
+      return;
+    }
     const local = this.#toLocal(seq);
     // Also a seq of another partition is answered from the log: "not found" is a statement about the stream.
     this.#leader.command(CommandType.delete, encodeDelete(local), (result) => {
@@ -256,9 +259,17 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     });
   }
 
+  #refusalOf(denied: boolean, code: 10057 | 10110, err: string): ApiError | undefined {
+    if (this.#config.sealed) return apiError(10109);
+    return denied ? apiError(code, { err }) : undefined;
+  }
+
   purge(request: { filter?: string; seq?: number; keep?: number }, done: Done<number>): void {
-    if (this.#config.sealed) return done(apiError(10109));
-    if (this.#config.deny_purge) return done(apiError(10110, { err: 'stream purge not permitted' }));
+    const refusal = this.#refusalOf(this.#config.deny_purge, 10110, 'stream purge not permitted');
+    if (refusal !== undefined) {
+      done(refusal);
+      return;
+    }
     const below = request.seq === undefined || request.seq <= 0 ? 0 : this.#toLocalFrom(request.seq);
     const body = encodePurge({ filter: request.filter ?? '', below, keep: request.keep ?? 0 });
     this.#leader.command(CommandType.purge, body, (result) => done(result ?? 0));
@@ -285,7 +296,10 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   /** `then(true)` when this replica has everything that was committed when called, and its leader the newest configuration. */
   #barrier(then: (ok: boolean) => void): void {
-    if (this.#group === undefined || this.#closed) return then(false);
+    if (this.#group === undefined || this.#closed) {
+      then(false);
+      return;
+    }
     this.#group.readBarrier((ok) => {
       if (ok && this.leading && this.machine.configRevision < this.#configRevision) this.#afterConfig.push(then);
       else then(ok && !this.#closed);
@@ -355,14 +369,16 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   get(request: GetRequest, done: Done<StoredMessage>): void {
     this.#barrier((ok) => {
-      if (!ok) return done(apiError(10008));
-      const local = this.#find(request);
-      if (local === 0) return done(apiError(10037));
-      this.readMessage(local, (message) => {
-        // There but unreadable: its entry is being repaired.
-        if (message === undefined) done(apiError(this.machine.index.exists(local) ? 10008 : 10037));
-        else done({ ...message, seq: this.#toStream(local) });
-      });
+      if (ok) this.#getLocal(this.#find(request), done);
+      else done(apiError(10008));
+    });
+  }
+
+  #getLocal(local: number, done: Done<StoredMessage>): void {
+    this.readMessage(local, (message) => {
+      if (message !== undefined) done({ ...message, seq: this.#toStream(local) });
+      // There but unreadable: its entry is being repaired.
+      else done(apiError(this.machine.index.exists(local) ? 10008 : 10037));
     });
   }
 
@@ -389,10 +405,12 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     const { index } = this.machine;
     const entry = index.locate(seq);
     const cache = this.#cache;
-    if (entry === 0 || cache === undefined) return done(undefined);
-    const body = cache.now(entry);
-    if (body !== undefined) return done(this.#decode(body, seq));
-    cache.read(entry, (read) => done(read !== undefined && index.exists(seq) ? this.#decode(read, seq) : undefined));
+    const body = entry === 0 ? undefined : cache?.now(entry);
+    if (body !== undefined) done(this.#decode(body, seq));
+    else if (entry === 0 || cache === undefined) done(undefined);
+    else {
+      cache.read(entry, (read) => done(read !== undefined && index.exists(seq) ? this.#decode(read, seq) : undefined));
+    }
   }
 
   #decode(body: Uint8Array, seq: number): StoredMessage {
@@ -424,15 +442,24 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   }
 
   consumerInfo(name: string, done: Done<ConsumerState>): void {
-    this.#barrier((ok) => (ok ? this.#engine.consumerInfo(name, done) : done(apiError(10008))));
+    this.#barrier((ok) => {
+      if (ok) this.#engine.consumerInfo(name, done);
+      else done(apiError(10008));
+    });
   }
 
   consumerNames(done: Done<string[]>): void {
-    this.#barrier((ok) => (ok ? this.#engine.consumerNames(done) : done(apiError(10008))));
+    this.#barrier((ok) => {
+      if (ok) this.#engine.consumerNames(done);
+      else done(apiError(10008));
+    });
   }
 
   consumerList(done: Done<ConsumerState[]>): void {
-    this.#barrier((ok) => (ok ? this.#engine.consumerList(done) : done(apiError(10008))));
+    this.#barrier((ok) => {
+      if (ok) this.#engine.consumerList(done);
+      else done(apiError(10008));
+    });
   }
 
   pull(consumer: string, reply: string, body: Uint8Array): void {

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { type ApiError, isApiError } from '../../../src/stream/errors.ts';
+import type { StoredMessage } from '../../../src/stream/types.ts';
 import { World } from './fake-world.ts';
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -12,8 +14,8 @@ describe('publish and read', () => {
     expect(world.outcome(token)).toBeUndefined();
     world.group.commit();
     expect(world.outcome(token)).toEqual({ seq: 1, duplicate: false });
-    const message = world.ask((done) => world.partition.get({ seq: 1 }, done));
-    if ('err_code' in message) throw new Error(message.description);
+    const message = world.ask<StoredMessage | ApiError>((done) => world.partition.get({ seq: 1 }, done));
+    if (isApiError(message)) throw new Error(message.description);
     expect(message.subject).toBe('orders.new');
     expect(text(message.payload)).toBe('hello');
     expect(text(message.hdr)).toContain('Custom: x');

@@ -1,0 +1,171 @@
+// Micro bench of a partition without network and disk: publishes through batch builder and apply, and through the leader's whole
+// path (checks, tentative state, PubAck queue, apply). One thread. `node bench/stream-machine.ts [messages] [subjects] [--kv]`
+import { BatchBuilder, CommandType, encodeConfig } from '../src/stream/batch-codec.ts';
+import type { StreamConfig } from '../src/stream/config.ts';
+import { createConsumerTable } from '../src/stream/consumers.ts';
+import { StreamMachine } from '../src/stream/machine.ts';
+import { Partition } from '../src/stream/partition.ts';
+import type { Group } from '../cluster/host/types.ts';
+import type { Env } from '../src/kit/env.ts';
+
+const numbers = process.argv.slice(2).filter((arg) => /^\d+$/.test(arg)).map(Number);
+const MESSAGES = numbers[0] ?? 2_000_000;
+const SUBJECTS = numbers[1] ?? 1000;
+const KV = process.argv.includes('--kv');
+const BATCH = 500;
+const PAYLOAD = new Uint8Array(128).fill(120);
+const NONE = new Uint8Array(0);
+
+const CONFIG: StreamConfig = {
+  name: 'BENCH',
+  subjects: ['bench.>'],
+  retention: 'limits',
+  max_consumers: -1,
+  max_msgs: KV ? -1 : 1_000_000,
+  max_bytes: -1,
+  max_age: 0,
+  max_msgs_per_subject: KV ? 1 : -1,
+  max_msg_size: -1,
+  discard: 'old',
+  storage: 'file',
+  num_replicas: 3,
+  duplicate_window: 120_000_000_000,
+  compression: 'none',
+  allow_direct: false,
+  mirror_direct: false,
+  sealed: false,
+  deny_delete: false,
+  deny_purge: false,
+  allow_rollup_hdrs: true,
+  consumer_limits: {},
+};
+
+const subjects = Array.from({ length: SUBJECTS }, (_, i) => `bench.orders.${i}`);
+let state = 1;
+function pick(): string {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return subjects[state % SUBJECTS];
+}
+
+function report(what: string, startMs: number): void {
+  const ms = performance.now() - startMs;
+  const rate = Math.round(MESSAGES / ms) * 1000;
+  console.log(`${what}: ${rate.toLocaleString('en')} msgs/s (${((ms * 1e6) / MESSAGES).toFixed(0)} ns each)`);
+}
+
+function buildAndApply(): void {
+  const machine = new StreamMachine({ consumers: createConsumerTable, seed: 42, toLocalFirst: (first) => first });
+  const builder = new BatchBuilder();
+  let buildMs = 0;
+  const start = performance.now();
+  for (let seq = 1, index = 1; seq <= MESSAGES; index++) {
+    const buildStart = performance.now();
+    builder.begin(seq, index * 1000);
+    if (index === 1) builder.command(CommandType.config, encodeConfig(1, CONFIG));
+    for (let i = 0; i < BATCH && seq <= MESSAGES; i++, seq++) builder.publish(pick(), NONE, PAYLOAD, 0, 0, 0, 0);
+    const body = builder.finish();
+    buildMs += performance.now() - buildStart;
+    machine.apply(index, body);
+  }
+  report('builder + apply', start);
+  console.log(`  of it builder ${Math.round((buildMs * 1e6) / MESSAGES)} ns; ${machine.index.messages} messages, ` +
+    `${machine.index.subjects} subjects, tables ${(machine.index.tableBytes / 1e6).toFixed(1)} MB`);
+  const snapshotStart = performance.now();
+  const parts = machine.snapshot();
+  const firstMs = performance.now() - snapshotStart;
+  console.log(`  snapshot ${firstMs.toFixed(1)} ms, ${parts.length} parts; again ${(() => {
+    const again = performance.now();
+    machine.snapshot();
+    return (performance.now() - again).toFixed(1);
+  })()} ms`);
+}
+
+function leaderPath(hdr: Uint8Array | undefined, what: string): void {
+  const turn: (() => void)[] = [];
+  const unused = (): never => {
+    throw new Error('not part of the bench');
+  };
+  const env: Env = {
+    clock: {
+      nowMs: () => performance.now(),
+      wallUs: () => 1_700_000_000_000_000,
+      after: (delayMs) => ({ dueMs: delayMs }),
+      cancel() {},
+      endOfTurn: (fn) => void turn.push(fn),
+    },
+    random: { float: Math.random, uint32: () => 42, bytes: unused },
+    disk: {} as Env['disk'],
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+    openKv: unused,
+    fatal: (reason) => {
+      throw new Error(reason);
+    },
+    crashPoint() {},
+  };
+  let stamp = 1_700_000_000_000_000;
+  const partition = new Partition({
+    env,
+    account: '$G',
+    streamName: 'BENCH',
+    streamId: 1,
+    partition: 0,
+    stride: 1,
+    config: CONFIG,
+    clusterTimeUs: () => stamp++,
+    outlet: { deliverTo: () => false, hasInterest: () => false, publish() {} },
+  });
+  let log: Uint8Array[] = [];
+  let proposed = 0;
+  let applied = 0;
+  const group: Group = {
+    id: 64,
+    leading: true,
+    leader: 1,
+    term: 1,
+    applied: 0,
+    inFlightBytes: 0,
+    propose: (body) => {
+      log.push(body);
+      return ++proposed;
+    },
+    readBarrier: (done) => done(true),
+    readBody: (_, done) => done(undefined),
+    bodyFromMemory: () => undefined,
+    transferLeadership() {},
+    proposeMembership: () => undefined,
+    status: unused,
+  };
+  partition.attach(group);
+  partition.onLeading(1);
+  let stored = 0;
+  const sink = {
+    stored: () => {
+      stored++;
+    },
+    refused: (_: number, error: { description: string }) => {
+      throw new Error(error.description);
+    },
+  };
+  let id = 0;
+  const digits = hdr === undefined ? 0 : hdr.indexOf(48);
+  const start = performance.now();
+  for (let i = 0; i < MESSAGES; ) {
+    for (let k = 0; k < BATCH && i < MESSAGES; k++, i++) {
+      if (hdr !== undefined) {
+        id++;
+        for (let d = 7, rest = id; d >= 0; d--, rest = (rest / 10) | 0) hdr[digits + d] = 48 + (rest % 10);
+      }
+      partition.publish(pick(), hdr ?? NONE, PAYLOAD, sink, i);
+    }
+    while (turn.length > 0) turn.shift()?.();
+    const bodies = log;
+    log = [];
+    for (const body of bodies) partition.apply(++applied, 1, body);
+  }
+  report(what, start);
+  if (stored !== MESSAGES) throw new Error(`${stored} acks`);
+}
+
+buildAndApply();
+leaderPath(undefined, 'leader path, no headers');
+leaderPath(new TextEncoder().encode('NATS/1.0\r\nNats-Msg-Id: 00000000\r\n\r\n'), 'leader path, message ids');

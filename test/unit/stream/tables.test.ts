@@ -1,0 +1,209 @@
+import { describe, expect, test } from 'vitest';
+import { KeyTable } from '../../../src/stream/key-table.ts';
+import { PagedRows } from '../../../src/stream/paged-rows.ts';
+import { SnapshotError, SnapshotReader, SnapshotWriter } from '../../../src/stream/snapshot-codec.ts';
+
+const encoder = new TextEncoder();
+
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return Math.floor((state / 4294967296) * below);
+  };
+}
+
+function joined(parts: Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+describe('paged rows', () => {
+  test('random appends and removals, dense and sparse, over many pages', () => {
+    const rows = new PagedRows(3);
+    const model = new Map<number, number>();
+    const below = random(5);
+    const put = (key: number): void => {
+      const at = rows.append(key);
+      rows.page.words[at] = 1;
+      rows.page.words[at + 1] = key;
+      model.set(key, key);
+    };
+    const drop = (key: number): void => {
+      const at = rows.find(key);
+      expect(at >= 0).toBe(model.delete(key));
+      if (at >= 0) rows.remove(at);
+    };
+    const verify = (): void => {
+      const keys = [...model.keys()];
+      const seen: number[] = [];
+      for (let key = rows.nextLive(0); key >= 0; key = rows.nextLive(key + 1)) {
+        expect(rows.page.words[rows.foundAt + 1]).toBe(key >>> 0);
+        seen.push(key);
+      }
+      expect(seen).toEqual(keys);
+      for (let i = 0; i < 50; i++) {
+        const from = below((keys[keys.length - 1] ?? 0) + 2);
+        expect(rows.countFrom(from)).toBe(keys.filter((key) => key >= from).length);
+        expect(rows.find(from) >= 0).toBe(model.has(from));
+      }
+    };
+    let key = 1;
+    for (let i = 0; i < 40_000; i++) {
+      put(key);
+      key += below(200) === 0 ? 1 + below(6000) : 1;
+      // Nine of ten go at once, so that pages get sparse and merge.
+      if (below(10) > 0) drop(key - 1 - below(3000));
+      if (i % 10_000 === 9_999) verify();
+    }
+    const keys = [...model.keys()];
+    for (const each of keys) if (below(50) > 0) drop(each);
+    verify();
+    expect(rows.bytes).toBeLessThan(600_000);
+    for (const each of [...model.keys()]) drop(each);
+    verify();
+    put(key + 10 ** 12);
+    verify();
+  });
+
+  test('a snapshot does not change with what comes later, and restores', () => {
+    const rows = new PagedRows(3);
+    for (let key = 1; key <= 9000; key++) {
+      const at = rows.append(key);
+      rows.page.words[at] = 7;
+      rows.page.words[at + 1] = key;
+    }
+    const shot = new SnapshotWriter();
+    rows.write(shot);
+    const parts = shot.finish();
+    const before = joined(parts);
+    for (let key = 1; key <= 9000; key += 2) {
+      const at = rows.find(key);
+      if (key % 3 === 0) rows.remove(at);
+      else rows.writable()[at + 1] = 1;
+    }
+    for (let key = 9001; key < 9100; key++) {
+      const at = rows.append(key);
+      rows.page.words[at] = 9;
+    }
+    expect(joined(parts)).toEqual(before);
+    const copy = new PagedRows(3);
+    copy.read(new SnapshotReader(before));
+    expect(copy.countFrom(0)).toBe(9000);
+    for (let key = 1; key <= 9000; key += 500) {
+      const at = copy.find(key);
+      expect(copy.page.words[at + 1]).toBe(key);
+    }
+    // A second snapshot sees the changes, although pages were shared with the first.
+    const second = new SnapshotWriter();
+    rows.write(second);
+    const again = new PagedRows(3);
+    again.read(new SnapshotReader(joined(second.finish())));
+    expect(again.countFrom(0)).toBe(rows.countFrom(0));
+    expect(again.find(3)).toBe(-1);
+    const last = again.find(9099);
+    expect(again.page.words[last]).toBe(9);
+  });
+});
+
+describe('key table', () => {
+  const fill = (table: KeyTable, model: Map<string, number>, below: (n: number) => number, steps: number): void => {
+    for (let i = 0; i < steps; i++) {
+      const name = `k.${below(60_000)}.${'x'.repeat(below(40))}`;
+      const bytes = encoder.encode(name);
+      if (below(3) > 0) {
+        const id = table.findOrInsert(bytes, 0, bytes.length);
+        expect(table.inserted).toBe(!model.has(name));
+        const at = table.writableRow(id);
+        table.words[at] = i;
+        model.set(name, i);
+      } else {
+        const id = table.find(bytes, 0, bytes.length);
+        expect(id !== 0).toBe(model.delete(name));
+        if (id !== 0) table.remove(id);
+      }
+    }
+  };
+  const verify = (table: KeyTable, model: Map<string, number>): void => {
+    expect(table.size).toBe(model.size);
+    let count = 0;
+    for (let id = table.nextId(0); id !== 0; id = table.nextId(id)) {
+      const at = table.row(id);
+      const value = table.words[at];
+      expect(model.get(table.text(id))).toBe(value);
+      count++;
+    }
+    expect(count).toBe(model.size);
+    for (const [name, value] of model) {
+      const bytes = encoder.encode(`_${name}_`);
+      const id = table.find(bytes, 1, bytes.length - 1);
+      const at = table.row(id);
+      if (table.words[at] !== value) throw new Error(`${name} is lost`);
+    }
+  };
+
+  test('random inserts and removals against a Map, through splits, with snapshots', () => {
+    const table = new KeyTable(2, 99);
+    const model = new Map<string, number>();
+    const below = random(3);
+    fill(table, model, below, 30_000);
+    verify(table, model);
+    const shot = new SnapshotWriter();
+    table.write(shot);
+    const parts = shot.finish();
+    const before = joined(parts);
+    const modelBefore = new Map(model);
+    fill(table, model, below, 20_000);
+    verify(table, model);
+    expect(joined(parts)).toEqual(before);
+    const copy = new KeyTable(2, 1);
+    copy.read(new SnapshotReader(before));
+    verify(copy, modelBefore);
+    const second = new SnapshotWriter();
+    table.write(second);
+    copy.read(new SnapshotReader(joined(second.finish())));
+    verify(copy, model);
+    fill(copy, model, below, 5000);
+    verify(copy, model);
+  });
+
+  test('keys of every size, freed and used again', () => {
+    const table = new KeyTable(1, 5);
+    for (let round = 0; round < 2; round++) {
+      const ids: number[] = [];
+      for (const length of [1, 7, 8, 9, 511, 512, 513, 600, 1024, 1025, 40_000, 65_535]) {
+        const key = new Uint8Array(length).fill(length & 255);
+        ids.push(table.findOrInsert(key, 0, length));
+        expect(table.find(key, 0, length)).toBe(ids[ids.length - 1]);
+      }
+      const { bytes } = table;
+      for (const id of ids) table.remove(id);
+      expect(table.size).toBe(0);
+      expect(table.bytes).toBe(bytes);
+    }
+  });
+});
+
+test('a damaged snapshot is refused', () => {
+  const out = new SnapshotWriter();
+  out.u32(1);
+  out.number(2.5);
+  out.bytes(encoder.encode('abc'));
+  out.block(new Uint8Array(100).fill(3));
+  const good = joined(out.finish());
+  const read = (state: Uint8Array): void => {
+    const from = new SnapshotReader(state);
+    from.u32();
+    from.number();
+    from.bytes();
+    from.block();
+    from.end();
+  };
+  read(good);
+  for (let i = 0; i < good.length; i++) {
+    const bad = good.slice();
+    bad[i] ^= 4;
+    expect(() => read(bad)).toThrow(SnapshotError);
+  }
+  for (const length of [0, 5, 20, good.length - 1]) expect(() => read(good.subarray(0, length))).toThrow(SnapshotError);
+  expect(() => read(joined([good, new Uint8Array(1)]))).toThrow(SnapshotError);
+});
