@@ -178,6 +178,12 @@ export class ConsumerRecord {
     return this.pending.remove(seq);
   }
 
+  /** Smallest seq whose removal matters to the state; Infinity: none does. */
+  get heldFrom(): number {
+    if (this.pending.size > 0) return this.pending.firstSeq;
+    return this.ahead.size > 0 ? this.ahead.values()[0] : Number.POSITIVE_INFINITY;
+  }
+
   /** Moves the floor to where the first pending message allows. */
   settle(): void {
     const slot = this.pending.first();

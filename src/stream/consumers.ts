@@ -39,6 +39,8 @@ export class ConsumerRegistry implements ConsumerTable {
   readonly #byName = new Map<string, ConsumerRecord>();
   /** Consumers for which the removal of a message can matter; the others cost nothing per message. */
   readonly #holding = new Set<ConsumerRecord>();
+  /** Never above the smallest seq that any of them holds. */
+  #heldFrom = Number.POSITIVE_INFINITY;
   #nextId = 1;
 
   constructor(options: ConsumerTableOptions) {
@@ -87,11 +89,16 @@ export class ConsumerRegistry implements ConsumerTable {
   }
 
   onRemoved(seq: number): void {
+    if (seq < this.#heldFrom) return;
+    let from = Number.POSITIVE_INFINITY;
     for (const record of this.#holding) {
-      if (!record.forget(seq)) continue;
-      record.settle();
-      this.#track(record);
+      if (record.forget(seq)) {
+        record.settle();
+        this.#track(record);
+      }
+      from = Math.min(from, record.heldFrom);
     }
+    this.#heldFrom = from;
   }
 
   /** Nothing to keep: who wants a message follows from positions and filters. */
@@ -118,6 +125,7 @@ export class ConsumerRegistry implements ConsumerTable {
     this.#byId.clear();
     this.#byName.clear();
     this.#holding.clear();
+    this.#heldFrom = Number.POSITIVE_INFINITY;
     this.#nextId = reader.number();
     for (let count = reader.number(); count > 0; count--) this.#add(ConsumerRecord.read(reader));
   }
@@ -191,8 +199,12 @@ export class ConsumerRegistry implements ConsumerTable {
   }
 
   #track(record: ConsumerRecord): void {
-    if (record.pending.size > 0 || record.ahead.size > 0) this.#holding.add(record);
-    else this.#holding.delete(record);
+    const from = record.heldFrom;
+    if (from === Number.POSITIVE_INFINITY) this.#holding.delete(record);
+    else {
+      this.#holding.add(record);
+      this.#heldFrom = Math.min(this.#heldFrom, from);
+    }
   }
 }
 

@@ -55,7 +55,10 @@ export class LiveConsumer implements TimedItem {
   /** Last seq looked at, and last one delivered. */
   #cursor: number;
   #deliveredSeq: number;
+  /** Last one given; starts at what former leaders may have given. */
   #consumerSeq: number;
+  /** Something was delivered under this leader. */
+  #handedOut = false;
   #headersOnly = false;
   #pendingMax = 0;
   #thresholdMs = 0;
@@ -116,6 +119,11 @@ export class LiveConsumer implements TimedItem {
     this.#count.invalidate();
   }
 
+  /** Of the last delivery, as far as this leader knows. */
+  get #lastConsumerSeq(): number {
+    return this.#handedOut ? this.#consumerSeq : this.record.deliveredConsumerSeq;
+  }
+
   // ---- demand -------------------------------------------------------------------------------------------------------
 
   pull(reply: string, body: PullBody): void {
@@ -131,7 +139,7 @@ export class LiveConsumer implements TimedItem {
 
   /** Messages that may be delivered, for comparison with what requests ask for. */
   get deliverable(): number {
-    return this.#count.get(this.#cursor, this.#ahead) + this.#redeliveries.queued;
+    return this.#undelivered() + this.#redeliveries.queued;
   }
 
   #hasDemand(nowMs: number): boolean {
@@ -199,6 +207,7 @@ export class LiveConsumer implements TimedItem {
     this.#readState = NOT_READ;
     this.#read = undefined;
     this.#consumerSeq = consumerSeq;
+    this.#handedOut = true;
     this.#activeMs = nowMs;
     budget.messages--;
     budget.bytes -= size;
@@ -235,7 +244,8 @@ export class LiveConsumer implements TimedItem {
   }
 
   #drained(nowMs: number): void {
-    if (this.queue?.hasOneShots) this.queue.sweep(nowMs, true, this.#consumerSeq, this.#streamSeq(this.#deliveredSeq));
+    if (this.queue?.hasOneShots)
+      this.queue.sweep(nowMs, true, this.#lastConsumerSeq, this.#streamSeq(this.#deliveredSeq));
     this.#host.hungry(this);
   }
 
@@ -383,9 +393,18 @@ export class LiveConsumer implements TimedItem {
     this.#count.removed(seq, this.#cursor, this.#ahead);
   }
 
-  /** Removals of messages matter to it. */
-  get watches(): boolean {
-    return this.#redeliveries.pending.size > 0 || this.#count.watches(this.#cursor);
+  /** Removals of messages from this seq on matter to it; Infinity: none do. */
+  get watchedFrom(): number {
+    const { pending } = this.#redeliveries;
+    if (pending.size > 0) return pending.firstSeq;
+    return this.#count.watches(this.#cursor) ? this.#cursor + 1 : Number.POSITIVE_INFINITY;
+  }
+
+  /** num_pending now; from here on removals are told to this consumer, so that the count stays right. */
+  #undelivered(): number {
+    const count = this.#count.get(this.#cursor, this.#ahead);
+    this.#host.watch(this);
+    return count;
   }
 
   // ---- time ---------------------------------------------------------------------------------------------------------
@@ -395,9 +414,9 @@ export class LiveConsumer implements TimedItem {
       this.#redeliveries.expire(nowMs, (seq, deliveries) => this.#giveUp(seq, deliveries));
     }
     if (this.queue !== undefined && this.queue.nextDueMs <= nowMs) {
-      this.queue.sweep(nowMs, false, this.#consumerSeq, this.#streamSeq(this.#deliveredSeq));
+      this.queue.sweep(nowMs, false, this.#lastConsumerSeq, this.#streamSeq(this.#deliveredSeq));
     }
-    this.push?.tick(nowMs, this.#consumerSeq, this.#streamSeq(this.#deliveredSeq));
+    this.push?.tick(nowMs, this.#lastConsumerSeq, this.#streamSeq(this.#deliveredSeq));
     if (this.#log !== undefined && this.#log.nextDueMs <= nowMs) this.#host.flush(this);
     if (this.#thresholdMs > 0 && this.#activeMs + this.#thresholdMs <= nowMs) this.#checkActive(nowMs);
     this.#host.ready(this);
@@ -449,9 +468,23 @@ export class LiveConsumer implements TimedItem {
     this.#log.barrier((error) => done(isApiError(error) ? error : this.#state()));
   }
 
+  localState(): ConsumerState {
+    const { pending } = this.#redeliveries;
+    return {
+      ...this.#state(),
+      delivered: {
+        consumer_seq: this.#lastConsumerSeq,
+        stream_seq: this.#streamSeq(this.#deliveredSeq),
+        last_active_us: this.record.deliveredUs,
+      },
+      num_ack_pending: pending.size,
+      num_redelivered: pending.redelivered,
+      num_pending: this.#undelivered(),
+    };
+  }
+
   #state(): ConsumerState {
     const { record } = this;
-    const left = this.#count.get(this.#cursor, this.#ahead) + (this.#log?.unloggedFirsts ?? 0);
     return {
       name: record.name,
       config: record.config,
@@ -469,7 +502,7 @@ export class LiveConsumer implements TimedItem {
       num_ack_pending: record.pending.size,
       num_redelivered: record.pending.redelivered,
       num_waiting: this.queue?.size ?? 0,
-      num_pending: left,
+      num_pending: this.#undelivered() + (this.#log?.unloggedFirsts ?? 0),
       push_bound: this.push !== undefined && this.#host.outlet.hasInterest(this.push.subject) ? true : undefined,
     };
   }

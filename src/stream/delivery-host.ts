@@ -25,6 +25,8 @@ export interface DeliveryHost extends PullQueueOutlet {
   hungry(consumer: LiveConsumer): void;
   /** Has something for the log at the end of this turn. */
   flush(consumer: LiveConsumer): void;
+  /** Removals of messages matter to it from now on. */
+  watch(consumer: LiveConsumer): void;
   schedule(consumer: LiveConsumer, dueMs: number): void;
   /** Inactive for its threshold. */
   expire(consumer: LiveConsumer): void;

@@ -14,6 +14,7 @@ import { Advisories, randomId } from './delivery-advisories.ts';
 import { type Budget, LiveConsumer } from './delivery-consumer.ts';
 import * as frames from './delivery-frames.ts';
 import type { DeliveryHost } from './delivery-host.ts';
+import { HungryConsumers } from './delivery-hungry.ts';
 import { TimerHeap } from './delivery-timers.ts';
 import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
@@ -56,8 +57,10 @@ export class DeliveryEngine implements DeliveryHost {
   readonly #live = new Map<string, LiveConsumer>();
   #ready: LiveConsumer[] = [];
   #flushing: LiveConsumer[] = [];
-  readonly #hungry = new Set<LiveConsumer>();
+  readonly #hungry: HungryConsumers;
+  /** Consumers to which the removal of messages matters, and a lower bound of the seqs that matter. */
   readonly #watching = new Set<LiveConsumer>();
+  #watchedFrom = Number.POSITIVE_INFINITY;
   #turnAsked = false;
   #leading = false;
 
@@ -72,6 +75,7 @@ export class DeliveryEngine implements DeliveryHost {
     this.#proposer = options.proposer;
     this.#config = options.config;
     this.#timers = new TimerHeap(options.env.clock);
+    this.#hungry = new HungryConsumers(options.view);
     this.advisories = new Advisories(options.env, options.outlet, options.streamName);
   }
 
@@ -98,17 +102,21 @@ export class DeliveryEngine implements DeliveryHost {
   }
 
   /** Messages up to `lastSeq` are stored. Called once per applied batch on the leader. */
-  onStored(_lastSeq: number): void {
-    if (this.#hungry.size === 0) return;
-    for (const consumer of this.#hungry) this.ready(consumer);
-    this.#hungry.clear();
+  onStored(lastSeq: number): void {
+    this.#hungry.stored(lastSeq, this.#wakeHungry);
   }
 
+  readonly #wakeHungry = (consumer: LiveConsumer): void => this.ready(consumer);
+
   onRemoved(seq: number): void {
+    if (seq < this.#watchedFrom) return;
+    let from = Number.POSITIVE_INFINITY;
     for (const consumer of this.#watching) {
       consumer.onRemoved(seq);
-      if (!consumer.watches) this.#watching.delete(consumer);
+      from = Math.min(from, consumer.watchedFrom);
+      if (consumer.watchedFrom === Number.POSITIVE_INFINITY) this.#watching.delete(consumer);
     }
+    this.#watchedFrom = from;
   }
 
   /** Someone subscribed to this subject: a push consumer need not wait for its next look. */
@@ -148,8 +156,7 @@ export class DeliveryEngine implements DeliveryHost {
       }
       if (!existed) this.advisories.action(name, 'create');
       const consumer = this.#wake(created);
-      consumer.configure();
-      this.ready(consumer);
+      this.#reconfigured(consumer);
       consumer.info(done);
     });
   }
@@ -173,6 +180,17 @@ export class DeliveryEngine implements DeliveryHost {
     const consumer = this.#find(name);
     if (consumer === undefined) done(apiError(this.#leading ? 10014 : 10008));
     else consumer.info(done);
+  }
+
+  get consumerCount(): number {
+    let count = this.#table.count;
+    for (const consumer of this.#live.values()) if (consumer.memory) count++;
+    return count;
+  }
+
+  /** As this leader sees them now, deliveries under way included; for monitoring: no barrier, no log entry. */
+  localStates(): ConsumerState[] {
+    return this.#leading ? this.#names().map((name) => this.#find(name)!.localState()) : [];
   }
 
   consumerNames(done: Answer<string[]>): void {
@@ -276,6 +294,13 @@ export class DeliveryEngine implements DeliveryHost {
     this.#askTurn();
   }
 
+  watch(consumer: LiveConsumer): void {
+    const from = consumer.watchedFrom;
+    if (from === Number.POSITIVE_INFINITY) return;
+    this.#watching.add(consumer);
+    this.#watchedFrom = Math.min(this.#watchedFrom, from);
+  }
+
   schedule(consumer: LiveConsumer, dueMs: number): void {
     this.#timers.set(consumer, dueMs);
   }
@@ -335,8 +360,8 @@ export class DeliveryEngine implements DeliveryHost {
 
   #settle(consumer: LiveConsumer): void {
     if (consumer.mustFlush) this.flush(consumer);
-    if (consumer.watches) this.#watching.add(consumer);
-    consumer.reschedule();
+    this.watch(consumer);
+    if (!consumer.isFlushing) consumer.reschedule();
   }
 
   /** Undefined: the request waits. */
@@ -365,7 +390,7 @@ export class DeliveryEngine implements DeliveryHost {
     if (live?.memory) return live;
     const record = this.#table.get(name);
     if (record !== undefined) return this.#wake(record);
-    if (live !== undefined) this.#removed(live);
+    if (live !== undefined) this.#drop(live, frames.CONSUMER_DELETED);
     return undefined;
   }
 
@@ -380,7 +405,8 @@ export class DeliveryEngine implements DeliveryHost {
   #begin(record: ConsumerRecord, memory: boolean): LiveConsumer {
     const consumer = new LiveConsumer(this, record, memory);
     this.#live.set(record.name, consumer);
-    if (consumer.watches) this.#watching.add(consumer);
+    this.#hungry.track(consumer);
+    this.watch(consumer);
     return consumer;
   }
 
@@ -397,9 +423,7 @@ export class DeliveryEngine implements DeliveryHost {
     }
     let consumer = live;
     if (consumer === undefined) {
-      let count = this.#table.count;
-      for (const other of this.#live.values()) if (other.memory) count++;
-      const refused = placeError(this.#config(), filterPatterns(config), [], count, true);
+      const refused = placeError(this.#config(), filterPatterns(config), [], this.consumerCount, true);
       if (refused !== undefined) {
         done(refused);
         return;
@@ -410,10 +434,15 @@ export class DeliveryEngine implements DeliveryHost {
       this.advisories.action(record.name, 'create');
     } else if (outcome === 'changed') {
       consumer.record.reconfigure(config, this.view);
-      consumer.configure();
     }
-    this.ready(consumer);
+    this.#reconfigured(consumer);
     consumer.info(done);
+  }
+
+  #reconfigured(consumer: LiveConsumer): void {
+    consumer.configure();
+    this.#hungry.track(consumer);
+    this.ready(consumer);
   }
 
   /** PU5: a push subject may move only while nobody listens on the old one. */
@@ -425,7 +454,9 @@ export class DeliveryEngine implements DeliveryHost {
   #proposeRemove(id: number, name: string, done: (result: ApiError | undefined) => void): void {
     this.#proposer.proposeCommand(ConsumerCommand.remove, encodeRemove(id, name), (result) => {
       const live = this.#live.get(name);
-      if (live !== undefined && !live.memory && !this.#table.has(live.record)) this.#removed(live);
+      if (live !== undefined && !live.memory && !this.#table.has(live.record))
+        this.#drop(live, frames.CONSUMER_DELETED);
+      if (result === undefined) this.advisories.action(name, 'delete');
       done(result);
     });
   }
@@ -437,7 +468,7 @@ export class DeliveryEngine implements DeliveryHost {
 
   #drop(consumer: LiveConsumer, frame: Uint8Array | undefined): void {
     this.#live.delete(consumer.record.name);
-    this.#hungry.delete(consumer);
+    this.#hungry.forget(consumer);
     this.#watching.delete(consumer);
     consumer.end(frame);
   }

@@ -33,6 +33,7 @@ export class PullQueue {
   #ring: (PullRequest | undefined)[] = new Array(4).fill(undefined);
   #head = 0;
   #size = 0;
+  #oneShots = 0;
   #searchedMs = Number.NEGATIVE_INFINITY;
   nextDueMs = Number.POSITIVE_INFINITY;
 
@@ -85,6 +86,7 @@ export class PullQueue {
 
   /** Takes the first request out. */
   drop(): void {
+    if (this.#at(0).noWait) this.#oneShots--;
     this.#ring[this.#head] = undefined;
     this.#head = (this.#head + 1) & (this.#ring.length - 1);
     this.#size--;
@@ -148,8 +150,7 @@ export class PullQueue {
 
   /** A sweep would end some request now that nothing is left to deliver. */
   get hasOneShots(): boolean {
-    for (let i = 0; i < this.#size; i++) if (this.#at(i).noWait) return true;
-    return false;
+    return this.#oneShots > 0;
   }
 
   /** Forgets requests whose inbox is gone. */
@@ -184,5 +185,6 @@ export class PullQueue {
     }
     this.#ring[(this.#head + this.#size) & (this.#ring.length - 1)] = request;
     this.#size++;
+    if (request.noWait) this.#oneShots++;
   }
 }
