@@ -69,6 +69,20 @@ export interface HostStats {
   snapshotsInstalled: number;
   /** Turns in which a flush was asked for. */
   turns: number;
+  snapshotsTaken: number;
+  /** Raft frames that found no link or no room. */
+  framesDropped: number;
+  /** Raft payloads that were malformed or damaged. */
+  badMessages: number;
+  digestChecks: number;
+  digestMismatches: number;
+  entriesRepaired: number;
+  /** Timers that found the loop more than 100 ms late. */
+  stalls: number;
+  /** The longest pass so far. */
+  passMsMax: number;
+  /** This node's wall clock minus cluster time. */
+  clockSkewUs: number;
 }
 
 export interface Host {

@@ -857,4 +857,322 @@ export namespace frames {
         /** Shape of a RpcHeader. */
         type $Shape = frames.RpcHeader.$Properties;
     }
+
+    /**
+     * Properties of an EntryBatch.
+     * @deprecated Use frames.EntryBatch.$Properties instead.
+     */
+    interface IEntryBatch extends frames.EntryBatch.$Properties {
+    }
+
+    /** Represents an EntryBatch. */
+    class EntryBatch {
+
+        /**
+         * Constructs a new EntryBatch.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.EntryBatch.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** EntryBatch index. */
+        index: number[];
+
+        /** EntryBatch term. */
+        term: number[];
+
+        /** EntryBatch kind. */
+        kind: number[];
+
+        /** EntryBatch bodyCrc. */
+        bodyCrc: number[];
+
+        /** EntryBatch bodyLength. */
+        bodyLength: number[];
+
+        /** EntryBatch next. */
+        next: number;
+
+        /** EntryBatch commit. */
+        commit: number;
+
+        /** EntryBatch gone. */
+        gone: boolean;
+
+        /**
+         * Encodes the specified EntryBatch message. Does not implicitly {@link frames.EntryBatch.verify|verify} messages.
+         * @param message EntryBatch message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.EntryBatch.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes an EntryBatch message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.EntryBatch & frames.EntryBatch.$Shape} EntryBatch
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.EntryBatch & frames.EntryBatch.$Shape;
+    }
+
+    namespace EntryBatch {
+
+        /** Properties of an EntryBatch. */
+        interface $Properties {
+
+            /** EntryBatch index */
+            index?: (number[]|null);
+
+            /** EntryBatch term */
+            term?: (number[]|null);
+
+            /** EntryBatch kind */
+            kind?: (number[]|null);
+
+            /** EntryBatch bodyCrc */
+            bodyCrc?: (number[]|null);
+
+            /** EntryBatch bodyLength */
+            bodyLength?: (number[]|null);
+
+            /** EntryBatch next */
+            next?: (number|null);
+
+            /** EntryBatch commit */
+            commit?: (number|null);
+
+            /** EntryBatch gone */
+            gone?: (boolean|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of an EntryBatch. */
+        type $Shape = frames.EntryBatch.$Properties;
+    }
+
+    /**
+     * Properties of a SnapshotOffer.
+     * @deprecated Use frames.SnapshotOffer.$Properties instead.
+     */
+    interface ISnapshotOffer extends frames.SnapshotOffer.$Properties {
+    }
+
+    /** Represents a SnapshotOffer. */
+    class SnapshotOffer {
+
+        /**
+         * Constructs a new SnapshotOffer.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.SnapshotOffer.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** SnapshotOffer group. */
+        group: number;
+
+        /** SnapshotOffer index. */
+        index: number;
+
+        /** SnapshotOffer term. */
+        term: number;
+
+        /** SnapshotOffer membership. */
+        membership: Uint8Array;
+
+        /** SnapshotOffer stateBytes. */
+        stateBytes: number;
+
+        /** SnapshotOffer stateCrc. */
+        stateCrc: number;
+
+        /**
+         * Encodes the specified SnapshotOffer message. Does not implicitly {@link frames.SnapshotOffer.verify|verify} messages.
+         * @param message SnapshotOffer message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.SnapshotOffer.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a SnapshotOffer message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.SnapshotOffer & frames.SnapshotOffer.$Shape} SnapshotOffer
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.SnapshotOffer & frames.SnapshotOffer.$Shape;
+    }
+
+    namespace SnapshotOffer {
+
+        /** Properties of a SnapshotOffer. */
+        interface $Properties {
+
+            /** SnapshotOffer group */
+            group?: (number|null);
+
+            /** SnapshotOffer index */
+            index?: (number|null);
+
+            /** SnapshotOffer term */
+            term?: (number|null);
+
+            /** SnapshotOffer membership */
+            membership?: (Uint8Array|null);
+
+            /** SnapshotOffer stateBytes */
+            stateBytes?: (number|null);
+
+            /** SnapshotOffer stateCrc */
+            stateCrc?: (number|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a SnapshotOffer. */
+        type $Shape = frames.SnapshotOffer.$Properties;
+    }
+
+    /**
+     * Properties of a SnapshotAnswer.
+     * @deprecated Use frames.SnapshotAnswer.$Properties instead.
+     */
+    interface ISnapshotAnswer extends frames.SnapshotAnswer.$Properties {
+    }
+
+    /** Represents a SnapshotAnswer. */
+    class SnapshotAnswer {
+
+        /**
+         * Constructs a new SnapshotAnswer.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.SnapshotAnswer.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** SnapshotAnswer outcome. */
+        outcome: number;
+
+        /**
+         * Encodes the specified SnapshotAnswer message. Does not implicitly {@link frames.SnapshotAnswer.verify|verify} messages.
+         * @param message SnapshotAnswer message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.SnapshotAnswer.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a SnapshotAnswer message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.SnapshotAnswer & frames.SnapshotAnswer.$Shape} SnapshotAnswer
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.SnapshotAnswer & frames.SnapshotAnswer.$Shape;
+    }
+
+    namespace SnapshotAnswer {
+
+        /** Properties of a SnapshotAnswer. */
+        interface $Properties {
+
+            /** SnapshotAnswer outcome */
+            outcome?: (number|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a SnapshotAnswer. */
+        type $Shape = frames.SnapshotAnswer.$Properties;
+    }
+
+    /**
+     * Properties of a TransferRequest.
+     * @deprecated Use frames.TransferRequest.$Properties instead.
+     */
+    interface ITransferRequest extends frames.TransferRequest.$Properties {
+    }
+
+    /** Represents a TransferRequest. */
+    class TransferRequest {
+
+        /**
+         * Constructs a new TransferRequest.
+         * @param [properties] Properties to set
+         */
+        constructor(properties?: frames.TransferRequest.$Properties);
+
+        /** Unknown fields preserved while decoding when enabled */
+        $unknowns?: Uint8Array[];
+
+        /** TransferRequest group. */
+        group: number;
+
+        /** TransferRequest index. */
+        index: number;
+
+        /** TransferRequest from. */
+        from: number;
+
+        /** TransferRequest to. */
+        to: number;
+
+        /**
+         * Encodes the specified TransferRequest message. Does not implicitly {@link frames.TransferRequest.verify|verify} messages.
+         * @param message TransferRequest message or plain object to encode
+         * @param [writer] Writer to encode to
+         * @returns Writer
+         */
+        static encode(message: frames.TransferRequest.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+        /**
+         * Decodes a TransferRequest message from the specified reader or buffer.
+         * @param reader Reader or buffer to decode from
+         * @param [length] Message length if known beforehand
+         * @returns {frames.TransferRequest & frames.TransferRequest.$Shape} TransferRequest
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): frames.TransferRequest & frames.TransferRequest.$Shape;
+    }
+
+    namespace TransferRequest {
+
+        /** Properties of a TransferRequest. */
+        interface $Properties {
+
+            /** TransferRequest group */
+            group?: (number|null);
+
+            /** TransferRequest index */
+            index?: (number|null);
+
+            /** TransferRequest from */
+            from?: (number|null);
+
+            /** TransferRequest to */
+            to?: (number|null);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+        }
+
+        /** Shape of a TransferRequest. */
+        type $Shape = frames.TransferRequest.$Properties;
+    }
 }

@@ -2266,6 +2266,880 @@ export const frames = $root.frames = (() => {
         return RpcHeader;
     })();
 
+    frames.EntryBatch = (function() {
+
+        /**
+         * Properties of an EntryBatch.
+         * @typedef {Object} frames.EntryBatch.$Properties
+         * @property {Array.<number>|null} [index] EntryBatch index
+         * @property {Array.<number>|null} [term] EntryBatch term
+         * @property {Array.<number>|null} [kind] EntryBatch kind
+         * @property {Array.<number>|null} [bodyCrc] EntryBatch bodyCrc
+         * @property {Array.<number>|null} [bodyLength] EntryBatch bodyLength
+         * @property {number|null} [next] EntryBatch next
+         * @property {number|null} [commit] EntryBatch commit
+         * @property {boolean|null} [gone] EntryBatch gone
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+
+        /**
+         * Properties of an EntryBatch.
+         * @memberof frames
+         * @interface IEntryBatch
+         * @augments frames.EntryBatch.$Properties
+         * @deprecated Use frames.EntryBatch.$Properties instead.
+         */
+
+        /**
+         * Shape of an EntryBatch.
+         * @typedef {frames.EntryBatch.$Properties} frames.EntryBatch.$Shape
+         */
+
+        /**
+         * Constructs a new EntryBatch.
+         * @memberof frames
+         * @classdesc Represents an EntryBatch.
+         * @constructor
+         * @param {frames.EntryBatch.$Properties=} [properties] Properties to set
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+        const EntryBatch = function (properties) {
+            this.index = [];
+            this.term = [];
+            this.kind = [];
+            this.bodyCrc = [];
+            this.bodyLength = [];
+            if (properties)
+                for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                    if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                        this[keys[i]] = properties[keys[i]];
+        };
+
+        /**
+         * EntryBatch index.
+         * @member {Array.<number>} index
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.index = $util.emptyArray;
+
+        /**
+         * EntryBatch term.
+         * @member {Array.<number>} term
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.term = $util.emptyArray;
+
+        /**
+         * EntryBatch kind.
+         * @member {Array.<number>} kind
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.kind = $util.emptyArray;
+
+        /**
+         * EntryBatch bodyCrc.
+         * @member {Array.<number>} bodyCrc
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.bodyCrc = $util.emptyArray;
+
+        /**
+         * EntryBatch bodyLength.
+         * @member {Array.<number>} bodyLength
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.bodyLength = $util.emptyArray;
+
+        /**
+         * EntryBatch next.
+         * @member {number} next
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.next = 0;
+
+        /**
+         * EntryBatch commit.
+         * @member {number} commit
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.commit = 0;
+
+        /**
+         * EntryBatch gone.
+         * @member {boolean} gone
+         * @memberof frames.EntryBatch
+         * @instance
+         */
+        EntryBatch.prototype.gone = false;
+
+        /**
+         * Encodes the specified EntryBatch message. Does not implicitly {@link frames.EntryBatch.verify|verify} messages.
+         * @function encode
+         * @memberof frames.EntryBatch
+         * @static
+         * @param {frames.EntryBatch.$Properties} message EntryBatch message or plain object to encode
+         * @param {$protobuf.Writer} [writer] Writer to encode to
+         * @returns {$protobuf.Writer} Writer
+         */
+        EntryBatch.encode = function (message, writer, _depth) {
+            if (!writer)
+                writer = $Writer.create();
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $util.recursionLimit)
+                throw $Error("max depth exceeded");
+            if (message.index != null && message.index.length)
+                writer.uint32(/* id 1, wireType 2 =*/10).doubles(message.index);
+            if (message.term != null && message.term.length)
+                writer.uint32(/* id 2, wireType 2 =*/18).doubles(message.term);
+            if (message.kind != null && message.kind.length)
+                writer.uint32(/* id 3, wireType 2 =*/26).uint32s(message.kind);
+            if (message.bodyCrc != null && message.bodyCrc.length)
+                writer.uint32(/* id 4, wireType 2 =*/34).fixed32s(message.bodyCrc);
+            if (message.bodyLength != null && message.bodyLength.length)
+                writer.uint32(/* id 5, wireType 2 =*/42).uint32s(message.bodyLength);
+            if (message.next != null && $Object.hasOwnProperty.call(message, "next") && !$Object.is(message.next, 0))
+                writer.uint32(/* id 6, wireType 1 =*/49).double(message.next);
+            if (message.commit != null && $Object.hasOwnProperty.call(message, "commit") && !$Object.is(message.commit, 0))
+                writer.uint32(/* id 7, wireType 1 =*/57).double(message.commit);
+            if (message.gone != null && $Object.hasOwnProperty.call(message, "gone") && message.gone !== false)
+                writer.uint32(/* id 8, wireType 0 =*/64).bool(message.gone);
+            if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                for (let i = 0; i < message.$unknowns.length; ++i)
+                    writer.raw(message.$unknowns[i]);
+            return writer;
+        };
+
+        /**
+         * Decodes an EntryBatch message from the specified reader or buffer.
+         * @function decode
+         * @memberof frames.EntryBatch
+         * @static
+         * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+         * @param {number} [length] Message length if known beforehand
+         * @returns {frames.EntryBatch & frames.EntryBatch.$Shape} EntryBatch
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        EntryBatch.decode = function (reader, length, _end, _depth, _target) {
+            if (!(reader instanceof $Reader))
+                reader = $Reader.create(reader);
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $Reader.recursionLimit)
+                throw $Error("max depth exceeded");
+            let end, message, value;
+            if (length === $undefined)
+                end = reader.len;
+            else {
+                end = reader.pos + length;
+                if (end > reader.len)
+                    throw $RangeError("index out of range");
+                length = reader.len;
+                reader.len = end;
+            }
+            message = _target || new $root.frames.EntryBatch();
+            while (reader.pos < end) {
+                let start = reader.pos;
+                let tag = reader.tag();
+                if (tag === _end) {
+                    _end = $undefined;
+                    break;
+                }
+                let wireType = tag & 7;
+                switch (tag >>>= 3) {
+                case 1: {
+                        if (wireType === 2) {
+                            if (!(message.index && message.index.length))
+                                message.index = [];
+                            reader.doubles(message.index);
+                            continue;
+                        }
+                        if (wireType !== 1)
+                            break;
+                        if (!(message.index && message.index.length))
+                            message.index = [];
+                        message.index.push(reader.double());
+                        continue;
+                    }
+                case 2: {
+                        if (wireType === 2) {
+                            if (!(message.term && message.term.length))
+                                message.term = [];
+                            reader.doubles(message.term);
+                            continue;
+                        }
+                        if (wireType !== 1)
+                            break;
+                        if (!(message.term && message.term.length))
+                            message.term = [];
+                        message.term.push(reader.double());
+                        continue;
+                    }
+                case 3: {
+                        if (wireType === 2) {
+                            if (!(message.kind && message.kind.length))
+                                message.kind = [];
+                            reader.uint32s(message.kind);
+                            continue;
+                        }
+                        if (wireType !== 0)
+                            break;
+                        if (!(message.kind && message.kind.length))
+                            message.kind = [];
+                        message.kind.push(reader.uint32());
+                        continue;
+                    }
+                case 4: {
+                        if (wireType === 2) {
+                            if (!(message.bodyCrc && message.bodyCrc.length))
+                                message.bodyCrc = [];
+                            reader.fixed32s(message.bodyCrc);
+                            continue;
+                        }
+                        if (wireType !== 5)
+                            break;
+                        if (!(message.bodyCrc && message.bodyCrc.length))
+                            message.bodyCrc = [];
+                        message.bodyCrc.push(reader.fixed32());
+                        continue;
+                    }
+                case 5: {
+                        if (wireType === 2) {
+                            if (!(message.bodyLength && message.bodyLength.length))
+                                message.bodyLength = [];
+                            reader.uint32s(message.bodyLength);
+                            continue;
+                        }
+                        if (wireType !== 0)
+                            break;
+                        if (!(message.bodyLength && message.bodyLength.length))
+                            message.bodyLength = [];
+                        message.bodyLength.push(reader.uint32());
+                        continue;
+                    }
+                case 6: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.next = value;
+                        else
+                            delete message.next;
+                        continue;
+                    }
+                case 7: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.commit = value;
+                        else
+                            delete message.commit;
+                        continue;
+                    }
+                case 8: {
+                        if (wireType !== 0)
+                            break;
+                        if (value = reader.bool())
+                            message.gone = value;
+                        else
+                            delete message.gone;
+                        continue;
+                    }
+                }
+                reader.skipType(wireType, _depth, tag);
+                if (!reader.discardUnknown) {
+                    $util.makeProp(message, "$unknowns", false);
+                    (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                }
+            }
+            if (length !== $undefined) {
+                if (reader.pos !== end)
+                    throw $RangeError("index out of range");
+                reader.len = length;
+            }
+            if (_end !== $undefined)
+                throw $Error("missing end group");
+            return message;
+        };
+
+        return EntryBatch;
+    })();
+
+    frames.SnapshotOffer = (function() {
+
+        /**
+         * Properties of a SnapshotOffer.
+         * @typedef {Object} frames.SnapshotOffer.$Properties
+         * @property {number|null} [group] SnapshotOffer group
+         * @property {number|null} [index] SnapshotOffer index
+         * @property {number|null} [term] SnapshotOffer term
+         * @property {Uint8Array|null} [membership] SnapshotOffer membership
+         * @property {number|null} [stateBytes] SnapshotOffer stateBytes
+         * @property {number|null} [stateCrc] SnapshotOffer stateCrc
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+
+        /**
+         * Properties of a SnapshotOffer.
+         * @memberof frames
+         * @interface ISnapshotOffer
+         * @augments frames.SnapshotOffer.$Properties
+         * @deprecated Use frames.SnapshotOffer.$Properties instead.
+         */
+
+        /**
+         * Shape of a SnapshotOffer.
+         * @typedef {frames.SnapshotOffer.$Properties} frames.SnapshotOffer.$Shape
+         */
+
+        /**
+         * Constructs a new SnapshotOffer.
+         * @memberof frames
+         * @classdesc Represents a SnapshotOffer.
+         * @constructor
+         * @param {frames.SnapshotOffer.$Properties=} [properties] Properties to set
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+        const SnapshotOffer = function (properties) {
+            if (properties)
+                for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                    if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                        this[keys[i]] = properties[keys[i]];
+        };
+
+        /**
+         * SnapshotOffer group.
+         * @member {number} group
+         * @memberof frames.SnapshotOffer
+         * @instance
+         */
+        SnapshotOffer.prototype.group = 0;
+
+        /**
+         * SnapshotOffer index.
+         * @member {number} index
+         * @memberof frames.SnapshotOffer
+         * @instance
+         */
+        SnapshotOffer.prototype.index = 0;
+
+        /**
+         * SnapshotOffer term.
+         * @member {number} term
+         * @memberof frames.SnapshotOffer
+         * @instance
+         */
+        SnapshotOffer.prototype.term = 0;
+
+        /**
+         * SnapshotOffer membership.
+         * @member {Uint8Array} membership
+         * @memberof frames.SnapshotOffer
+         * @instance
+         */
+        SnapshotOffer.prototype.membership = $util.newBuffer([]);
+
+        /**
+         * SnapshotOffer stateBytes.
+         * @member {number} stateBytes
+         * @memberof frames.SnapshotOffer
+         * @instance
+         */
+        SnapshotOffer.prototype.stateBytes = 0;
+
+        /**
+         * SnapshotOffer stateCrc.
+         * @member {number} stateCrc
+         * @memberof frames.SnapshotOffer
+         * @instance
+         */
+        SnapshotOffer.prototype.stateCrc = 0;
+
+        /**
+         * Encodes the specified SnapshotOffer message. Does not implicitly {@link frames.SnapshotOffer.verify|verify} messages.
+         * @function encode
+         * @memberof frames.SnapshotOffer
+         * @static
+         * @param {frames.SnapshotOffer.$Properties} message SnapshotOffer message or plain object to encode
+         * @param {$protobuf.Writer} [writer] Writer to encode to
+         * @returns {$protobuf.Writer} Writer
+         */
+        SnapshotOffer.encode = function (message, writer, _depth) {
+            if (!writer)
+                writer = $Writer.create();
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $util.recursionLimit)
+                throw $Error("max depth exceeded");
+            if (message.group != null && $Object.hasOwnProperty.call(message, "group") && !$Object.is(message.group, 0))
+                writer.uint32(/* id 1, wireType 1 =*/9).double(message.group);
+            if (message.index != null && $Object.hasOwnProperty.call(message, "index") && !$Object.is(message.index, 0))
+                writer.uint32(/* id 2, wireType 1 =*/17).double(message.index);
+            if (message.term != null && $Object.hasOwnProperty.call(message, "term") && !$Object.is(message.term, 0))
+                writer.uint32(/* id 3, wireType 1 =*/25).double(message.term);
+            if (message.membership != null && $Object.hasOwnProperty.call(message, "membership") && message.membership.length)
+                writer.uint32(/* id 4, wireType 2 =*/34).bytes(message.membership);
+            if (message.stateBytes != null && $Object.hasOwnProperty.call(message, "stateBytes") && message.stateBytes !== 0)
+                writer.uint32(/* id 5, wireType 0 =*/40).uint32(message.stateBytes);
+            if (message.stateCrc != null && $Object.hasOwnProperty.call(message, "stateCrc") && message.stateCrc !== 0)
+                writer.uint32(/* id 6, wireType 5 =*/53).fixed32(message.stateCrc);
+            if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                for (let i = 0; i < message.$unknowns.length; ++i)
+                    writer.raw(message.$unknowns[i]);
+            return writer;
+        };
+
+        /**
+         * Decodes a SnapshotOffer message from the specified reader or buffer.
+         * @function decode
+         * @memberof frames.SnapshotOffer
+         * @static
+         * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+         * @param {number} [length] Message length if known beforehand
+         * @returns {frames.SnapshotOffer & frames.SnapshotOffer.$Shape} SnapshotOffer
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        SnapshotOffer.decode = function (reader, length, _end, _depth, _target) {
+            if (!(reader instanceof $Reader))
+                reader = $Reader.create(reader);
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $Reader.recursionLimit)
+                throw $Error("max depth exceeded");
+            let end, message, value;
+            if (length === $undefined)
+                end = reader.len;
+            else {
+                end = reader.pos + length;
+                if (end > reader.len)
+                    throw $RangeError("index out of range");
+                length = reader.len;
+                reader.len = end;
+            }
+            message = _target || new $root.frames.SnapshotOffer();
+            while (reader.pos < end) {
+                let start = reader.pos;
+                let tag = reader.tag();
+                if (tag === _end) {
+                    _end = $undefined;
+                    break;
+                }
+                let wireType = tag & 7;
+                switch (tag >>>= 3) {
+                case 1: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.group = value;
+                        else
+                            delete message.group;
+                        continue;
+                    }
+                case 2: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.index = value;
+                        else
+                            delete message.index;
+                        continue;
+                    }
+                case 3: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.term = value;
+                        else
+                            delete message.term;
+                        continue;
+                    }
+                case 4: {
+                        if (wireType !== 2)
+                            break;
+                        if ((value = reader.bytes()).length)
+                            message.membership = value;
+                        else
+                            delete message.membership;
+                        continue;
+                    }
+                case 5: {
+                        if (wireType !== 0)
+                            break;
+                        if (value = reader.uint32())
+                            message.stateBytes = value;
+                        else
+                            delete message.stateBytes;
+                        continue;
+                    }
+                case 6: {
+                        if (wireType !== 5)
+                            break;
+                        if (value = reader.fixed32())
+                            message.stateCrc = value;
+                        else
+                            delete message.stateCrc;
+                        continue;
+                    }
+                }
+                reader.skipType(wireType, _depth, tag);
+                if (!reader.discardUnknown) {
+                    $util.makeProp(message, "$unknowns", false);
+                    (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                }
+            }
+            if (length !== $undefined) {
+                if (reader.pos !== end)
+                    throw $RangeError("index out of range");
+                reader.len = length;
+            }
+            if (_end !== $undefined)
+                throw $Error("missing end group");
+            return message;
+        };
+
+        return SnapshotOffer;
+    })();
+
+    frames.SnapshotAnswer = (function() {
+
+        /**
+         * Properties of a SnapshotAnswer.
+         * @typedef {Object} frames.SnapshotAnswer.$Properties
+         * @property {number|null} [outcome] SnapshotAnswer outcome
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+
+        /**
+         * Properties of a SnapshotAnswer.
+         * @memberof frames
+         * @interface ISnapshotAnswer
+         * @augments frames.SnapshotAnswer.$Properties
+         * @deprecated Use frames.SnapshotAnswer.$Properties instead.
+         */
+
+        /**
+         * Shape of a SnapshotAnswer.
+         * @typedef {frames.SnapshotAnswer.$Properties} frames.SnapshotAnswer.$Shape
+         */
+
+        /**
+         * Constructs a new SnapshotAnswer.
+         * @memberof frames
+         * @classdesc Represents a SnapshotAnswer.
+         * @constructor
+         * @param {frames.SnapshotAnswer.$Properties=} [properties] Properties to set
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+        const SnapshotAnswer = function (properties) {
+            if (properties)
+                for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                    if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                        this[keys[i]] = properties[keys[i]];
+        };
+
+        /**
+         * SnapshotAnswer outcome.
+         * @member {number} outcome
+         * @memberof frames.SnapshotAnswer
+         * @instance
+         */
+        SnapshotAnswer.prototype.outcome = 0;
+
+        /**
+         * Encodes the specified SnapshotAnswer message. Does not implicitly {@link frames.SnapshotAnswer.verify|verify} messages.
+         * @function encode
+         * @memberof frames.SnapshotAnswer
+         * @static
+         * @param {frames.SnapshotAnswer.$Properties} message SnapshotAnswer message or plain object to encode
+         * @param {$protobuf.Writer} [writer] Writer to encode to
+         * @returns {$protobuf.Writer} Writer
+         */
+        SnapshotAnswer.encode = function (message, writer, _depth) {
+            if (!writer)
+                writer = $Writer.create();
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $util.recursionLimit)
+                throw $Error("max depth exceeded");
+            if (message.outcome != null && $Object.hasOwnProperty.call(message, "outcome") && message.outcome !== 0)
+                writer.uint32(/* id 1, wireType 0 =*/8).uint32(message.outcome);
+            if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                for (let i = 0; i < message.$unknowns.length; ++i)
+                    writer.raw(message.$unknowns[i]);
+            return writer;
+        };
+
+        /**
+         * Decodes a SnapshotAnswer message from the specified reader or buffer.
+         * @function decode
+         * @memberof frames.SnapshotAnswer
+         * @static
+         * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+         * @param {number} [length] Message length if known beforehand
+         * @returns {frames.SnapshotAnswer & frames.SnapshotAnswer.$Shape} SnapshotAnswer
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        SnapshotAnswer.decode = function (reader, length, _end, _depth, _target) {
+            if (!(reader instanceof $Reader))
+                reader = $Reader.create(reader);
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $Reader.recursionLimit)
+                throw $Error("max depth exceeded");
+            let end, message, value;
+            if (length === $undefined)
+                end = reader.len;
+            else {
+                end = reader.pos + length;
+                if (end > reader.len)
+                    throw $RangeError("index out of range");
+                length = reader.len;
+                reader.len = end;
+            }
+            message = _target || new $root.frames.SnapshotAnswer();
+            while (reader.pos < end) {
+                let start = reader.pos;
+                let tag = reader.tag();
+                if (tag === _end) {
+                    _end = $undefined;
+                    break;
+                }
+                let wireType = tag & 7;
+                switch (tag >>>= 3) {
+                case 1: {
+                        if (wireType !== 0)
+                            break;
+                        if (value = reader.uint32())
+                            message.outcome = value;
+                        else
+                            delete message.outcome;
+                        continue;
+                    }
+                }
+                reader.skipType(wireType, _depth, tag);
+                if (!reader.discardUnknown) {
+                    $util.makeProp(message, "$unknowns", false);
+                    (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                }
+            }
+            if (length !== $undefined) {
+                if (reader.pos !== end)
+                    throw $RangeError("index out of range");
+                reader.len = length;
+            }
+            if (_end !== $undefined)
+                throw $Error("missing end group");
+            return message;
+        };
+
+        return SnapshotAnswer;
+    })();
+
+    frames.TransferRequest = (function() {
+
+        /**
+         * Properties of a TransferRequest.
+         * @typedef {Object} frames.TransferRequest.$Properties
+         * @property {number|null} [group] TransferRequest group
+         * @property {number|null} [index] TransferRequest index
+         * @property {number|null} [from] TransferRequest from
+         * @property {number|null} [to] TransferRequest to
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+
+        /**
+         * Properties of a TransferRequest.
+         * @memberof frames
+         * @interface ITransferRequest
+         * @augments frames.TransferRequest.$Properties
+         * @deprecated Use frames.TransferRequest.$Properties instead.
+         */
+
+        /**
+         * Shape of a TransferRequest.
+         * @typedef {frames.TransferRequest.$Properties} frames.TransferRequest.$Shape
+         */
+
+        /**
+         * Constructs a new TransferRequest.
+         * @memberof frames
+         * @classdesc Represents a TransferRequest.
+         * @constructor
+         * @param {frames.TransferRequest.$Properties=} [properties] Properties to set
+         * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+         */
+        const TransferRequest = function (properties) {
+            if (properties)
+                for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                    if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                        this[keys[i]] = properties[keys[i]];
+        };
+
+        /**
+         * TransferRequest group.
+         * @member {number} group
+         * @memberof frames.TransferRequest
+         * @instance
+         */
+        TransferRequest.prototype.group = 0;
+
+        /**
+         * TransferRequest index.
+         * @member {number} index
+         * @memberof frames.TransferRequest
+         * @instance
+         */
+        TransferRequest.prototype.index = 0;
+
+        /**
+         * TransferRequest from.
+         * @member {number} from
+         * @memberof frames.TransferRequest
+         * @instance
+         */
+        TransferRequest.prototype.from = 0;
+
+        /**
+         * TransferRequest to.
+         * @member {number} to
+         * @memberof frames.TransferRequest
+         * @instance
+         */
+        TransferRequest.prototype.to = 0;
+
+        /**
+         * Encodes the specified TransferRequest message. Does not implicitly {@link frames.TransferRequest.verify|verify} messages.
+         * @function encode
+         * @memberof frames.TransferRequest
+         * @static
+         * @param {frames.TransferRequest.$Properties} message TransferRequest message or plain object to encode
+         * @param {$protobuf.Writer} [writer] Writer to encode to
+         * @returns {$protobuf.Writer} Writer
+         */
+        TransferRequest.encode = function (message, writer, _depth) {
+            if (!writer)
+                writer = $Writer.create();
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $util.recursionLimit)
+                throw $Error("max depth exceeded");
+            if (message.group != null && $Object.hasOwnProperty.call(message, "group") && !$Object.is(message.group, 0))
+                writer.uint32(/* id 1, wireType 1 =*/9).double(message.group);
+            if (message.index != null && $Object.hasOwnProperty.call(message, "index") && !$Object.is(message.index, 0))
+                writer.uint32(/* id 2, wireType 1 =*/17).double(message.index);
+            if (message.from != null && $Object.hasOwnProperty.call(message, "from") && !$Object.is(message.from, 0))
+                writer.uint32(/* id 3, wireType 1 =*/25).double(message.from);
+            if (message.to != null && $Object.hasOwnProperty.call(message, "to") && !$Object.is(message.to, 0))
+                writer.uint32(/* id 4, wireType 1 =*/33).double(message.to);
+            if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                for (let i = 0; i < message.$unknowns.length; ++i)
+                    writer.raw(message.$unknowns[i]);
+            return writer;
+        };
+
+        /**
+         * Decodes a TransferRequest message from the specified reader or buffer.
+         * @function decode
+         * @memberof frames.TransferRequest
+         * @static
+         * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+         * @param {number} [length] Message length if known beforehand
+         * @returns {frames.TransferRequest & frames.TransferRequest.$Shape} TransferRequest
+         * @throws {Error} If the payload is not a reader or valid buffer
+         * @throws {$protobuf.util.ProtocolError} If required fields are missing
+         */
+        TransferRequest.decode = function (reader, length, _end, _depth, _target) {
+            if (!(reader instanceof $Reader))
+                reader = $Reader.create(reader);
+            if (_depth === $undefined)
+                _depth = 0;
+            if (_depth > $Reader.recursionLimit)
+                throw $Error("max depth exceeded");
+            let end, message, value;
+            if (length === $undefined)
+                end = reader.len;
+            else {
+                end = reader.pos + length;
+                if (end > reader.len)
+                    throw $RangeError("index out of range");
+                length = reader.len;
+                reader.len = end;
+            }
+            message = _target || new $root.frames.TransferRequest();
+            while (reader.pos < end) {
+                let start = reader.pos;
+                let tag = reader.tag();
+                if (tag === _end) {
+                    _end = $undefined;
+                    break;
+                }
+                let wireType = tag & 7;
+                switch (tag >>>= 3) {
+                case 1: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.group = value;
+                        else
+                            delete message.group;
+                        continue;
+                    }
+                case 2: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.index = value;
+                        else
+                            delete message.index;
+                        continue;
+                    }
+                case 3: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.from = value;
+                        else
+                            delete message.from;
+                        continue;
+                    }
+                case 4: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.to = value;
+                        else
+                            delete message.to;
+                        continue;
+                    }
+                }
+                reader.skipType(wireType, _depth, tag);
+                if (!reader.discardUnknown) {
+                    $util.makeProp(message, "$unknowns", false);
+                    (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                }
+            }
+            if (length !== $undefined) {
+                if (reader.pos !== end)
+                    throw $RangeError("index out of range");
+                reader.len = length;
+            }
+            if (_end !== $undefined)
+                throw $Error("missing end group");
+            return message;
+        };
+
+        return TransferRequest;
+    })();
+
     return frames;
 })();
 

@@ -21,7 +21,8 @@ interface Pending {
 
 const NO_BYTES = new Uint8Array(0);
 
-export function createRpc(env: Env, transport: Transport): Rpc {
+/** `channel`: transfer for bulk data that must not get into the way of requests. */
+export function createRpc(env: Env, transport: Transport, channel: Channel = Channel.rpc): Rpc {
   const handlers = new Map<string, Handler>();
   const pending = new Map<number, Pending>();
   const pendingPerPeer = new Map<PeerId, number>();
@@ -40,7 +41,7 @@ export function createRpc(env: Env, transport: Transport): Rpc {
   function serve(from: PeerId, id: number, method: string, bytes: Uint8Array): void {
     const handler = handlers.get(method);
     if (handler === undefined) {
-      transport.send(from, Channel.rpc, encode({ id, refused: true }, NO_BYTES));
+      transport.send(from, channel, encode({ id, refused: true }, NO_BYTES));
       return;
     }
     let replied = false;
@@ -48,7 +49,7 @@ export function createRpc(env: Env, transport: Transport): Rpc {
       if (replied) throw new Error(`rpc ${method}: replied twice`);
       replied = true;
       // When the link is gone the asker knows already.
-      transport.send(from, Channel.rpc, encode({ id }, answer));
+      transport.send(from, channel, encode({ id }, answer));
     });
   }
 
@@ -68,7 +69,7 @@ export function createRpc(env: Env, transport: Transport): Rpc {
     });
   }
 
-  transport.onMessage(Channel.rpc, (from, payload) => {
+  transport.onMessage(channel, (from, payload) => {
     const message = decode(payload);
     if (message === undefined) {
       env.log.warn('malformed rpc message ignored', { peer: from });
@@ -96,7 +97,7 @@ export function createRpc(env: Env, transport: Transport): Rpc {
       }
       const id = nextId++;
       const waiting = pendingPerPeer.get(to) ?? 0;
-      if (waiting >= PENDING_MAX || !transport.send(to, Channel.rpc, encode({ id, method }, bytes))) {
+      if (waiting >= PENDING_MAX || !transport.send(to, channel, encode({ id, method }, bytes))) {
         env.clock.endOfTurn(() => done({ ok: false, reason: 'no-link' }));
         return;
       }

@@ -1,0 +1,333 @@
+// One group on this node: its core, its machine, and what waits for them. The host calls it once a turn when something happened;
+// the broker sees it as a Group. It does what a Ready says except for I/O, which the host does for all groups together.
+// Invariants: applied <= commit, each index is applied once and in order; `leading` holds exactly from the application of the
+// own no-op to the first sign that leadership is gone; every read barrier is answered exactly once.
+import { crc32c } from '@node-rs/crc32';
+import type { Env } from '../../src/kit/env.ts';
+import type { Raft } from '../core/raft.ts';
+import {
+  EntryKind,
+  type GroupId,
+  type Index,
+  type LogEntry,
+  type Membership,
+  type PeerId,
+  type Ready,
+  type Term,
+} from '../core/types.ts';
+import type { Wal } from '../wal/types.ts';
+import type { HasDeadline } from './deadlines.ts';
+import type { OpenedRaft } from './open-raft.ts';
+import type { Group, GroupMachine, GroupStatus } from './types.ts';
+
+/** Entries are taken from the WAL for application in pieces of this size. */
+const APPLY_PIECE_BYTES = 1024 * 1024;
+const ENTRY_OVERHEAD_BYTES = 64;
+const READ_BODY_BYTES = 64 * 1024 * 1024;
+
+export interface RunnerOwner {
+  readonly env: Env;
+  readonly wal: Wal;
+  /** Something is to be taken from the core, or to be applied, in this turn's pass. */
+  dirty(runner: GroupRunner): void;
+  /** Leadership or the known leader changed. */
+  leaderChanged(runner: GroupRunner): void;
+  leadingChanged(leading: boolean): void;
+  /** An entry was applied. */
+  applied(runner: GroupRunner, index: Index): void;
+  /** A committed entry cannot be read here; `then` runs when it was repaired. */
+  damaged(runner: GroupRunner, index: Index, then: () => void): void;
+}
+
+interface WaitingRead {
+  index: Index;
+  done: (ok: boolean) => void;
+}
+
+export class GroupRunner implements Group, HasDeadline {
+  readonly id: GroupId;
+  /** Replaced only while `termsUnknown`. */
+  raft: Raft;
+  readonly machine: GroupMachine;
+  readonly preferredLeader: PeerId;
+  queuedMs = Number.POSITIVE_INFINITY;
+  /** It is in the host's list for the next pass. */
+  queued = false;
+  closed = false;
+  leading = false;
+  applied: Index;
+  inFlightBytes = 0;
+  /** Applied since the last snapshot. */
+  logBytes = 0;
+  logEntries = 0;
+  /** The machine's state is not that of `applied`: nothing may be applied (its snapshot is unreadable). */
+  stateMissing = false;
+  /** Its log's end or its hard state is not known for sure: no vote in this life. */
+  voteUnsafe = false;
+  /** Terms of damaged entries are unknown: it takes no part until they are repaired. */
+  termsUnknown = false;
+  /** A received snapshot is being put in place. */
+  installing = false;
+  /** Its own snapshot is being written. */
+  savingSnapshot = false;
+
+  /** Makes the core anew from what the WAL knows. */
+  reopen!: () => OpenedRaft;
+
+  private readonly owner: RunnerOwner;
+  private commit: Index;
+  private applying = false;
+  private seenTerm: Term;
+  private seenLeader: PeerId = 0;
+  /** The barriers asked for in this turn, under one context. */
+  private newReads: ((ok: boolean) => void)[] = [];
+  private nextContext = 1;
+  private readonly askedReads = new Map<number, ((ok: boolean) => void)[]>();
+  private waitingReads: WaitingRead[] = [];
+
+  constructor(
+    owner: RunnerOwner,
+    id: GroupId,
+    raft: Raft,
+    machine: GroupMachine,
+    preferredLeader: PeerId,
+    applied: Index,
+  ) {
+    this.owner = owner;
+    this.id = id;
+    this.raft = raft;
+    this.machine = machine;
+    this.preferredLeader = preferredLeader;
+    this.applied = applied;
+    this.commit = applied;
+    this.seenTerm = raft.term;
+  }
+
+  // ---- Group
+
+  get leader(): PeerId {
+    return this.raft.leader;
+  }
+
+  get term(): Term {
+    return this.raft.term;
+  }
+
+  get deadlineMs(): number {
+    return this.closed ? Number.POSITIVE_INFINITY : this.raft.nextDeadlineMs;
+  }
+
+  propose(body: Uint8Array): Index | undefined {
+    if (!this.leading || this.closed) return undefined;
+    const at = this.raft.propose(EntryKind.batch, body, crc32c(body));
+    if (at === undefined) return undefined;
+    this.inFlightBytes += body.length;
+    this.owner.dirty(this);
+    return at.index;
+  }
+
+  proposeMembership(membership: Membership): Index | undefined {
+    if (this.closed) return undefined;
+    const index = this.raft.proposeMembership(membership);
+    if (index !== undefined) this.owner.dirty(this);
+    return index;
+  }
+
+  readBarrier(done: (ok: boolean) => void): void {
+    if (this.closed) {
+      this.owner.env.clock.endOfTurn(() => done(false));
+      return;
+    }
+    this.newReads.push(done);
+    this.owner.dirty(this);
+  }
+
+  bodyFromMemory(index: Index): Uint8Array | undefined {
+    if (this.closed) return undefined;
+    return this.owner.wal.entriesFromMemory(this.id, index, index, READ_BODY_BYTES)?.[0].body;
+  }
+
+  readBody(index: Index, done: (body: Uint8Array | undefined) => void): void {
+    const body = this.bodyFromMemory(index);
+    if (body !== undefined || this.closed || index < 1 || index > this.applied) {
+      done(body);
+      return;
+    }
+    const { wal } = this.owner;
+    wal.readEntries(this.id, index, index, READ_BODY_BYTES, (entries) => {
+      if (entries !== undefined || this.closed) {
+        done(entries?.[0].body);
+        return;
+      }
+      this.owner.damaged(this, index, () => {
+        if (this.closed) done(undefined);
+        else wal.readEntries(this.id, index, index, READ_BODY_BYTES, (again) => done(again?.[0].body));
+      });
+    });
+  }
+
+  transferLeadership(to: PeerId): void {
+    if (this.closed) return;
+    this.raft.transferLeadership(to, this.owner.env.clock.nowMs());
+    this.owner.dirty(this);
+  }
+
+  status(): GroupStatus {
+    const { raft } = this;
+    return {
+      group: this.id,
+      role: raft.role,
+      term: raft.term,
+      leader: raft.leader,
+      commit: raft.commit,
+      applied: this.applied,
+      lastIndex: raft.lastIndex,
+      firstIndex: raft.firstIndex,
+      membership: raft.membership,
+      progress: raft.progress,
+      quiesced: raft.quiesced,
+    };
+  }
+
+  // ---- the host's side
+
+  /** Before Readys are taken: who leads now? Hands the turn's reads to the core. */
+  beginPass(): void {
+    const { raft } = this;
+    if (raft.term !== this.seenTerm || raft.leader !== this.seenLeader) {
+      const wasLeading = this.leading;
+      const leaderChanged = raft.leader !== this.seenLeader;
+      this.seenTerm = raft.term;
+      this.seenLeader = raft.leader;
+      this.setLeading(false);
+      this.inFlightBytes = 0;
+      const other = raft.leader === raft.id ? 0 : raft.leader;
+      if (wasLeading || (leaderChanged && raft.leader !== raft.id)) this.machine.onNotLeading(other);
+      this.owner.leaderChanged(this);
+    }
+    if (this.newReads.length > 0) {
+      const context = this.nextContext++;
+      this.askedReads.set(context, this.newReads);
+      this.newReads = [];
+      raft.readIndex(context, this.owner.env.clock.nowMs());
+    }
+  }
+
+  /** Commit index and reads of a Ready. */
+  takeOutcome(ready: Ready): void {
+    this.commit = ready.commit;
+    for (const { context, ok, index } of ready.reads) {
+      const asked = this.askedReads.get(context) ?? [];
+      this.askedReads.delete(context);
+      for (const done of asked) {
+        if (!ok) done(false);
+        else if (index <= this.applied) done(true);
+        else this.waitingReads.push({ index, done });
+      }
+    }
+  }
+
+  get mustApply(): boolean {
+    return this.applied < this.commit && !this.applying && !this.closed && !this.stateMissing;
+  }
+
+  /** Applies committed entries until `untilMs`. True: there is more to do at once. */
+  apply(untilMs: number): boolean {
+    const { env, wal } = this.owner;
+    while (this.mustApply) {
+      const first = this.applied + 1;
+      const entries = wal.entriesFromMemory(this.id, first, this.commit, APPLY_PIECE_BYTES);
+      if (entries === undefined) {
+        this.applying = true;
+        wal.readEntries(this.id, first, this.commit, APPLY_PIECE_BYTES, (read) => this.onRead(first, read));
+        return false;
+      }
+      this.applying = true;
+      for (const entry of entries) {
+        this.applyEntry(entry);
+        if (this.closed || env.clock.nowMs() >= untilMs) break;
+      }
+      this.applying = false;
+      if (env.clock.nowMs() >= untilMs) return this.mustApply;
+    }
+    return false;
+  }
+
+  /** Entries that had to come from disk. They are few enough to be applied in one go. */
+  private onRead(first: Index, entries: LogEntry[] | undefined): void {
+    if (this.closed) return;
+    if (entries === undefined) {
+      this.owner.damaged(this, first, () => {
+        this.applying = false;
+        this.owner.dirty(this);
+      });
+      return;
+    }
+    for (const entry of entries) if (!this.closed && entry.index === this.applied + 1) this.applyEntry(entry);
+    this.applying = false;
+    this.owner.dirty(this);
+  }
+
+  private applyEntry(entry: LogEntry): void {
+    const { raft, machine } = this;
+    if (entry.index !== this.applied + 1)
+      throw new Error(`group ${this.id}: entry ${entry.index} after ${this.applied}`);
+    this.applied = entry.index;
+    if (entry.kind === EntryKind.batch) {
+      machine.apply(entry.index, entry.term, entry.body);
+      if (this.leading && entry.term === raft.term) this.inFlightBytes -= entry.body.length;
+    } else if (entry.kind === EntryKind.noop && raft.role === 'leader' && raft.termStart === entry.index) {
+      // The turn in which leadership was won may not have been noticed yet.
+      this.seenTerm = raft.term;
+      this.seenLeader = raft.leader;
+      this.setLeading(true);
+      this.inFlightBytes = 0;
+      machine.onLeading(raft.term);
+    }
+    this.logBytes += entry.body.length + ENTRY_OVERHEAD_BYTES;
+    this.logEntries++;
+    this.owner.applied(this, entry.index);
+    this.settleReads();
+  }
+
+  private setLeading(leading: boolean): void {
+    if (leading !== this.leading) this.owner.leadingChanged(leading);
+    this.leading = leading;
+  }
+
+  private settleReads(): void {
+    if (this.waitingReads.length === 0) return;
+    const ready = this.waitingReads.filter((read) => read.index <= this.applied);
+    if (ready.length === 0) return;
+    this.waitingReads = this.waitingReads.filter((read) => read.index > this.applied);
+    for (const read of ready) read.done(true);
+  }
+
+  /** The machine was replaced by the state at `index`. */
+  restored(index: Index): void {
+    this.applied = index;
+    this.commit = Math.max(this.commit, index);
+    this.logBytes = 0;
+    this.logEntries = 0;
+    this.stateMissing = false;
+    this.applying = false;
+    this.settleReads();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    const wasLeading = this.leading;
+    this.closed = true;
+    this.setLeading(false);
+    if (wasLeading) this.machine.onNotLeading(0);
+    const reads = [
+      ...this.newReads,
+      ...[...this.askedReads.values()].flat(),
+      ...this.waitingReads.map((read) => read.done),
+    ];
+    this.newReads = [];
+    this.askedReads.clear();
+    this.waitingReads = [];
+    for (const done of reads) done(false);
+  }
+}

@@ -1,0 +1,544 @@
+// The node's groups and the one place where their decisions become deeds. Once a turn, for all groups with news together: appends and
+// hard states to the WAL, messages that may leave now (one frame per peer), one flush, then application; after the flush, what had
+// to be durable first. Called by the broker's rooms through Host and Group, by links and timers from below.
+// Invariants: nothing that rests on durability leaves before the flush that covers it; a message for a group that is not here
+// is dropped; no step takes longer than the apply budget except a single entry's application; idle groups cost nothing.
+import type { Env, Timer } from '../../src/kit/env.ts';
+import type { Limits } from '../core/limits.ts';
+import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
+import { decodeRaftBatch, RaftBatchWriter } from '../rpc/raft-codec.ts';
+import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
+import type { Wal } from '../wal/types.ts';
+import { AppendSender, type AppendSenderOwner } from './append-sender.ts';
+import { ClusterClock } from './cluster-clock.ts';
+import { Deadlines } from './deadlines.ts';
+import { DigestCheck } from './digest-check.ts';
+import { GroupRunner, type RunnerOwner } from './group-runner.ts';
+import { openRaft } from './open-raft.ts';
+import { Repair } from './repair.ts';
+import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
+import { type SnapshotPolicy, SnapshotTaker } from './snapshot-taker.ts';
+import { type RolledBack, Standing } from './standing.ts';
+import type { Group, GroupMachine, Host, HostStats } from './types.ts';
+
+/** Application of committed entries in one pass, over all groups. */
+const APPLY_BUDGET_MS = 8;
+/** A frame to one peer is sent when it has grown to this, even within a pass. */
+const FRAME_BYTES = 1024 * 1024;
+/** A timer that is later than this lets what waits in the sockets be read first. */
+const STALL_MS = 100;
+const HOUSEKEEPING_MS = 1_000;
+const DRAIN_POLL_MS = 20;
+/** A preferred leader gets its group back when its link has been up for so long. */
+const REBALANCE_AFTER_MS = 5_000;
+const REBALANCE_PER_ROUND = 16;
+const WARN_EVERY_MS = 10_000;
+
+export interface HostOptions {
+  env: Env;
+  wal: Wal;
+  transport: Transport;
+  rpc: Rpc;
+  self: PeerId;
+  /** Random per process start; the same as the links'. */
+  bootId: number;
+  /** Peers remember more of this node than its disk has: it must not go on under this incarnation. */
+  onRolledBack: (finding: RolledBack) => void;
+  limits?: Partial<Limits>;
+  snapshots?: Partial<SnapshotPolicy>;
+  /** Hand leadership back to preferred leaders (default true). */
+  rebalance?: boolean;
+}
+
+export interface NodeHost extends Host {
+  /** Stops everything; groups are told that they lead no longer. The WAL stays open. */
+  close(): void;
+}
+
+export function createHost(options: HostOptions): NodeHost {
+  return new GroupHost(options);
+}
+
+/** What may leave once the flush that was asked for in the same pass is done. */
+interface Durable {
+  runner: GroupRunner;
+  index: Index;
+  term: Term;
+  messages: RaftMessage[];
+}
+
+class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
+  readonly self: PeerId;
+  readonly env: Env;
+  readonly wal: Wal;
+  readonly stats: HostStats = {
+    groups: 0,
+    leading: 0,
+    electionsStarted: 0,
+    electionsWon: 0,
+    appliedEntries: 0,
+    framesSent: 0,
+    snapshotsSent: 0,
+    snapshotsInstalled: 0,
+    turns: 0,
+    snapshotsTaken: 0,
+    framesDropped: 0,
+    badMessages: 0,
+    digestChecks: 0,
+    digestMismatches: 0,
+    entriesRepaired: 0,
+    stalls: 0,
+    passMsMax: 0,
+    clockSkewUs: 0,
+  };
+  readonly transport: Transport;
+  private readonly options: HostOptions;
+  private readonly runners = new Map<GroupId, GroupRunner>();
+  private readonly sender: AppendSender;
+  private readonly deadlines = new Deadlines<GroupRunner>();
+  private readonly time: ClusterClock;
+  private readonly standing: Standing;
+  private readonly digests: DigestCheck;
+  private readonly repairs: Repair;
+  private readonly snapshotTaker: SnapshotTaker;
+  private readonly snapshotSender: SnapshotSender;
+  private readonly snapshotReceiver: SnapshotReceiver;
+  private readonly writers = new Map<PeerId, RaftBatchWriter>();
+  private readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
+  private readonly upSinceMs = new Map<PeerId, number>();
+  /** Recovered groups that were opened or deleted in this life. */
+  private readonly taken = new Set<GroupId>();
+  private dirtyRunners: GroupRunner[] = [];
+  private applyRunners = new Set<GroupRunner>();
+  private passQueued = false;
+  private applyTimer: Timer | undefined;
+  private timer: Timer | undefined;
+  private timerMs = Number.POSITIVE_INFINITY;
+  private warnedMs = Number.NEGATIVE_INFINITY;
+  private draining = false;
+  private closed = false;
+
+  constructor(options: HostOptions) {
+    const { env, wal, transport, rpc, self, bootId } = options;
+    this.options = options;
+    this.self = self;
+    this.env = env;
+    this.wal = wal;
+    this.transport = transport;
+    this.time = new ClusterClock(env.clock, env.log);
+    this.sender = new AppendSender(wal, this);
+    this.standing = new Standing({
+      env,
+      wal,
+      transport,
+      self,
+      bootId,
+      time: this.time,
+      onVouched: () => this.reviewVotes(),
+      onRolledBack: options.onRolledBack,
+    });
+    this.digests = new DigestCheck(this, rpc);
+    this.repairs = new Repair(this, rpc);
+    this.snapshotTaker = new SnapshotTaker(this, options.snapshots ?? {});
+    this.snapshotSender = new SnapshotSender(this);
+    this.snapshotReceiver = new SnapshotReceiver(this, this.snapshotSender.rpc);
+    transport.onMessage(Channel.raft, (from, bytes) => this.onRaft(from, bytes));
+    transport.onPeerUp((peer) => this.upSinceMs.set(peer.id, env.clock.nowMs()));
+    transport.onPeerDown((peer) => this.onPeerDown(peer));
+    env.clock.after(HOUSEKEEPING_MS, () => this.keepHouse());
+  }
+
+  // ---- Host
+
+  openGroup(id: GroupId, membership: Membership, machine: GroupMachine, preferredLeader: PeerId): Group {
+    if (this.runners.has(id)) throw new Error(`group ${id} is open already`);
+    const { env, wal, self } = this;
+    const recovered = this.taken.has(id) ? undefined : wal.recovered.get(id);
+    this.taken.add(id);
+    const { limits } = this.options;
+    const preferred = preferredLeader === self;
+    const openOptions = { env, wal, self, group: id, recovered, membership, preferred, limits };
+    const opened = openRaft(openOptions);
+    const { raft, snapshotIndex } = opened;
+    const runner = new GroupRunner(this, id, raft, machine, preferredLeader, snapshotIndex);
+    wal.setLiveCheck(id, (index) => machine.isEntryLive(index));
+    const state = snapshotIndex === 0 ? undefined : wal.readSnapshotSync(id);
+    if (snapshotIndex > 0 && state === undefined) {
+      env.log.error(`group ${id}: its snapshot at ${snapshotIndex} is unreadable, it is asked for elsewhere`);
+      runner.stateMissing = true;
+    } else {
+      machine.restore(snapshotIndex, state);
+    }
+    runner.voteUnsafe = opened.voteUnsafe;
+    runner.termsUnknown = opened.termsUnknown;
+    runner.reopen = () => openRaft(openOptions);
+    this.runners.set(id, runner);
+    this.stats.groups++;
+    this.repairs.open(runner);
+    this.snapshotTaker.opened(runner, state?.length ?? 0);
+    this.reviewVote(runner);
+    this.dirty(runner);
+    return runner;
+  }
+
+  deleteGroup(id: GroupId): void {
+    this.taken.add(id);
+    const runner = this.runners.get(id);
+    if (runner !== undefined) {
+      this.runners.delete(id);
+      this.stats.groups--;
+      this.forget(runner);
+      runner.close();
+    }
+    this.wal.deleteGroup(id);
+    this.wal.flush(() => {});
+  }
+
+  group(id: GroupId): GroupRunner | undefined {
+    return this.runners.get(id);
+  }
+
+  groups(): Iterable<GroupRunner> {
+    return this.runners.values();
+  }
+
+  clusterTimeUs(): number {
+    return this.time.nowUs();
+  }
+
+  onLeaderChange(handler: (group: GroupId, leader: PeerId, term: Term) => void): void {
+    this.leaderHandlers.push(handler);
+  }
+
+  drain(timeoutMs: number, done: () => void): void {
+    this.draining = true;
+    const untilMs = this.env.clock.nowMs() + timeoutMs;
+    const step = () => {
+      let left = 0;
+      for (const runner of this.runners.values()) {
+        if (runner.raft.role !== 'leader' || runner.raft.membership.voters.length === 1) continue;
+        left++;
+        if (runner.raft.transferringTo === 0) this.handOver(runner);
+      }
+      if (left === 0 || this.closed || this.env.clock.nowMs() >= untilMs) done();
+      else this.env.clock.after(DRAIN_POLL_MS, step);
+    };
+    step();
+  }
+
+  close(): void {
+    this.closed = true;
+    if (this.timer !== undefined) this.env.clock.cancel(this.timer);
+    for (const runner of this.runners.values()) {
+      this.forget(runner);
+      runner.close();
+    }
+    this.runners.clear();
+  }
+
+  // ---- what runners and helpers ask for
+
+  dirty(runner: GroupRunner): void {
+    if (runner.queued || runner.closed) return;
+    runner.queued = true;
+    this.dirtyRunners.push(runner);
+    this.queuePass();
+  }
+
+  leaderChanged(runner: GroupRunner): void {
+    const { raft } = runner;
+    if (raft.role !== 'leader') {
+      this.sender.dropGroup(runner.id);
+      this.snapshotSender.dropGroup(runner.id);
+    } else {
+      this.stats.electionsWon++;
+    }
+    for (const handler of this.leaderHandlers) handler(runner.id, raft.leader, raft.term);
+  }
+
+  leadingChanged(leading: boolean): void {
+    this.stats.leading += leading ? 1 : -1;
+  }
+
+  applied(runner: GroupRunner, index: Index): void {
+    this.stats.appliedEntries++;
+    this.digests.applied(runner, index);
+  }
+
+  damaged(runner: GroupRunner, index: Index, then: () => void): void {
+    this.repairs.need(runner, index, then);
+  }
+
+  /** From AppendSender: a follower needs an entry that cannot be read here. */
+  unreadable(group: GroupId, index: Index): void {
+    const runner = this.runners.get(group);
+    if (runner === undefined || index < this.wal.firstIndex(group)) return;
+    this.repairs.need(runner, index, () => {});
+  }
+
+  leads(group: GroupId, term: Term): boolean {
+    const raft = this.runners.get(group)?.raft;
+    return raft !== undefined && raft.role === 'leader' && raft.term === term;
+  }
+
+  /** Queues for this turn's frame. */
+  send(group: GroupId, message: RaftMessage): void {
+    let writer = this.writers.get(message.to);
+    if (writer === undefined) {
+      writer = new RaftBatchWriter();
+      this.writers.set(message.to, writer);
+    }
+    writer.add(group, message);
+    if (writer.bytes >= FRAME_BYTES) this.sendFrame(message.to, writer);
+    else this.queuePass();
+  }
+
+  isSnapshotInUse(runner: GroupRunner): boolean {
+    return this.snapshotSender.inUse(runner);
+  }
+
+  takeSnapshot(runner: GroupRunner): void {
+    this.snapshotTaker.takeNow(runner);
+  }
+
+  repaired(runner: GroupRunner): void {
+    if (runner.termsUnknown) {
+      const { raft, voteUnsafe, termsUnknown } = runner.reopen();
+      runner.raft = raft;
+      runner.voteUnsafe = voteUnsafe;
+      runner.termsUnknown = termsUnknown;
+    }
+    this.reviewVote(runner);
+  }
+
+  /** The right to vote, and to stand, as far as it is known now. */
+  reviewVote(runner: GroupRunner): void {
+    const { raft } = runner;
+    const may =
+      !runner.voteUnsafe &&
+      !runner.stateMissing &&
+      !runner.installing &&
+      !runner.termsUnknown &&
+      !this.repairs.holdsTail(runner) &&
+      this.standing.mayVote(raft.membership.voters);
+    if (may === raft.mayVote) return;
+    raft.setMayVote(may);
+    this.dirty(runner);
+  }
+
+  // ---- input
+
+  private onRaft(from: PeerId, bytes: Uint8Array): void {
+    if (this.closed) return;
+    const nowMs = this.env.clock.nowMs();
+    const wrong = decodeRaftBatch(bytes, from, this.self, (group, message) => {
+      const runner = this.runners.get(group);
+      if (runner === undefined || runner.termsUnknown) return;
+      if (message.type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
+      runner.raft.step(message, nowMs);
+      this.dirty(runner);
+    });
+    if (wrong === undefined) return;
+    this.stats.badMessages++;
+    if (nowMs - this.warnedMs < WARN_EVERY_MS) return;
+    this.warnedMs = nowMs;
+    this.env.log.error(`consensus messages of node ${from} refused: ${wrong}`);
+  }
+
+  /** Reset or silent: groups led from there are without leader, whatever their timers say. */
+  private onPeerDown(peer: PeerId): void {
+    this.upSinceMs.delete(peer);
+    this.sender.dropPeer(peer);
+    this.writers.delete(peer);
+    this.snapshotSender.dropPeer(peer);
+    const nowMs = this.env.clock.nowMs();
+    for (const runner of this.runners.values()) {
+      if (runner.raft.leader !== peer && runner.raft.role !== 'leader') continue;
+      runner.raft.peerDown(peer, nowMs);
+      this.dirty(runner);
+    }
+  }
+
+  private onTimer(): void {
+    this.timer = undefined;
+    const lateMs = this.env.clock.nowMs() - this.timerMs;
+    this.timerMs = Number.POSITIVE_INFINITY;
+    if (lateMs <= STALL_MS) {
+      this.tick();
+      return;
+    }
+    // The loop stood still, and timers run before sockets are read: heartbeats of a living leader may be waiting.
+    this.stats.stalls++;
+    this.env.clock.endOfTurn(() => this.tick());
+  }
+
+  private tick(): void {
+    if (this.closed) return;
+    const nowMs = this.env.clock.nowMs();
+    this.deadlines.take(nowMs, (runner) => {
+      const before = runner.raft.role;
+      runner.raft.tick(nowMs);
+      if (before === 'follower' && runner.raft.role !== 'follower') this.stats.electionsStarted++;
+      this.dirty(runner);
+    });
+    this.armTimer();
+  }
+
+  private armTimer(): void {
+    const nextMs = this.deadlines.nextMs;
+    if (nextMs >= this.timerMs || this.closed) return;
+    if (this.timer !== undefined) this.env.clock.cancel(this.timer);
+    this.timerMs = nextMs;
+    this.timer = this.env.clock.after(Math.max(0, nextMs - this.env.clock.nowMs()), () => this.onTimer());
+  }
+
+  // ---- the pass
+
+  private queuePass(): void {
+    if (this.passQueued || this.closed) return;
+    this.passQueued = true;
+    this.env.clock.endOfTurn(() => this.pass());
+  }
+
+  private pass(): void {
+    this.passQueued = false;
+    if (this.closed) return;
+    const beganMs = this.env.clock.nowMs();
+    const runners = this.dirtyRunners;
+    this.dirtyRunners = [];
+    const durables: Durable[] = [];
+    let mustFlush = false;
+    for (const runner of runners) {
+      runner.queued = false;
+      if (runner.closed) continue;
+      runner.beginPass();
+      while (runner.raft.hasReady()) {
+        if (this.takeReady(runner, runner.raft.takeReady(), durables)) mustFlush = true;
+      }
+      if (runner.mustApply) this.applyRunners.add(runner);
+    }
+    this.sendFrames();
+    if (mustFlush) {
+      this.stats.turns++;
+      this.env.crashPoint('host:before-flush');
+      this.wal.flush(() => this.onDurable(durables));
+    }
+    this.apply(beganMs + APPLY_BUDGET_MS);
+    for (const runner of runners) this.deadlines.update(runner);
+    this.armTimer();
+    this.stats.passMsMax = Math.max(this.stats.passMsMax, this.env.clock.nowMs() - beganMs);
+  }
+
+  /** True: something waits for a flush. */
+  private takeReady(runner: GroupRunner, ready: Ready, durables: Durable[]): boolean {
+    const { id, raft } = runner;
+    const { hardState, append, sendDurable } = ready;
+    if (hardState !== undefined) this.wal.saveHardState(id, hardState);
+    if (append.length > 0) this.wal.append(id, append);
+    for (const message of ready.send) this.dispatch(id, message);
+    for (const peer of ready.snapshotTo) this.snapshotSender.start(runner, peer);
+    runner.takeOutcome(ready);
+    if (hardState === undefined && append.length === 0 && sendDurable.length === 0) return false;
+    durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
+    return true;
+  }
+
+  private onDurable(durables: readonly Durable[]): void {
+    if (this.closed) return;
+    this.env.crashPoint('host:flushed');
+    for (const { runner, index, term, messages } of durables) {
+      if (runner.closed) continue;
+      for (const message of messages) this.dispatch(runner.id, message);
+      runner.raft.persisted(index, term);
+      this.dirty(runner);
+    }
+  }
+
+  private dispatch(group: GroupId, message: RaftMessage): void {
+    if (message.type === 'append') this.sender.push(group, message);
+    else this.send(group, message);
+  }
+
+  private sendFrames(): void {
+    for (const [peer, writer] of this.writers) if (!writer.empty) this.sendFrame(peer, writer);
+  }
+
+  private sendFrame(peer: PeerId, writer: RaftBatchWriter): void {
+    if (this.transport.send(peer, Channel.raft, writer.take())) this.stats.framesSent++;
+    // Lost like on a wire: cores send again what matters.
+    else this.stats.framesDropped++;
+  }
+
+  private apply(untilMs: number): void {
+    if (this.applyRunners.size === 0) return;
+    const runners = this.applyRunners;
+    this.applyRunners = new Set();
+    for (const runner of runners) {
+      const late = this.env.clock.nowMs() >= untilMs;
+      if (late ? runner.mustApply : runner.apply(untilMs)) this.applyRunners.add(runner);
+      else this.snapshotTaker.review(runner);
+    }
+    if (this.applyRunners.size === 0 || this.applyTimer !== undefined) return;
+    // Sockets and timers get their turn between the slices.
+    this.applyTimer = this.env.clock.after(0, () => {
+      this.applyTimer = undefined;
+      if (!this.closed) this.apply(this.env.clock.nowMs() + APPLY_BUDGET_MS);
+    });
+  }
+
+  // ---- now and then
+
+  private reviewVotes(): void {
+    for (const runner of this.runners.values()) if (!runner.raft.mayVote) this.reviewVote(runner);
+  }
+
+  private keepHouse(): void {
+    if (this.closed) return;
+    this.time.recompute();
+    this.stats.clockSkewUs = Math.round(this.time.skewUs);
+    for (const runner of this.runners.values()) {
+      if (!runner.raft.mayVote) this.reviewVote(runner);
+      if (runner.stateMissing) this.snapshotReceiver.want(runner);
+    }
+    this.snapshotTaker.keepHouse();
+    this.repairs.keepHouse();
+    if (this.options.rebalance !== false && !this.draining) this.rebalance();
+    this.env.clock.after(HOUSEKEEPING_MS, () => this.keepHouse());
+  }
+
+  /** Leadership goes back to those who should have it, a few groups at a time. */
+  private rebalance(): void {
+    const nowMs = this.env.clock.nowMs();
+    let moved = 0;
+    for (const runner of this.runners.values()) {
+      const { raft, preferredLeader: to } = runner;
+      if (!runner.leading || to === this.self || !raft.membership.voters.includes(to)) continue;
+      if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < REBALANCE_AFTER_MS || raft.transferringTo !== 0) continue;
+      const member = raft.progress.find((progress) => progress.peer === to);
+      if (member === undefined || member.state !== 'replicate' || member.match < raft.commit) continue;
+      runner.transferLeadership(to);
+      if (++moved >= REBALANCE_PER_ROUND) return;
+    }
+  }
+
+  /** To the connected voter that has most of the log. */
+  private handOver(runner: GroupRunner): void {
+    const { raft } = runner;
+    let best: { peer: PeerId; match: Index } | undefined;
+    for (const { peer, match } of raft.progress) {
+      if (!raft.membership.voters.includes(peer) || !this.transport.isUp(peer)) continue;
+      if (best === undefined || match > best.match) best = { peer, match };
+    }
+    if (best !== undefined) runner.transferLeadership(best.peer);
+  }
+
+  private forget(runner: GroupRunner): void {
+    this.sender.dropGroup(runner.id);
+    this.snapshotSender.dropGroup(runner.id);
+    this.snapshotReceiver.dropGroup(runner.id);
+    this.repairs.dropGroup(runner.id);
+    this.digests.dropGroup(runner.id);
+    this.applyRunners.delete(runner);
+  }
+}

@@ -1,0 +1,159 @@
+// Entries that are damaged here come back from the other members; no leader is needed for it. Owned by the host: recovery's damaged
+// ranges, and whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (committed at
+// its sender, or of the term that the log here has at that index, which by log matching names one entry); nothing is
+// truncated; until the log above the snapshot is whole again this node does not stand for election.
+import type { GroupId, Index, LogEntry, PeerId } from '../core/types.ts';
+import type { Rpc, Transport } from '../rpc/types.ts';
+import type { GroupRunner, RunnerOwner } from './group-runner.ts';
+import { decodeEntries, decodeRequest, encodeEntries, encodeRequest } from './transfer-codec.ts';
+import type { HostStats } from './types.ts';
+
+const METHOD = 'repair.entries';
+const BATCH_BYTES = 512 * 1024;
+const TIMEOUT_MS = 3_000;
+const TASKS_MAX = 1_000;
+
+interface Task {
+  runner: GroupRunner;
+  first: Index;
+  last: Index;
+  asking: boolean;
+  /** Whom to ask next, as a position in the list of members. */
+  turn: number;
+  waiters: (() => void)[];
+}
+
+interface Owner extends RunnerOwner {
+  readonly stats: HostStats;
+  readonly self: PeerId;
+  readonly transport: Transport;
+  group(id: GroupId): GroupRunner | undefined;
+  /** The log above the snapshot is whole again. */
+  repaired(runner: GroupRunner): void;
+}
+
+export class Repair {
+  private readonly owner: Owner;
+  private readonly rpc: Rpc;
+  private tasks: Task[] = [];
+  private readonly holding = new Set<GroupRunner>();
+
+  constructor(owner: Owner, rpc: Rpc) {
+    this.owner = owner;
+    this.rpc = rpc;
+    rpc.handle(METHOD, (_from, bytes, reply) => this.serve(bytes, reply));
+  }
+
+  open(runner: GroupRunner): void {
+    const ranges = this.owner.wal.damagedRanges(runner.id);
+    if (ranges.length === 0) return;
+    const count = ranges.reduce((sum, range) => sum + range.last - range.first + 1, 0);
+    this.owner.env.log.error(`group ${runner.id}: ${count} entries are damaged, they are fetched from other members`);
+    if (this.hasTailDamage(runner)) this.holding.add(runner);
+    for (const { first, last } of ranges) this.add(runner, first, last, () => {});
+  }
+
+  /** Does damage above the snapshot bar candidacy? */
+  holdsTail(runner: GroupRunner): boolean {
+    return this.holding.has(runner);
+  }
+
+  /** `then` runs when the entry was repaired; at once, when too much is damaged already. */
+  need(runner: GroupRunner, index: Index, then: () => void): void {
+    const known = this.tasks.find((task) => task.runner === runner && task.first <= index && index <= task.last);
+    if (known !== undefined) known.waiters.push(then);
+    else if (this.tasks.length >= TASKS_MAX) then();
+    else {
+      this.owner.env.log.error(`group ${runner.id}: entry ${index} is damaged, it is fetched from another member`);
+      this.add(runner, index, index, then);
+    }
+  }
+
+  dropGroup(group: GroupId): void {
+    const dropped = this.tasks.filter((task) => task.runner.id === group);
+    this.tasks = this.tasks.filter((task) => task.runner.id !== group);
+    for (const task of dropped) {
+      this.holding.delete(task.runner);
+      for (const waiter of task.waiters) waiter();
+    }
+  }
+
+  keepHouse(): void {
+    for (const task of this.tasks) this.ask(task);
+  }
+
+  private add(runner: GroupRunner, first: Index, last: Index, then: () => void): void {
+    const task: Task = { runner, first, last, asking: false, turn: 0, waiters: [then] };
+    this.tasks.push(task);
+    this.ask(task);
+  }
+
+  private ask(task: Task): void {
+    if (task.asking) return;
+    const { runner } = task;
+    const { voters, learners } = runner.raft.membership;
+    const peers = [...voters, ...learners].filter(
+      (peer) => peer !== this.owner.self && this.owner.transport.isUp(peer),
+    );
+    if (peers.length === 0) return;
+    task.asking = true;
+    const peer = peers[task.turn++ % peers.length];
+    const request = encodeRequest({ group: runner.id, index: 0, from: task.first, to: task.last });
+    this.rpc.request(peer, METHOD, request, TIMEOUT_MS, (answer) => {
+      task.asking = false;
+      if (runner.closed || !this.tasks.includes(task)) return;
+      const batch = answer.ok ? decodeEntries(answer.bytes) : undefined;
+      const entries = (batch?.entries ?? []).filter((entry) => this.isSame(task, entry, batch!.commit));
+      if (entries.length > 0) this.take(task, entries);
+    });
+  }
+
+  private isSame(task: Task, entry: LogEntry, commit: Index): boolean {
+    const { runner } = task;
+    if (entry.index < task.first || entry.index > task.last) return false;
+    return entry.index <= commit || (!runner.termsUnknown && runner.raft.termOf(entry.index) === entry.term);
+  }
+
+  private take(task: Task, entries: LogEntry[]): void {
+    const { runner } = task;
+    const { wal } = this.owner;
+    wal.repair(runner.id, entries);
+    wal.flush(() => {
+      if (runner.closed || !this.tasks.includes(task)) return;
+      this.owner.stats.entriesRepaired += entries.length;
+      const left = wal.damagedRanges(runner.id).find((range) => range.last >= task.first && range.first <= task.last);
+      if (left !== undefined && left.first > task.first) task.first = left.first;
+      if (left === undefined) this.finish(task);
+      else this.ask(task);
+    });
+  }
+
+  private finish(task: Task): void {
+    const { runner } = task;
+    this.tasks = this.tasks.filter((other) => other !== task);
+    if (this.holding.has(runner) && !this.hasTailDamage(runner)) {
+      this.holding.delete(runner);
+      this.owner.env.log.info(`group ${runner.id}: the log is whole again`);
+      this.owner.repaired(runner);
+    }
+    for (const waiter of task.waiters) waiter();
+  }
+
+  private hasTailDamage(runner: GroupRunner): boolean {
+    const { wal } = this.owner;
+    return wal.damagedRanges(runner.id).some((range) => range.last >= wal.firstIndex(runner.id));
+  }
+
+  private serve(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
+    const request = decodeRequest(bytes);
+    const runner = request === undefined ? undefined : this.owner.group(request.group);
+    if (request === undefined || runner === undefined || request.from < 1 || request.to < request.from) {
+      reply(encodeEntries({ entries: [], next: 0, commit: 0, gone: true }));
+      return;
+    }
+    const commit = runner.raft.commit;
+    this.owner.wal.readEntries(runner.id, request.from, request.to, BATCH_BYTES, (entries) => {
+      reply(encodeEntries({ entries: entries ?? [], next: 0, commit, gone: entries === undefined }));
+    });
+  }
+}

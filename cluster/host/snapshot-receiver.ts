@@ -1,0 +1,249 @@
+// The other end of snapshot-sender.ts: fetches an offered snapshot piece by piece, verifies it, and puts it in place of the log.
+// Owned by the host. Invariants: nothing of the old log is given up before everything new is here and verified; the switch is one
+// atomic step of the WAL; a broken transfer goes on where it stopped when the same snapshot is offered again.
+import { crc32c } from '@node-rs/crc32';
+import type { GroupId, Index, PeerId } from '../core/types.ts';
+import type { Rpc, Transport } from '../rpc/types.ts';
+import type { GroupRunner, RunnerOwner } from './group-runner.ts';
+import { DONE, LIVE, OFFER, STATE, STATE_CHUNK_BYTES, WANT } from './snapshot-sender.ts';
+import {
+  decodeEntries,
+  decodeOffer,
+  encodeOutcome,
+  encodeRequest,
+  type Offer,
+  OfferOutcome,
+} from './transfer-codec.ts';
+import type { HostStats } from './types.ts';
+
+const RECEIVING_MAX = 2;
+const FETCH_TIMEOUT_MS = 5_000;
+/** Pieces of a broken transfer are kept for so long. */
+const KEEP_MS = 60_000;
+const SAVE_POLL_MS = 20;
+const WANT_EVERY_MS = 3_000;
+
+interface Receiving {
+  runner: GroupRunner;
+  offer: Offer;
+  from: PeerId;
+  chunks: Uint8Array[];
+  bytes: number;
+  /** First index of live entries not fetched yet; 0: all are here. */
+  nextLive: Index;
+  /** The machine's state alone is wanted: the log here is whole. */
+  stateOnly: boolean;
+  active: boolean;
+  touchedMs: number;
+}
+
+interface Owner extends RunnerOwner {
+  readonly stats: HostStats;
+  readonly transport: Transport;
+  group(id: GroupId): GroupRunner | undefined;
+  reviewVote(runner: GroupRunner): void;
+}
+
+export class SnapshotReceiver {
+  private readonly owner: Owner;
+  private readonly rpc: Rpc;
+  private readonly receiving = new Map<GroupId, Receiving>();
+  private readonly wantedMs = new WeakMap<GroupRunner, number>();
+
+  constructor(owner: Owner, rpc: Rpc) {
+    this.owner = owner;
+    this.rpc = rpc;
+    rpc.handle(OFFER, (from, bytes, reply) => {
+      const offer = decodeOffer(bytes);
+      reply(encodeOutcome(offer === undefined ? OfferOutcome.busy : this.onOffer(from, offer)));
+    });
+  }
+
+  dropGroup(group: GroupId): void {
+    const receiving = this.receiving.get(group);
+    if (receiving !== undefined) receiving.active = false;
+    this.receiving.delete(group);
+  }
+
+  /** The machine's state is unreadable here: asks the members for theirs, one at a time. */
+  want(runner: GroupRunner): void {
+    const { env, transport } = this.owner;
+    const nowMs = env.clock.nowMs();
+    if (this.receiving.get(runner.id)?.active || nowMs - (this.wantedMs.get(runner) ?? -WANT_EVERY_MS) < WANT_EVERY_MS)
+      return;
+    const { voters, learners } = runner.raft.membership;
+    const peers = [...voters, ...learners].filter((peer) => transport.isUp(peer));
+    if (peers.length === 0) return;
+    this.wantedMs.set(runner, nowMs);
+    const peer = peers[Math.floor(env.random.float() * peers.length)];
+    const request = encodeRequest({ group: runner.id, index: 0, from: 0, to: 0 });
+    this.rpc.request(peer, WANT, request, FETCH_TIMEOUT_MS, () => {});
+  }
+
+  private onOffer(from: PeerId, offer: Offer): OfferOutcome {
+    const runner = this.owner.group(offer.group);
+    if (runner === undefined || runner.installing) return OfferOutcome.busy;
+    const nowMs = this.owner.env.clock.nowMs();
+    const known = this.receiving.get(offer.group);
+    if (known?.active) return OfferOutcome.busy;
+    const stateOnly = runner.stateMissing && this.logHolds(runner, offer);
+    if (!stateOnly && !runner.raft.acceptSnapshot(offer.meta)) {
+      this.owner.dirty(runner);
+      return OfferOutcome.have;
+    }
+    let receiving = known;
+    if (receiving === undefined || !sameOffer(receiving.offer, offer)) {
+      for (const [group, other] of this.receiving) {
+        if (!other.active && nowMs - other.touchedMs > KEEP_MS) this.receiving.delete(group);
+      }
+      if (known === undefined && this.receiving.size >= RECEIVING_MAX) {
+        runner.raft.snapshotAborted();
+        return OfferOutcome.busy;
+      }
+      receiving = { runner, offer, from, chunks: [], bytes: 0, nextLive: 1, stateOnly, active: true, touchedMs: nowMs };
+      this.receiving.set(offer.group, receiving);
+    }
+    receiving.from = from;
+    receiving.stateOnly = stateOnly;
+    receiving.active = true;
+    if (stateOnly) receiving.nextLive = 0;
+    const started = receiving;
+    this.owner.env.clock.endOfTurn(() => this.fetch(started));
+    return OfferOutcome.fetch;
+  }
+
+  private logHolds(runner: GroupRunner, offer: Offer): boolean {
+    const { index, term } = offer.meta;
+    return index >= runner.raft.firstIndex - 1 && runner.raft.termOf(index) === term;
+  }
+
+  /** The next piece, or the end. */
+  private fetch(receiving: Receiving): void {
+    if (!receiving.active) return;
+    receiving.touchedMs = this.owner.env.clock.nowMs();
+    if (receiving.bytes < receiving.offer.stateBytes) this.fetchState(receiving);
+    else if (receiving.nextLive > 0) this.fetchLive(receiving);
+    else this.verify(receiving);
+  }
+
+  private ask(receiving: Receiving, method: string, from: number, done: (bytes: Uint8Array) => void): void {
+    const { offer } = receiving;
+    const request = encodeRequest({ group: offer.group, index: offer.meta.index, from, to: 0 });
+    this.rpc.request(receiving.from, method, request, FETCH_TIMEOUT_MS, (answer) => {
+      if (!receiving.active) return;
+      if (answer.ok) done(answer.bytes);
+      else this.stop(receiving);
+    });
+  }
+
+  private fetchState(receiving: Receiving): void {
+    this.ask(receiving, STATE, receiving.bytes, (bytes) => {
+      const left = receiving.offer.stateBytes - receiving.bytes;
+      if (bytes.length !== Math.min(left, STATE_CHUNK_BYTES)) {
+        this.stop(receiving);
+        return;
+      }
+      receiving.chunks.push(bytes);
+      receiving.bytes += bytes.length;
+      this.fetch(receiving);
+    });
+  }
+
+  private fetchLive(receiving: Receiving): void {
+    this.ask(receiving, LIVE, receiving.nextLive, (bytes) => {
+      const batch = decodeEntries(bytes);
+      const { offer } = receiving;
+      if (batch === undefined || batch.gone || (batch.next !== 0 && batch.next <= receiving.nextLive)) {
+        this.stop(receiving);
+        return;
+      }
+      const entries = batch.entries.filter((entry) => entry.index <= offer.meta.index);
+      if (entries.length > 0) this.owner.wal.appendBelowSnapshot(offer.group, entries);
+      receiving.nextLive = batch.next > offer.meta.index ? 0 : batch.next;
+      // Staged entries are written with the next flush; waiting for it bounds what is in memory.
+      this.owner.wal.flush(() => this.fetch(receiving));
+    });
+  }
+
+  private verify(receiving: Receiving): void {
+    const { runner, offer, chunks } = receiving;
+    let crc = 0;
+    for (const chunk of chunks) crc = crc32c(chunk, crc);
+    if (crc !== offer.stateCrc) {
+      this.owner.env.log.error(`group ${runner.id}: the snapshot fetched from peer ${receiving.from} is damaged`);
+      this.receiving.delete(runner.id);
+      this.stop(receiving);
+      return;
+    }
+    if (runner.savingSnapshot) {
+      this.owner.env.clock.after(SAVE_POLL_MS, () => {
+        if (receiving.active) this.verify(receiving);
+      });
+      return;
+    }
+    const wanted = receiving.stateOnly
+      ? runner.stateMissing && this.logHolds(runner, offer)
+      : runner.raft.acceptSnapshot(offer.meta);
+    if (!wanted) {
+      this.receiving.delete(runner.id);
+      this.stop(receiving);
+      return;
+    }
+    this.install(receiving);
+  }
+
+  private install(receiving: Receiving): void {
+    const { runner, offer, chunks, stateOnly } = receiving;
+    const { env, wal } = this.owner;
+    // It must neither vote nor win an election while its log is being replaced.
+    runner.installing = true;
+    this.owner.reviewVote(runner);
+    env.crashPoint('host:before-install');
+    const done = () => {
+      env.crashPoint('host:installed');
+      this.receiving.delete(runner.id);
+      receiving.active = false;
+      if (runner.closed) return;
+      runner.machine.restore(offer.meta.index, concat(chunks, offer.stateBytes));
+      if (!stateOnly) runner.raft.restoredSnapshot(offer.meta);
+      else if (offer.meta.index >= runner.raft.firstIndex) runner.raft.compacted(offer.meta.index + 1);
+      runner.restored(offer.meta.index);
+      runner.installing = false;
+      this.owner.stats.snapshotsInstalled++;
+      this.owner.reviewVote(runner);
+      this.owner.dirty(runner);
+      const request = encodeRequest({ group: offer.group, index: offer.meta.index, from: 0, to: 0 });
+      this.rpc.request(receiving.from, DONE, request, FETCH_TIMEOUT_MS, () => {});
+    };
+    if (stateOnly) wal.saveSnapshot(runner.id, offer.meta, chunks, done);
+    else wal.installSnapshot(runner.id, offer.meta, chunks, done);
+  }
+
+  /** Appends may flow again; the pieces stay for a while. */
+  private stop(receiving: Receiving): void {
+    receiving.active = false;
+    if (receiving.runner.closed || receiving.stateOnly) return;
+    receiving.runner.raft.snapshotAborted();
+    this.owner.dirty(receiving.runner);
+  }
+}
+
+function sameOffer(a: Offer, b: Offer): boolean {
+  return (
+    a.meta.index === b.meta.index &&
+    a.meta.term === b.meta.term &&
+    a.stateBytes === b.stateBytes &&
+    a.stateCrc === b.stateCrc
+  );
+}
+
+function concat(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (chunks.length === 1) return chunks[0];
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}

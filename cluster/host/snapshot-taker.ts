@@ -1,0 +1,144 @@
+// When a group's log is folded into a snapshot of its machine, and old segments are compacted. Owned by the host, asked after application.
+// One group at a time. On a leader the state is taken first and becomes the log's new beginning only when all connected members have the
+// entries below it, so that a follower that is merely some milliseconds behind needs no snapshot transfer.
+// Invariant: a snapshot names exactly the applied index at which its state was taken.
+import type { SnapshotMeta } from '../core/types.ts';
+import type { Transport } from '../rpc/types.ts';
+import type { GroupRunner, RunnerOwner } from './group-runner.ts';
+import type { HostStats } from './types.ts';
+
+export interface SnapshotPolicy {
+  /** A snapshot is due when the applied log since the last one has that many bytes or entries ... */
+  bytes: number;
+  entries: number;
+  /** ... and at least so many times the size of the last state. */
+  growth: number;
+  /** How long connected members may take to get the entries below. */
+  waitMs: number;
+  /** Between the snapshots of two groups. */
+  gapMs: number;
+}
+
+const DEFAULTS: SnapshotPolicy = { bytes: 8 * 1024 * 1024, entries: 10_000, growth: 2, waitMs: 5_000, gapMs: 20 };
+const WAIT_POLL_MS = 20;
+
+interface Owner extends RunnerOwner {
+  readonly stats: HostStats;
+  readonly transport: Transport;
+  /** A transfer of its snapshot is under way: it must stay as it is. */
+  isSnapshotInUse(runner: GroupRunner): boolean;
+}
+
+export class SnapshotTaker {
+  private readonly owner: Owner;
+  private readonly policy: SnapshotPolicy;
+  private readonly queue = new Set<GroupRunner>();
+  private readonly stateBytes = new WeakMap<GroupRunner, number>();
+  private busy = false;
+  private compacting = false;
+  private compactDue = false;
+
+  constructor(owner: Owner, policy: Partial<SnapshotPolicy>) {
+    this.owner = owner;
+    this.policy = { ...DEFAULTS, ...policy };
+  }
+
+  opened(runner: GroupRunner, stateBytes: number): void {
+    this.stateBytes.set(runner, stateBytes);
+  }
+
+  /** Called after application. */
+  review(runner: GroupRunner): void {
+    if (!this.isDue(runner)) return;
+    this.queue.add(runner);
+    this.next();
+  }
+
+  /** Also without need: a follower wants one and there is none. */
+  takeNow(runner: GroupRunner): void {
+    this.queue.add(runner);
+    this.next();
+  }
+
+  keepHouse(): void {
+    this.next();
+    if (!this.compactDue || this.compacting) return;
+    this.compacting = true;
+    this.owner.wal.compact((removed) => {
+      this.compacting = false;
+      // Bounded work per call: while it finds something it goes on with the next round.
+      if (removed === 0) this.compactDue = false;
+    });
+  }
+
+  private isDue(runner: GroupRunner): boolean {
+    const { bytes, entries, growth } = this.policy;
+    if (runner.logBytes < bytes && runner.logEntries < entries) return false;
+    return runner.logBytes >= growth * (this.stateBytes.get(runner) ?? 0);
+  }
+
+  private next(): void {
+    if (this.busy) return;
+    for (const runner of this.queue) {
+      if (runner.closed) this.queue.delete(runner);
+      else if (!this.owner.isSnapshotInUse(runner) && !runner.installing && !runner.stateMissing) {
+        this.queue.delete(runner);
+        if (runner.applied > runner.raft.firstIndex - 1) {
+          this.take(runner);
+          return;
+        }
+      }
+    }
+  }
+
+  private take(runner: GroupRunner): void {
+    const { env } = this.owner;
+    const { raft, applied: index } = runner;
+    const meta: SnapshotMeta = { index, term: raft.termOf(index)!, membership: raft.membershipAt(index) };
+    const state = runner.machine.snapshot();
+    this.busy = true;
+    runner.savingSnapshot = true;
+    runner.logBytes = 0;
+    runner.logEntries = 0;
+    const untilMs = env.clock.nowMs() + this.policy.waitMs;
+    const whenReady = () => {
+      if (runner.closed) this.finish(runner);
+      else if (env.clock.nowMs() < untilMs && this.isSomeoneBehind(runner, index))
+        env.clock.after(WAIT_POLL_MS, whenReady);
+      else this.save(runner, meta, state);
+    };
+    whenReady();
+  }
+
+  private isSomeoneBehind(runner: GroupRunner, index: number): boolean {
+    return runner.raft.progress.some(
+      ({ peer, match, state }) => match < index && state !== 'snapshot' && this.owner.transport.isUp(peer),
+    );
+  }
+
+  private save(runner: GroupRunner, meta: SnapshotMeta, state: readonly Uint8Array[]): void {
+    const { env, wal, stats } = this.owner;
+    env.crashPoint('host:before-snapshot');
+    wal.saveSnapshot(runner.id, meta, state, () => {
+      env.crashPoint('host:snapshot-saved');
+      stats.snapshotsTaken++;
+      this.compactDue = true;
+      let bytes = 0;
+      for (const part of state) bytes += part.length;
+      this.stateBytes.set(runner, bytes);
+      if (!runner.closed && meta.index >= runner.raft.firstIndex) {
+        runner.raft.compacted(meta.index + 1);
+        this.owner.dirty(runner);
+      }
+      this.finish(runner);
+    });
+  }
+
+  private finish(runner: GroupRunner): void {
+    runner.savingSnapshot = false;
+    this.owner.env.clock.after(this.policy.gapMs, () => {
+      this.busy = false;
+      this.next();
+    });
+  }
+}

@@ -1,0 +1,167 @@
+// Some nodes in one thread: the real host, core, WAL and codecs on a simulated disk and network, each node with toy machines.
+import { createHost, type HostOptions, type NodeHost } from '../../../cluster/host/host.ts';
+import type { Group } from '../../../cluster/host/types.ts';
+import { createRpc } from '../../../cluster/rpc/rpc.ts';
+import type { WalOptions } from '../../../cluster/wal/options.ts';
+import type { Wal } from '../../../cluster/wal/types.ts';
+import { openWal } from '../../../cluster/wal/wal.ts';
+import { createPrng, type Prng } from '../../sim/prng.ts';
+import { createScheduler, type Scheduler } from '../../sim/scheduler.ts';
+import { type CrashKind, SimDisk } from '../../sim/sim-disk.ts';
+import { createSimEnv, type SimEnv } from '../../sim/sim-env.ts';
+import { SimNetwork } from '../../sim/sim-transport.ts';
+import { ToyMachine } from './toy.ts';
+
+export interface WorldOptions {
+  seed: number;
+  nodes: number;
+  groups?: number[];
+  host?: Partial<HostOptions>;
+  wal?: Partial<WalOptions>;
+  crashAt?: (node: number, name: string) => CrashKind | undefined;
+}
+
+export class WorldNode {
+  readonly world: World;
+  readonly id: number;
+  readonly disk: SimDisk;
+  env!: SimEnv;
+  host!: NodeHost;
+  wal!: Wal;
+  up = false;
+  machines = new Map<number, ToyMachine>();
+  rolledBack = 0;
+  lives = 0;
+
+  constructor(world: World, id: number) {
+    this.world = world;
+    this.id = id;
+    this.disk = new SimDisk({ scheduler: world.scheduler, prng: world.prng.stream(`disk${id}`) });
+  }
+
+  get name(): string {
+    return `n${this.id}`;
+  }
+
+  start(voters?: number[]): void {
+    const { world } = this;
+    const { scheduler, options } = world;
+    this.lives++;
+    this.env = createSimEnv({
+      scheduler,
+      seed: world.prng.stream(`env${this.id}.${this.lives}`),
+      node: this.name,
+      disk: this.disk,
+      crashAt: (name) => options.crashAt?.(this.id, name),
+      onCrash: () => {
+        this.up = false;
+        world.network.leave(this.name);
+      },
+    });
+    this.up = true;
+    this.env.run(() => {
+      const { env } = this;
+      const info = { id: this.id, name: this.name, clientUrl: '', clusterUrl: '', monitorUrl: '' };
+      this.wal = openWal(env, 'wal', { segmentBytes: 256 * 1024, tailBytes: 512 * 1024, ...options.wal });
+      const transport = world.network.join({ info, nowMs: () => env.clock.nowMs(), run: (fn) => void env.run(fn) });
+      this.host = createHost({
+        env,
+        wal: this.wal,
+        transport,
+        rpc: createRpc(env, transport),
+        self: this.id,
+        bootId: env.random.uint32(),
+        onRolledBack: () => {
+          this.rolledBack++;
+        },
+        ...options.host,
+      });
+      this.machines = new Map();
+      for (const group of options.groups ?? [0]) this.open(group, voters ?? world.ids);
+    });
+  }
+
+  open(group: number, voters: number[], learners: number[] = []): Group {
+    const machine = new ToyMachine();
+    this.machines.set(group, machine);
+    return this.host.openGroup(group, { voters, learners }, machine, voters[group % voters.length]);
+  }
+
+  kill(kind: CrashKind = 'process'): void {
+    this.env.kill(kind);
+  }
+
+  group(id = 0): Group {
+    return this.host.group(id)!;
+  }
+
+  machine(id = 0): ToyMachine {
+    return this.machines.get(id)!;
+  }
+}
+
+export class World {
+  readonly options: WorldOptions;
+  readonly prng: Prng;
+  readonly scheduler: Scheduler;
+  readonly network: SimNetwork;
+  readonly nodes: WorldNode[];
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+    this.prng = createPrng(options.seed);
+    this.scheduler = createScheduler(this.prng.stream('scheduler'));
+    this.network = new SimNetwork(this.scheduler, this.prng.stream('net'));
+    this.nodes = Array.from({ length: options.nodes }, (_, i) => new WorldNode(this, i + 1));
+  }
+
+  get ids(): number[] {
+    return this.nodes.map((node) => node.id);
+  }
+
+  start(): void {
+    for (const node of this.nodes) node.start();
+  }
+
+  node(id: number): WorldNode {
+    return this.nodes[id - 1];
+  }
+
+  leader(group = 0): WorldNode | undefined {
+    return this.nodes.find((node) => node.up && node.host.group(group)?.leading);
+  }
+
+  /** Runs until it holds; throws when it does not in time. */
+  until(what: string, condition: () => boolean, timeoutMs = 10_000): void {
+    if (!this.scheduler.runUntilTrue(condition, { timeoutMs, maxEvents: 5_000_000 })) {
+      const states = this.nodes.map((node) => {
+        if (!node.up) return `${node.name} down (${node.env?.deathReason})`;
+        return `${node.name} ${JSON.stringify([...node.host.groups()].map((g) => g.status()).slice(0, 2))}`;
+      });
+      throw new Error(`not within ${timeoutMs} ms: ${what}\n${states.join('\n')}`);
+    }
+  }
+
+  untilLeader(group = 0): WorldNode {
+    this.until(`a leader of group ${group}`, () => this.leader(group) !== undefined);
+    return this.leader(group)!;
+  }
+
+  /** Proposes on the leader; waits until it is applied there. */
+  put(text: string, group = 0): number {
+    const leader = this.untilLeader(group);
+    const index = leader.env.run(() => leader.group(group).propose(Buffer.from(text)));
+    if (index === undefined) throw new Error('not proposed');
+    this.until(`${index} applied`, () => leader.up && leader.group(group).applied >= index);
+    return index;
+  }
+
+  untilEqual(group = 0, timeoutMs = 10_000): void {
+    const up = () => this.nodes.filter((node) => node.up);
+    this.until(
+      'replicas equal',
+      () => new Set(up().map((n) => `${n.group(group).applied} ${n.machine(group).sum}`)).size === 1,
+      timeoutMs,
+    );
+  }
+}
