@@ -1,0 +1,70 @@
+// For programs and tests that want a broker inside their own process: a node, or a cluster on this machine.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ServerConfig, serverConfigOf } from './cli/server-config.ts';
+import { StartError, type StartedServer, startServer } from './server.ts';
+
+export { StartError, type StartedServer } from './server.ts';
+
+export interface StartNodeOptions {
+  name?: string;
+  /** Default: any free one. */
+  port?: number;
+  monitorPort?: number;
+  /** Default: a new directory that is removed at close. */
+  storeDir?: string;
+  cluster?: { name: string; port: number; routes: string[] };
+}
+
+/** Starts one node on 127.0.0.1 in this process. Throws StartError with one clear line. */
+export async function startNode(options: StartNodeOptions = {}): Promise<StartedServer> {
+  const storeDir = options.storeDir ?? mkdtempSync(join(tmpdir(), 'flotilla-'));
+  const started = await startServer(configOf(options, storeDir));
+  if (options.storeDir !== undefined) return started;
+  return Object.assign(Object.create(started) as StartedServer, {
+    close: async () => {
+      await started.close();
+      rmSync(storeDir, { recursive: true, force: true });
+    },
+  });
+}
+
+/** Starts `count` nodes that form one cluster; resolves when all of them are healthy. */
+export async function startCluster(
+  count: number,
+  options: { clusterPorts: number[]; storeDirs?: string[] },
+): Promise<StartedServer[]> {
+  const routes = options.clusterPorts.map((port) => `127.0.0.1:${port}`);
+  return await Promise.all(
+    Array.from({ length: count }, (_, i) =>
+      startNode({
+        name: `n${i + 1}`,
+        monitorPort: 0,
+        storeDir: options.storeDirs?.[i],
+        cluster: { name: 'flotilla', port: options.clusterPorts[i], routes },
+      }),
+    ),
+  );
+}
+
+function configOf(options: StartNodeOptions, storeDir: string): ServerConfig {
+  const { cluster } = options;
+  const result = serverConfigOf(
+    {
+      addr: '127.0.0.1',
+      port: options.port ?? -1,
+      name: options.name,
+      httpPort: options.monitorPort === undefined ? undefined : options.monitorPort || -1,
+      jetstream: true,
+      storeDir,
+      cluster: cluster && `nats://127.0.0.1:${cluster.port}`,
+      clusterName: cluster?.name,
+      routes: cluster?.routes.join(','),
+    },
+    process.env,
+    'n1',
+  );
+  if (!result.ok) throw new StartError(result.errors.join('; '));
+  return result.config;
+}

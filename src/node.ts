@@ -1,0 +1,175 @@
+// One node of the broker, everything below the sockets: log, consensus, meta, streams, routers, API and core NATS joined together.
+// `server.ts` gives it a real machine and listeners, the simulator a model of one. Nothing here touches node:*.
+import { createHost } from '../cluster/host/host.ts';
+import { type Identity as StoredIdentity, saveIdentity } from '../cluster/host/identity.ts';
+import type { SnapshotPolicy } from '../cluster/host/snapshot-taker.ts';
+import type { GroupId, Host } from '../cluster/host/types.ts';
+import { createRpc } from '../cluster/rpc/rpc.ts';
+import type { Transport } from '../cluster/rpc/types.ts';
+import type { WalOptions } from '../cluster/wal/options.ts';
+import type { Wal } from '../cluster/wal/types.ts';
+import { openWal } from '../cluster/wal/wal.ts';
+import { createBroker } from './broker/broker.ts';
+import type { Broker } from './broker/types.ts';
+import { createJetStreamApi, type JetStreamApi } from './jetstream/api.ts';
+import { createConsumerRouter } from './jetstream/consumer-router.ts';
+import { createPublishRouter, type PublishRouter } from './jetstream/publish-router.ts';
+import type { Env } from './kit/env.ts';
+import { createMeta, type Identity, type Meta } from './meta/meta.ts';
+import { groupOf, type StreamRecord } from './meta/types.ts';
+import { Partition } from './stream/partition.ts';
+
+export interface NodeOptions {
+  env: Env;
+  transport: Transport;
+  /** Random per process start. */
+  bootId: number;
+  /** Durable identity of the data directory; its incarnation is `transport.self.id`. */
+  identity: Identity;
+  expectedNodes: () => number;
+  /** A cluster listener is configured. */
+  clustered: boolean;
+  clusterName: string | undefined;
+  defaultReplicas: number;
+  /** A peer remembers more of this node than it has itself: it was emptied or restored from an old copy. */
+  onRolledBack: (reason: string) => void;
+  /** Sizes other than the defaults; for tests. */
+  tuning?: { wal?: Partial<WalOptions>; snapshots?: Partial<SnapshotPolicy> };
+}
+
+export interface BrokerNode {
+  readonly broker: Broker;
+  readonly wal: Wal;
+  readonly host: Host;
+  readonly meta: Meta;
+  readonly api: JetStreamApi;
+  readonly publishRouter: PublishRouter;
+  /** Partitions with a replica here. */
+  readonly partitions: ReadonlyMap<GroupId, Partition>;
+  start(): void;
+  /** Hands leaderships over; the node goes on serving meanwhile. */
+  drain(done: () => void): void;
+  /** Stops; what was acknowledged is durable already. */
+  close(done: () => void): void;
+}
+
+const NOTHING = new Uint8Array(0);
+/** Files of the log, in the data directory. */
+export const WAL_DIR = 'wal';
+const DRAIN_MS_MAX = 3000;
+
+/** Recovers the log (synchronously; throws when the directory is of a newer format) and builds the node; `start` sets it going. */
+export function createNode(options: NodeOptions): BrokerNode {
+  const { env, transport } = options;
+  const { self } = transport;
+  const wal = openWal(env, WAL_DIR, options.tuning?.wal);
+  const rpc = createRpc(env, transport);
+  const host = createHost({
+    env,
+    wal,
+    transport,
+    self: self.id,
+    bootId: options.bootId,
+    rpc,
+    onRolledBack: (finding) => options.onRolledBack(JSON.stringify(finding)),
+    snapshots: options.tuning?.snapshots,
+    rebalance: false,
+  });
+  const broker = createBroker({ env, transport, self: self.id });
+  const partitions = new Map<GroupId, Partition>();
+
+  const meta = createMeta({
+    env,
+    host,
+    rpc,
+    transport,
+    identity: options.identity,
+    expectedNodes: options.expectedNodes,
+    clustered: options.clustered,
+    recovered: new Set(wal.recovered.keys()),
+    openPartition: (record, number) => {
+      const partition = partitionOfRecord(record, number);
+      partitions.set(groupOf(record.streamId, number), partition);
+      return { machine: partition, ops: partition, attach: (group) => partition.attach(group) };
+    },
+    closePartition: (group) => {
+      partitions.get(group)?.close();
+      partitions.delete(group);
+    },
+  });
+
+  function partitionOfRecord(record: StreamRecord, number: number): Partition {
+    const { account } = record;
+    return new Partition({
+      env,
+      account,
+      streamName: record.name,
+      streamId: record.streamId,
+      partition: number,
+      stride: record.stride,
+      config: record.config,
+      clusterTimeUs: () => host.clusterTimeUs(),
+      outlet: {
+        deliverTo: (inbox, message) => broker.deliverTo(account, inbox, message),
+        hasInterest: (inbox) => broker.hasInterest(account, inbox),
+        publish: (subject, payload) => {
+          broker.publish(account, { subject, reply: '', hdr: NOTHING, payload }, undefined);
+        },
+      },
+    });
+  }
+
+  const { catalog, partitions: directory } = meta;
+  const publishRouter = createPublishRouter({ env, broker, transport, catalog, partitions: directory });
+  const consumerRouter = createConsumerRouter({ env, broker, transport, catalog, partitions: directory });
+  const api = createJetStreamApi({
+    env,
+    broker,
+    meta: meta.client,
+    catalog,
+    partitions: directory,
+    rpc,
+    transport,
+    host,
+    self: self.id,
+    serverName: self.name,
+    clusterName: options.clusterName,
+    defaultReplicas: options.defaultReplicas,
+    pull: (account, stream, consumer, message) => consumerRouter.pull(account, stream, consumer, message),
+  });
+
+  return {
+    broker,
+    wal,
+    host,
+    meta,
+    api,
+    publishRouter,
+    partitions,
+    start: () => meta.start(),
+    drain: (done) => host.drain(DRAIN_MS_MAX, done),
+    close: (done) => {
+      meta.close();
+      api.close();
+      publishRouter.close();
+      for (const partition of partitions.values()) partition.close();
+      host.close();
+      wal.close(done);
+    },
+  };
+}
+
+/** The stored identity as formation changes it. `adopted` runs when the cluster id is durable. */
+export function durableIdentity(env: Env, stored: StoredIdentity, adopted: (clusterId: string) => void): Identity {
+  return {
+    get clusterId() {
+      return stored.clusterId;
+    },
+    adoptCluster(clusterId, done) {
+      stored.clusterId = clusterId;
+      saveIdentity(env, stored);
+      adopted(clusterId);
+      done();
+    },
+  };
+}

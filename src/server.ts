@@ -1,0 +1,311 @@
+// One server process: the node (node.ts) on a real machine, with its cluster links, client listener and monitoring port. Called by
+// `flotilla server` and by tests in their own process (index.ts). Invariant: nothing below the data directory is touched before its
+// lock is held, and an error at start leaves nothing running.
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type Identity, loadIdentity } from '../cluster/host/identity.ts';
+import { createLinks, type Links } from '../cluster/rpc/links.ts';
+import { createSoloTransport } from '../cluster/rpc/solo-transport.ts';
+import type { PeerInfo, Transport } from '../cluster/rpc/types.ts';
+import { openLevelKv } from '../cluster/store/level-kv.ts';
+import { createAuth } from './auth/auth.ts';
+import { createBroker } from './broker/broker.ts';
+import type { Broker } from './broker/types.ts';
+import type { ServerConfig } from './cli/server-config.ts';
+import { createNodeEnv, type NodeEnv } from './kit/env-node.ts';
+import { hmacSha256 } from './kit/hmac-node.ts';
+import { type DataDirLock, lockDataDir } from './kit/lock.ts';
+import { createNodeLog, type NodeLog } from './kit/log-node.ts';
+import { nodeNet } from './kit/net-node.ts';
+import { API_LEVEL, FORMAT_VERSION, NATS_VERSION } from './kit/version.ts';
+import { type Monitoring, startMonitoring } from './monitoring/http.ts';
+import { type BrokerNode, createNode, durableIdentity, WAL_DIR } from './node.ts';
+import { nodeViewOf } from './node-view.ts';
+import { createNatsFront, type NatsFront } from './protocols/nats/front.ts';
+
+/** A start that failed for a reason the operator can act on. One line. */
+export class StartError extends Error {}
+
+export interface StartedServer {
+  readonly name: string;
+  readonly clientUrl: string;
+  /** '' without a monitoring port. */
+  readonly monitorUrl: string;
+  /** '' without a cluster listener. */
+  readonly clusterUrl: string;
+  readonly node: BrokerNode | undefined;
+  readonly log: NodeLog;
+  /** Stops accepting, tells clients, hands leaderships over, closes connections over time. */
+  lameDuck(): Promise<void>;
+  /** Hands leaderships over, closes everything. */
+  close(): Promise<void>;
+}
+
+const LAME_DUCK_GRACE_MS = 10_000;
+const LAME_DUCK_MS = 120_000;
+
+export async function startServer(config: ServerConfig): Promise<StartedServer> {
+  const log = createNodeLog({ level: config.debug ? 'debug' : 'info' });
+  const dataDir = resolve(config.storeDir, 'jetstream');
+  const lock = config.jetstream ? takeDirectory(dataDir) : undefined;
+  const server = new Server(config, dataDir, lock, log);
+  try {
+    await server.start();
+    return server;
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+function takeDirectory(dir: string): DataDirLock {
+  try {
+    if (existsSync(dir) && !statSync(dir).isDirectory()) throw new Error('storage directory is not a directory');
+    mkdirSync(dir, { recursive: true });
+    return lockDataDir(dir);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new StartError(`could not create storage directory ${dir}: ${error.message}`);
+  }
+}
+
+class Server implements StartedServer {
+  readonly name: string;
+  readonly log: NodeLog;
+  clientUrl = '';
+  monitorUrl = '';
+  clusterUrl = '';
+  node: BrokerNode | undefined;
+  readonly #config: ServerConfig;
+  readonly #env: NodeEnv;
+  readonly #lock: DataDirLock | undefined;
+  readonly #serverId = serverId();
+  readonly #startUs: number;
+  #identity: Identity | undefined;
+  #links: Links | undefined;
+  #broker: Broker | undefined;
+  #front: NatsFront | undefined;
+  #monitoring: Monitoring | undefined;
+  #closed = false;
+
+  constructor(config: ServerConfig, dataDir: string, lock: DataDirLock | undefined, log: NodeLog) {
+    this.#config = config;
+    this.name = config.name;
+    this.log = log;
+    this.#lock = lock;
+    this.#env = createNodeEnv({
+      dataDir,
+      log,
+      openKv: (dir, done) => openLevelKv(dir, this.#env, done),
+    });
+    this.#startUs = this.#env.clock.wallUs();
+  }
+
+  async start(): Promise<void> {
+    const { jetstream, cluster } = this.#config;
+    if (jetstream) this.#identity = this.#loadIdentity();
+    const self = this.#self();
+    const bootId = this.#env.random.uint32();
+    const transport: Transport = cluster ? this.#createLinks(self, bootId) : createSoloTransport(self);
+    if (jetstream) {
+      this.node = createNode({
+        env: this.#env,
+        transport,
+        bootId,
+        identity: durableIdentity(this.#env, this.#identity!, (clusterId) => this.#links?.setClusterId(clusterId)),
+        expectedNodes: () => this.#links?.expectedNodes ?? 1,
+        clustered: cluster !== undefined,
+        clusterName: cluster?.name,
+        defaultReplicas: this.#config.defaultReplicas,
+        onRolledBack: (reason) => this.#env.fatal(reason),
+      });
+      this.#broker = this.node.broker;
+    } else {
+      this.#broker = createBroker({ env: this.#env, transport, self: self.id });
+    }
+    this.#createFront();
+    await this.#listen();
+    this.#tellTopology(transport);
+    this.node?.start();
+    this.log.info(`Listening for client connections on ${this.#config.host}:${this.#front!.address.port}`);
+    this.log.info('Server is ready');
+  }
+
+  #loadIdentity(): Identity {
+    try {
+      return loadIdentity(this.#env, this.name, [WAL_DIR]).identity;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      throw new StartError(error.message);
+    }
+  }
+
+  #self(): PeerInfo {
+    const { cluster, http, host, port } = this.#config;
+    const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+    const clusterHost = cluster && (cluster.host === '0.0.0.0' || cluster.host === '::') ? reachable : cluster?.host;
+    return {
+      id: this.#identity?.incarnation ?? randomIncarnation(),
+      name: this.name,
+      clientUrl: `${reachable}:${port}`,
+      clusterUrl: cluster ? (cluster.advertise ?? `${clusterHost}:${cluster.port}`) : '',
+      monitorUrl: http ? `${reachable}:${http.port}` : '',
+    };
+  }
+
+  #createLinks(self: PeerInfo, bootId: number): Links {
+    const cluster = this.#config.cluster!;
+    this.#links = createLinks({
+      env: this.#env,
+      net: nodeNet,
+      hmac: hmacSha256,
+      self,
+      listen: { host: cluster.host, port: cluster.port },
+      routes: cluster.routes,
+      clusterName: cluster.name,
+      clusterId: this.#identity?.clusterId ?? '',
+      secret: cluster.secret,
+      formatVersion: FORMAT_VERSION,
+      bootId,
+    });
+    return this.#links;
+  }
+
+  #createFront(): void {
+    const { host, port, auth, cluster, jetstream, maxPayload } = this.#config;
+    this.#front = createNatsFront({
+      env: this.#env,
+      net: nodeNet,
+      broker: this.#broker!,
+      listen: { host, port },
+      auth: createAuth({
+        users: auth.user === undefined ? [] : [{ user: auth.user, password: auth.pass ?? '' }],
+        token: auth.token,
+      }),
+      limits: { payloadBytesMax: maxPayload },
+      info: () => {
+        const own = this.#ownClientUrl();
+        return {
+          server_id: this.#serverId,
+          server_name: this.name,
+          version: NATS_VERSION,
+          go: `node ${process.version}`,
+          jetstream,
+          api_lvl: API_LEVEL,
+          cluster: cluster?.name,
+          connect_urls: cluster ? [own, ...(this.#links?.peers().map((peer) => peer.clientUrl) ?? [])] : undefined,
+          own_urls: [own],
+        };
+      },
+    });
+  }
+
+  #ownClientUrl(): string {
+    const { host } = this.#config;
+    return `${host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host}:${this.#front?.address.port || this.#config.port}`;
+  }
+
+  /** Clients first: a port that is taken ends the start before any peer has heard of this node. */
+  async #listen(): Promise<void> {
+    const { host, port, http, cluster } = this.#config;
+    await bound(`port: ${host}:${port}`, (done) => this.#front!.start(done));
+    this.clientUrl = `nats://${this.#ownClientUrl()}`;
+    if (http) {
+      try {
+        this.#monitoring = await startMonitoring(http.host, http.port, this.#view());
+      } catch (error) {
+        if (!(error instanceof Error)) throw error;
+        throw new StartError(`Error listening on monitoring port: ${http.host}:${http.port}, ${plain(error)}`);
+      }
+      const reachable = http.host === '0.0.0.0' || http.host === '::' ? '127.0.0.1' : http.host;
+      this.monitorUrl = `http://${reachable}:${this.#monitoring.port}`;
+    }
+    if (cluster && this.#links) {
+      const links = this.#links;
+      links.self.clientUrl = this.#ownClientUrl();
+      await bound(`cluster port: ${cluster.host}:${cluster.port}`, (done) => links.listen(done));
+      this.clusterUrl = links.self.clusterUrl;
+    }
+  }
+
+  #view(): ReturnType<typeof nodeViewOf> {
+    const { host, http, cluster, auth, storeDir, jetstream, maxPayload } = this.#config;
+    return nodeViewOf({
+      identity: {
+        serverId: this.#serverId,
+        serverName: this.name,
+        host,
+        port: this.#front!.address.port,
+        httpHost: http?.host ?? '',
+        httpPort: http?.port ?? 0,
+        clusterName: cluster?.name,
+        clusterHost: cluster?.host ?? '',
+        clusterPort: cluster?.port ?? 0,
+        clusterUrls: [],
+        authRequired: auth.user !== undefined || auth.token !== undefined,
+        maxPayload,
+        maxConnections: this.#front!.limits.connectionsMax,
+        maxPending: this.#front!.limits.pendingBytesMax,
+        storeDir: join(storeDir, 'jetstream'),
+        jetstream,
+        startUs: this.#startUs,
+      },
+      env: this.#env,
+      front: this.#front!,
+      broker: this.#broker!,
+      node: this.node,
+      peers: () => this.#links?.peers() ?? [],
+    });
+  }
+
+  #tellTopology(transport: Transport): void {
+    transport.onPeerUp(() => this.#front?.updateInfo());
+    transport.onPeerDown(() => this.#front?.updateInfo());
+  }
+
+  async lameDuck(): Promise<void> {
+    await new Promise<void>((done) => this.#front!.lameDuck(LAME_DUCK_GRACE_MS, LAME_DUCK_MS, done));
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    // Clients keep being served until every leadership has been handed over; then they are sent away; then the log closes.
+    const node = this.node;
+    if (node) await new Promise<void>((done) => node.drain(done));
+    const front = this.#front;
+    if (front) await new Promise<void>((done) => front.close(done));
+    if (node) await new Promise<void>((done) => node.close(done));
+    const links = this.#links;
+    if (links) await new Promise<void>((done) => links.close(done));
+    await this.#monitoring?.close();
+    this.#lock?.release();
+    this.log.flushSync();
+  }
+}
+
+function bound(what: string, start: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolveBound, reject) => {
+    start((error) => {
+      if (error) reject(new StartError(`Error listening on ${what}, ${plain(error)}`));
+      else resolveBound();
+    });
+  });
+}
+
+function plain(error: Error): string {
+  return (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? 'address already in use' : error.message;
+}
+
+/** As long and of the same letters as nats-server's: `N` and 55 of base 32. */
+function serverId(): string {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+  return `N${Array.from(randomBytes(55), (byte) => letters[byte & 31]).join('')}`;
+}
+
+/** Without a data directory a node is a new one at each start. */
+function randomIncarnation(): number {
+  return randomBytes(6).readUIntBE(0, 6) || 1;
+}
