@@ -1,0 +1,123 @@
+// A NATS front of one node on a real port, and a raw client that speaks the protocol by hand.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach } from 'vitest';
+import { type AuthConfig, createAuth } from '../../../src/auth/auth.ts';
+import { createBroker } from '../../../src/broker/broker.ts';
+import type { Broker } from '../../../src/broker/types.ts';
+import { createNodeEnv } from '../../../src/kit/env-node.ts';
+import { createNodeLog } from '../../../src/kit/log-node.ts';
+import { nodeNet } from '../../../src/kit/net-node.ts';
+import { createNatsFront, type NatsFront } from '../../../src/protocols/nats/front.ts';
+import type { InfoFields } from '../../../src/protocols/nats/info.ts';
+import type { NatsLimits } from '../../../src/protocols/nats/limits.ts';
+
+export interface World {
+  front: NatsFront;
+  broker: Broker;
+  port: number;
+  info: InfoFields;
+}
+
+const log = createNodeLog({ level: 'error' });
+const cleanups: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+export async function startFront(options: { auth?: AuthConfig; limits?: Partial<NatsLimits> } = {}): Promise<World> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'front-'));
+  const env = createNodeEnv({ dataDir, log });
+  const broker = createBroker({ env, transport: undefined, self: 1 });
+  const info: InfoFields = { server_id: 'NTEST', server_name: 'n1', version: '2.14.0', jetstream: false, api_lvl: 4 };
+  const front = createNatsFront({
+    env,
+    net: nodeNet,
+    broker,
+    listen: { host: '127.0.0.1', port: 0 },
+    info: () => info,
+    auth: createAuth(options.auth),
+    limits: options.limits,
+  });
+  await new Promise<void>((resolve, reject) => front.start((error) => (error === null ? resolve() : reject(error))));
+  cleanups.push(async () => {
+    await new Promise<void>((done) => front.close(done));
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  return { front, broker, port: front.address.port, info };
+}
+
+export const QUIET = 'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true}\r\n';
+
+/** Everything that a raw connection received, as latin1, and waiting for more of it. */
+export class RawClient {
+  readonly socket: Socket;
+  text = '';
+  bytes = 0;
+  closed = false;
+  /** Keeps what arrives; off for floods. */
+  keep = true;
+  #wake: (() => void)[] = [];
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (chunk) => {
+      this.bytes += chunk.length;
+      if (this.keep) this.text += chunk.toString('latin1');
+      this.#tell();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.closed = true;
+      this.#tell();
+    });
+    cleanups.push(() => void socket.destroy());
+  }
+
+  static async open(port: number, hello = ''): Promise<RawClient> {
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    const client = new RawClient(socket);
+    await client.until((text) => text.includes('\r\n') || client.closed);
+    if (hello !== '') await client.say(hello);
+    return client;
+  }
+
+  write(text: string | Uint8Array): void {
+    this.socket.write(typeof text === 'string' ? Buffer.from(text, 'utf8') : text);
+  }
+
+  /** Writes, and waits until everything before the PING has had its effect. */
+  async say(text: string): Promise<void> {
+    const pongs = this.text.split('PONG\r\n').length;
+    this.write(`${text}PING\r\n`);
+    await this.until((all) => all.split('PONG\r\n').length > pongs || this.closed);
+  }
+
+  async until(enough: (text: string) => boolean): Promise<void> {
+    while (!enough(this.text)) await new Promise<void>((wake) => this.#wake.push(wake));
+  }
+
+  async end(): Promise<void> {
+    while (!this.closed) await new Promise<void>((wake) => this.#wake.push(wake));
+  }
+
+  /** What came since the last call, without INFO and PONG. */
+  take(): string {
+    const text = this.text.replace(/INFO [^\n]*\n|PONG\r\n/g, '');
+    this.text = '';
+    return text;
+  }
+
+  get infos(): Record<string, unknown>[] {
+    return [...this.text.matchAll(/INFO (\{.*\})/g)].map((match) => JSON.parse(match[1]) as Record<string, unknown>);
+  }
+
+  #tell(): void {
+    const wake = this.#wake;
+    this.#wake = [];
+    for (const fn of wake) fn();
+  }
+}
