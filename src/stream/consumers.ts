@@ -137,6 +137,12 @@ export class ConsumerRegistry implements ConsumerTable {
     return digest.hex();
   }
 
+  /** A message that the consumer has given up or passed over and that is still there: an ack may free it. */
+  isPassed(record: ConsumerRecord, seq: number, view: MessageView): boolean {
+    if (this.#config().retention === 'limits' || seq > record.deliveredSeq || !view.exists(seq)) return false;
+    return record.filter.matches(view.subjectOf(seq));
+  }
+
   /** The consumer is done with a message: the stream's retention may have it go. */
   release(record: ConsumerRecord, seq: number, view: MessageView, remove: (seq: number) => void): void {
     const { retention } = this.#config();
@@ -230,7 +236,9 @@ const HANDLERS: Record<number, Handler> = {
   [ConsumerCommand.acks](registry, record, reader, stampUs, view, remove) {
     reader.runs((first, count) => {
       for (let seq = first; seq < first + count; seq++) {
-        if (record.acknowledge(seq, view)) registry.release(record, seq, view, remove);
+        if (record.acknowledge(seq, view) || registry.isPassed(record, seq, view)) {
+          registry.release(record, seq, view, remove);
+        }
       }
     });
     record.ackUs = stampUs;

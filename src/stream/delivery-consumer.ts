@@ -214,6 +214,7 @@ export class LiveConsumer implements TimedItem {
     if (deliveries === 1) {
       this.#cursor = seq;
       this.#deliveredSeq = seq;
+      if (this.#ahead.size > 0) this.#ahead.removeUpTo(seq);
       this.#count.delivered();
       if (this.record.tracksAcks) this.#redeliveries.add(seq, consumerSeq, 1, nowMs);
       this.#log?.first(seq, consumerSeq, this.record.tracksAcks, nowMs);
@@ -344,46 +345,56 @@ export class LiveConsumer implements TimedItem {
   #acknowledge(seq: number, consumerSeq: number, reply: string): void {
     const log = this.#log;
     if (log === undefined) return;
+    if (seq > this.#deliveredSeq) {
+      this.#acknowledgeEarly(log, seq, consumerSeq, reply);
+      return;
+    }
     const { pending } = this.#redeliveries;
     const all = this.record.config.ack_policy === 'all';
-    const known = all ? pending.size > 0 && pending.firstSeq <= seq : pending.has(seq);
-    if (known) {
-      if (all) pending.removeUpTo(seq, ignore);
-      else pending.remove(seq);
-    }
-    if (seq > this.#deliveredSeq) {
-      if (!this.#isFormerDelivery(seq, consumerSeq, all)) return;
-      this.#count.invalidate();
-      if (all) {
-        this.#deliveredSeq = seq;
-        this.#cursor = Math.max(this.#cursor, seq);
-      } else this.#ahead.add(seq);
-    } else if (!known) {
-      if (reply === '') return;
-      if (!this.#mayBeOnItsWay(seq, all)) {
-        this.#host.confirm(reply);
-        return;
-      }
+    let known: boolean;
+    if (all) {
+      known = pending.size > 0 && pending.firstSeq <= seq;
+      pending.removeUpTo(seq, ignore);
+    } else known = pending.remove(seq);
+    if (!known && !this.#mattersToLog(seq, all)) {
+      if (reply !== '') this.#host.confirm(reply);
+      return;
     }
     if (all) log.ackAll(seq, reply);
     else log.ack(seq, reply);
     this.#host.flush(this);
   }
 
-  /** A former leader may have delivered the message without the log knowing: the consumer seq was reserved in its time. */
-  #isFormerDelivery(seq: number, consumerSeq: number, all: boolean): boolean {
+  /** Not delivered under this leader: counts if a former leader may have delivered it, so that the consumer seq is reserved. */
+  #acknowledgeEarly(log: DeliveryLog, seq: number, consumerSeq: number, reply: string): void {
     const { view } = this.#host;
-    if (consumerSeq > this.record.reservedConsumerSeq || seq > view.lastSeq) return false;
-    if (all) return true;
-    if (!view.exists(seq) || this.#ahead.size >= AHEAD_MAX) return false;
-    return this.#ahead.has(seq) || this.record.wants(seq, view.subjectOf(seq));
+    const { record } = this;
+    if (consumerSeq > record.reservedConsumerSeq || seq > view.lastSeq) return;
+    if (record.config.ack_policy === 'all') {
+      this.#redeliveries.pending.removeUpTo(seq, ignore);
+      this.#deliveredSeq = seq;
+      this.#cursor = Math.max(this.#cursor, seq);
+      log.earlyAckAll(seq, reply);
+    } else {
+      if (!view.exists(seq) || record.ahead.has(seq)) {
+        if (reply !== '') this.#host.confirm(reply);
+        return;
+      }
+      if (this.#ahead.size >= AHEAD_MAX || !record.wants(seq, view.subjectOf(seq))) return;
+      this.#ahead.add(seq);
+      log.earlyAck(seq, reply);
+    }
+    this.#count.invalidate();
+    this.#host.flush(this);
   }
 
-  /** Not pending here, and the log may not know yet: a second ack must be answered behind the first. */
-  #mayBeOnItsWay(seq: number, all: boolean): boolean {
+  /** Not pending here. An ack may still be on its way, or free a message that was given up from a work queue. */
+  #mattersToLog(seq: number, all: boolean): boolean {
+    const { view, retention } = this.#host;
     if (all) return this.record.floorSeq < seq;
-    const { view } = this.#host;
-    return view.exists(seq) && this.record.wants(seq, view.subjectOf(seq));
+    if (!view.exists(seq)) return false;
+    const subject = view.subjectOf(seq);
+    return this.record.wants(seq, subject) || (retention !== 'limits' && this.record.filter.matches(subject));
   }
 
   // ---- facts that come from the log -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // What a consumer on the leader needs from the engine that holds it (delivery.ts gives it, delivery-consumer.ts takes it).
 import type { Env } from '../kit/env.ts';
+import type { StreamConfig } from './config.ts';
 import type { Advisories } from './delivery-advisories.ts';
 import type { LiveConsumer } from './delivery-consumer.ts';
 import type { ApiError } from './errors.ts';
@@ -12,6 +13,7 @@ export interface DeliveryHost extends PullQueueOutlet {
   readonly outlet: Outlet;
   readonly advisories: Advisories;
   readonly streamName: string;
+  readonly retention: StreamConfig['retention'];
   nowMs(): number;
   /** What clients see of a local seq. */
   streamSeq(seq: number): number;

@@ -1,10 +1,11 @@
 // On the leader: what one consumer has to tell the partition's log, gathered per turn: deliveries (lazily), acks, given-up
 // messages, reservations of consumer seqs. Double acks are answered from here, after apply. Used by delivery-consumer.ts.
-// Invariants: a delivered command always precedes the acks of what it tells; consumer seqs are handed out only below a
+// Invariants: a delivered command always precedes the acks of what it tells, and follows the acks of what it passes over (else a
+// work queue would keep an acknowledged message); consumer seqs are handed out only below a
 // reservation that was applied in this leader's time; `onAnswer` of a barrier runs after everything proposed before it.
 import { ConsumerCommand, DeliveredBatch, encodeIdNumber, encodeSeqs } from './consumer-codec.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
-import { type ApiError, apiError, isApiError } from './errors.ts';
+import { type ApiError, apiError } from './errors.ts';
 
 /** Deliveries that the log does not know of may be so old, and so many. */
 const UNLOGGED_MS_MAX = 250;
@@ -31,11 +32,16 @@ export class DeliveryLog {
   readonly #delivered = new DeliveredBatch();
   #acks: number[] = [];
   #ackAllTo = 0;
+  /** Of messages that a former leader delivered: beyond every delivery that the log knows. */
+  #earlyAcks: number[] = [];
+  #earlyAckAllTo = 0;
   #drops: number[] = [];
   #confirmations: string[] = [];
   #proposed = 0;
   #completed = 0;
   #barriers: Barrier[] = [];
+  /** Leadership went before something was applied: nothing is confirmed any more. */
+  #lost = false;
   #reservedTo: number;
   #reserving = false;
   #handedOut = 0;
@@ -99,6 +105,17 @@ export class DeliveryLog {
     if (confirmTo !== '') this.#confirmations.push(confirmTo);
   }
 
+  /** As ack, for a message not delivered under this leader. */
+  earlyAck(seq: number, confirmTo: string): void {
+    this.#earlyAcks.push(seq);
+    if (confirmTo !== '') this.#confirmations.push(confirmTo);
+  }
+
+  earlyAckAll(seq: number, confirmTo: string): void {
+    if (seq > this.#earlyAckAllTo) this.#earlyAckAllTo = seq;
+    if (confirmTo !== '') this.#confirmations.push(confirmTo);
+  }
+
   drop(seq: number): void {
     this.#drops.push(seq);
   }
@@ -107,6 +124,14 @@ export class DeliveryLog {
   flush(): void {
     const { id } = this.#record;
     this.nextDueMs = Number.POSITIVE_INFINITY;
+    if (this.#earlyAcks.length > 0) {
+      this.#propose(ConsumerCommand.acks, encodeSeqs(id, ascending(this.#earlyAcks)), undefined);
+      this.#earlyAcks = [];
+    }
+    if (this.#earlyAckAllTo > 0) {
+      this.#propose(ConsumerCommand.ackAll, encodeIdNumber(id, this.#earlyAckAllTo), undefined);
+      this.#earlyAckAllTo = 0;
+    }
     if (!this.#delivered.isEmpty) {
       const { firsts } = this.#delivered;
       this.#firstsOnTheirWay += firsts;
@@ -118,32 +143,37 @@ export class DeliveryLog {
       this.#propose(ConsumerCommand.drop, encodeSeqs(id, ascending(this.#drops)), undefined);
       this.#drops = [];
     }
-    const confirmations = this.#confirmations;
-    const confirm =
-      confirmations.length === 0
-        ? undefined
-        : (result: ApiError | undefined): void => {
-            if (result === undefined) for (const inbox of confirmations) this.#outlet.confirm(inbox);
-          };
-    if (confirm !== undefined) this.#confirmations = [];
     if (this.#acks.length > 0) {
-      this.#propose(ConsumerCommand.acks, encodeSeqs(id, ascending(this.#acks)), confirm);
+      this.#propose(ConsumerCommand.acks, encodeSeqs(id, ascending(this.#acks)), undefined);
       this.#acks = [];
-    } else if (this.#ackAllTo > 0) {
-      this.#propose(ConsumerCommand.ackAll, encodeIdNumber(id, this.#ackAllTo), confirm);
+    }
+    if (this.#ackAllTo > 0) {
+      this.#propose(ConsumerCommand.ackAll, encodeIdNumber(id, this.#ackAllTo), undefined);
       this.#ackAllTo = 0;
     }
+    if (this.#confirmations.length === 0) return;
+    const inboxes = this.#confirmations;
+    this.#confirmations = [];
+    this.#behind((error) => {
+      if (error === undefined) for (const inbox of inboxes) this.#outlet.confirm(inbox);
+    });
   }
 
   /** Runs when all that happened before the call is applied; 10008 when leadership goes first. */
   barrier(onAnswer: (error: ApiError | undefined) => void): void {
     this.flush();
-    if (this.#completed === this.#proposed) onAnswer(undefined);
+    this.#behind(onAnswer);
+  }
+
+  #behind(onAnswer: (error: ApiError | undefined) => void): void {
+    if (this.#lost) onAnswer(apiError(10008));
+    else if (this.#completed === this.#proposed) onAnswer(undefined);
     else this.#barriers.push({ after: this.#proposed, onAnswer });
   }
 
-  /** Leadership is gone. */
+  /** Leadership is gone: what was proposed and not applied may have happened or not. */
   abandon(): void {
+    this.#lost = true;
     const barriers = this.#barriers;
     this.#barriers = [];
     for (const barrier of barriers) barrier.onAnswer(apiError(10008));
@@ -154,10 +184,11 @@ export class DeliveryLog {
     this.#proposed++;
     this.#outlet.propose(type, body, (result) => {
       this.#completed++;
+      if (result?.err_code === 10008) this.#lost = true;
       done?.(result);
       while (this.#barriers.length > 0 && this.#barriers[0].after <= this.#completed) {
         const { onAnswer } = this.#barriers.shift()!;
-        onAnswer(isApiError(result) && result.err_code === 10008 ? result : undefined);
+        onAnswer(this.#lost ? apiError(10008) : result);
       }
     });
   }

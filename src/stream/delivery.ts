@@ -252,6 +252,10 @@ export class DeliveryEngine implements DeliveryHost {
 
   // ---- DeliveryHost ---------------------------------------------------------------------------------------------------
 
+  get retention(): StreamConfig['retention'] {
+    return this.#config().retention;
+  }
+
   nowMs(): number {
     return this.#proposer.nowMs();
   }

@@ -428,6 +428,46 @@ describe('retention', () => {
     expect(p.info().num_pending).toBe(0);
   });
 
+  test('work queue: an early ack removes, also when the new leader delivers beyond it in the same turn', () => {
+    const p = withConsumer({}, { retention: 'workqueue' });
+    p.store('a', '1', '2');
+    const [one] = p.fetch();
+    p.commitMs = Number.POSITIVE_INFINITY;
+    p.failover();
+    p.commitMs = 1;
+    // A request of nobody makes the new leader reserve consumer seqs, and delivers nothing.
+    p.interest = new Set(['in', 'confirm']);
+    p.pull('1', 'gone').run();
+    p.ack(one, '', 'confirm');
+    p.pull('5').run();
+    expect(p.brief('confirm')).toEqual(['confirmed']);
+    expect(p.brief()).toEqual(['2']);
+    expect(p.messages.exists(1)).toBe(false);
+  });
+
+  test('work queue: a late ack frees a message that was given up', () => {
+    const p = withConsumer({ ack_wait: 1e9, max_deliver: 1 }, { retention: 'workqueue' });
+    p.store('a', '1');
+    const [one] = p.fetch();
+    p.run(3000);
+    p.ack(one, '', 'confirm');
+    p.run();
+    expect(p.brief('confirm')).toEqual(['confirmed']);
+    expect(p.messages.exists(1)).toBe(false);
+  });
+
+  test('nothing is confirmed by a leader that lost its place without knowing', () => {
+    const p = withConsumer();
+    p.store('a', '1');
+    const [one] = p.fetch();
+    p.proposer.proposeCommand = (_type, _body, done) => done?.({ code: 503, err_code: 10008, description: '' });
+    p.ack(one, '', 'confirm');
+    p.run(500);
+    p.ack(one, '', 'confirm');
+    p.run(500);
+    expect(p.take('confirm')).toEqual([]);
+  });
+
   test('work queue: ack all removes the range', () => {
     const p = withConsumer({ ack_policy: 'all' }, { retention: 'workqueue' });
     p.store('a', '1', '2', '3');

@@ -270,7 +270,7 @@ export class FakePartition {
     this.engine.createConsumer(named, action, (state) => {
       result = state;
     });
-    for (let i = 0; i < 20 && result === undefined; i++) this.run(1);
+    for (let i = 0; i < 200 && result === undefined; i++) this.run(1);
     return result!;
   }
 
@@ -279,7 +279,7 @@ export class FakePartition {
     this.engine.consumerInfo(name, (state) => {
       result = state;
     });
-    for (let i = 0; i < 20 && result === undefined; i++) this.run(1);
+    for (let i = 0; i < 200 && result === undefined; i++) this.run(1);
     if (result === undefined || isApiError(result)) throw new Error(`no info: ${JSON.stringify(result)}`);
     return result;
   }
@@ -289,7 +289,7 @@ export class FakePartition {
     this.engine.deleteConsumer(name, (outcome) => {
       result = outcome;
     });
-    for (let i = 0; i < 20 && result === undefined; i++) this.run(1);
+    for (let i = 0; i < 200 && result === undefined; i++) this.run(1);
     return result!;
   }
 
