@@ -1,7 +1,7 @@
 // A small world for meta tests: simulated clock and disks, links without sockets, and a host whose consensus is one shared
 // log per group (commits need a majority of voters alive). It checks what meta does with consensus, not consensus itself.
 import type { GroupId, Index, Membership, PeerId, Term } from '../../../cluster/core/types.ts';
-import type { Group, GroupMachine, GroupStatus, Host } from '../../../cluster/host/types.ts';
+import type { Group, GroupMachine, GroupStatus, Host, HostStats } from '../../../cluster/host/types.ts';
 import type { PeerInfo, Rpc, RpcReply, Transport } from '../../../cluster/rpc/types.ts';
 import { createPrng } from '../../sim/prng.ts';
 import { createScheduler, type Scheduler } from '../../sim/scheduler.ts';
@@ -246,17 +246,7 @@ class FakeGroup implements Group {
 
 class FakeHost implements Host {
   readonly self: PeerId;
-  readonly stats = {
-    groups: 0,
-    leading: 0,
-    electionsStarted: 0,
-    electionsWon: 0,
-    appliedEntries: 0,
-    framesSent: 0,
-    snapshotsSent: 0,
-    snapshotsInstalled: 0,
-    turns: 0,
-  };
+  readonly stats = {} as HostStats;
   readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
   readonly deleted: GroupId[] = [];
   readonly #node: FakeNode;
