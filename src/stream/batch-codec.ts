@@ -27,6 +27,8 @@ export const ROLLUP_SUBJECT = 1;
 export const ROLLUP_ALL = 2;
 export const HAS_ID = 4;
 export const HAS_TTL = 8;
+/** No delete marker follows when the message expires: it is one, or says that its key was purged. */
+export const NO_MARKER = 32;
 /** The subject's bytes stand elsewhere in the body: with an earlier publish of the same subject. */
 export const SUBJECT_ELSEWHERE = 16;
 
@@ -185,12 +187,12 @@ export class BatchBuilder {
     return this.#lastSubjectLength;
   }
 
-  /** Copies one publish. `idAt`/`idEnd` are offsets into `hdr` (equal: none). */
+  /** Copies one publish. `marks`: rollup and NO_MARKER bits; `idAt`/`idEnd` are offsets into `hdr` (equal: none). */
   publish(
     subject: string,
     hdr: Uint8Array,
     payload: Uint8Array,
-    rollup: number,
+    marks: number,
     idAt: number,
     idEnd: number,
     ttlSeconds: number,
@@ -200,7 +202,7 @@ export class BatchBuilder {
     const at = this.#reserve(PUBLISH_HEAD_BYTES + 12 + subject.length * 3 + hdrLength + payloadLength);
     const buffer = this.#buffer;
     const view = this.#view;
-    let flags = rollup;
+    let flags = marks;
     let p = at + PUBLISH_HEAD_BYTES;
     if (idEnd > idAt) {
       flags |= HAS_ID;

@@ -2,12 +2,13 @@
 // removes them, equally everywhere (DESIGN §7). Used by partition.ts. Nothing ticks while nothing is due: one timer, at the
 // earliest due time. Invariant: at most one expiry is in flight.
 import type { Env, Timer } from '../kit/env.ts';
-import { CommandType, EXPIRE_AGE, EXPIRE_IDS, encodeExpire } from './batch-codec.ts';
+import { CommandType, EXPIRE_AGE, EXPIRE_IDS, EXPIRE_TTL, encodeExpire } from './batch-codec.ts';
 import type { PartitionLeader } from './leader.ts';
 import type { StreamMachine } from './machine.ts';
 
 /** Removals of one kind per command: an apply stays short. */
 const REMOVALS_MAX = 10_000;
+const MARKERS_MAX = 1000;
 /** Expiries that fall due one after the other leave together. */
 const SLACK_MS = 50;
 /** Ids that are past the window are ignored anyway; they only hold memory. */
@@ -25,7 +26,8 @@ export interface ExpiryOptions {
 export class ExpiryTimers {
   readonly #options: ExpiryOptions;
   #timer: Timer | undefined;
-  /** Of the configuration that the timer was set by. */
+  // What the timer was set by.
+  #dueUs = 0;
   #revision = 0;
   #proposed = false;
 
@@ -36,12 +38,14 @@ export class ExpiryTimers {
   /** Something was applied while leading, or leadership began: the earliest due time may have changed. */
   applied(): void {
     const { machine, env, clusterTimeUs } = this.#options;
-    // Stamps only grow: nothing becomes due earlier than the timer, except by another configuration.
-    if (this.#proposed || (this.#timer !== undefined && this.#revision === machine.configRevision)) return;
+    if (this.#proposed) return;
+    // Stamps only grow: nothing becomes due before the timer, except by a time to live or another configuration.
+    if (this.#timer !== undefined && machine.ttls.dueUs >= this.#dueUs && this.#revision === machine.configRevision) return;
     this.#cancel();
-    this.#revision = machine.configRevision;
-    const dueUs = Math.min(machine.ageDueUs, machine.idsDueUs + IDS_SLACK_MS * 1000);
+    const dueUs = Math.min(machine.ageDueUs, machine.ttls.dueUs, machine.idsDueUs + IDS_SLACK_MS * 1000);
     if (dueUs === Number.POSITIVE_INFINITY) return;
+    this.#dueUs = dueUs;
+    this.#revision = machine.configRevision;
     const delayMs = Math.min(Math.max((dueUs - clusterTimeUs()) / 1000, 0) + SLACK_MS, DELAY_MS_MAX);
     this.#timer = env.clock.after(delayMs, this.#wake);
   }
@@ -52,10 +56,15 @@ export class ExpiryTimers {
     const nowUs = clusterTimeUs();
     let kinds = 0;
     if (machine.ageDueUs <= nowUs) kinds |= EXPIRE_AGE;
+    if (machine.ttls.dueUs <= nowUs) kinds |= EXPIRE_TTL;
     if (machine.idsDueUs <= nowUs) kinds |= EXPIRE_IDS;
     if (kinds === 0) {
       this.applied();
       return;
+    }
+    // Markers go first: the expiry stops at a message that still needs one.
+    for (const seq of machine.dueForMarker(nowUs, MARKERS_MAX)) {
+      if (!leader.storeMarker(seq, machine.markerTtlSeconds)) break;
     }
     this.#proposed = true;
     leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), () => {

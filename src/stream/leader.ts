@@ -9,6 +9,7 @@ import {
   BatchBuilder,
   CONSUMER_COMMAND_FIRST,
   HDR_BYTES_MAX,
+  NO_MARKER,
   ROLLUP_ALL,
   ROLLUP_SUBJECT,
   SUBJECT_BYTES_MAX,
@@ -19,7 +20,7 @@ import { compileFilter } from './consumer-filter.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { accountedBytes, type CommandResult, type StreamMachine } from './machine.ts';
 import { PubAckQueue } from './pub-ack-queue.ts';
-import { Header, PublishHeaders, parseTtl, withoutStatus } from './publish-headers.ts';
+import { endsItsKey, Header, markerHeaders, PublishHeaders, parseTtl, withoutStatus } from './publish-headers.ts';
 import { Tentative } from './tentative.ts';
 import { utf8Length } from './text.ts';
 import type { AckSink } from './types.ts';
@@ -62,6 +63,8 @@ interface Flight {
   /** What its messages took of the stream's room (Tentative). */
   roomMessages: number;
   roomBytes: number;
+  /** Its subjects were counted (Tentative). */
+  tracked: boolean;
 }
 
 interface Refusal {
@@ -78,6 +81,9 @@ const HOLD = 2;
 type Verdict = typeof ADMITTED | typeof ANSWERED | typeof HOLD;
 
 const NOTHING: (CommandDone | undefined)[] = [];
+const EMPTY = new Uint8Array(0);
+/** Waits for markers. */
+const NOBODY: AckSink = { stored() {}, refused() {} };
 const UNAVAILABLE = apiError(10008);
 const OVERLOADED = apiError(10167);
 
@@ -109,6 +115,11 @@ export class PartitionLeader {
   #applied = 0;
   /** Last batch with something that may remove messages other than by limits. */
   #removingBatch = -1;
+
+  /** Subjects in flight are asked for: they are counted from the next batch on. */
+  #trackWanted = false;
+  /** First batch whose subjects are counted. */
+  #trackedFrom = 0;
 
   readonly #held: Held[] = [];
   #heldBytes = 0;
@@ -167,6 +178,7 @@ export class PartitionLeader {
     this.#proposed = 0;
     this.#applied = 0;
     this.#removingBatch = -1;
+    this.#trackWanted = false;
     const lastSeq = this.#machine.config === undefined ? firstSeq - 1 : this.#machine.lastSeq;
     this.#tentative.reset(lastSeq, this.#machine.lastMsgId);
   }
@@ -273,7 +285,9 @@ export class PartitionLeader {
       }
     }
     if (builder.empty) this.#beginBatch();
-    builder.publish(subject, hdr, payload, this.#rollup, this.#idAt, this.#idEnd, this.#ttlSeconds);
+    const noMarker = config.subject_delete_marker_ttl !== undefined && hdr.length > 0 && endsItsKey(hdr);
+    const marks = noMarker ? this.#rollup | NO_MARKER : this.#rollup;
+    builder.publish(subject, hdr, payload, marks, this.#idAt, this.#idEnd, this.#ttlSeconds);
     const size = accountedBytes(config.storage, builder.subjectLength, hdr.length, payload.length);
     const roomMessages = this.#replaces ? 0 : 1;
     const roomBytes = Math.max(0, size - this.#replacedBytes);
@@ -395,8 +409,8 @@ export class PartitionLeader {
     let of = subject;
     if (headers.has(Header.expectedLastSubjectSeqSubject)) of = headers.text(Header.expectedLastSubjectSeqSubject);
     const wildcard = hasWildcard(of);
-    if (this.#mustTrackFirst()) return HOLD;
-    if (this.#removalsInFlight(config) || (wildcard && this.#tentative.inFlight > 0)) return this.#holdForAll();
+    if (!this.#subjectsKnown() || this.#removalsInFlight(config)) return this.#holdForAll();
+    if (wildcard && this.#tentative.inFlight > 0) return this.#holdForAll();
     let last = 0;
     if (wildcard) {
       const seqs = this.#machine.index.lastPerSubject(compileFilter([of]));
@@ -413,13 +427,17 @@ export class PartitionLeader {
     return this.#refuseByState(sink, token, apiError(10071, { seq }));
   }
 
-  /** From the first question about subjects in flight on they are counted; until then what is in flight must be applied. */
-  #mustTrackFirst(): boolean {
-    if (this.#tentative.tracksSubjects) return false;
+  /** Exact counts of all subjects in flight. False at the first question, until what was not counted is applied. */
+  #subjectsKnown(): boolean {
+    this.#trackWanted = true;
+    if (this.#builder.empty) this.#track();
+    return this.#tentative.tracksSubjects && this.#applied >= this.#trackedFrom;
+  }
+
+  #track(): void {
+    if (this.#tentative.tracksSubjects) return;
     this.#tentative.tracksSubjects = true;
-    if (this.#tentative.inFlight === 0) return false;
-    this.#holdForAll();
-    return true;
+    this.#trackedFrom = this.#proposed;
   }
 
   #holdForAll(): Verdict {
@@ -455,7 +473,7 @@ export class PartitionLeader {
     const tentative = this.#tentative;
     const total = config.max_msgs > 0 || config.max_bytes > 0;
     if (config.max_msgs_per_subject > 0 && (config.discard_new_per_subject || total)) {
-      if (this.#mustTrackFirst()) return HOLD;
+      if (!this.#subjectsKnown()) return this.#holdForAll();
       const id = index.findSubject(subject);
       const applied = id === 0 ? 0 : index.countOfSubject(id);
       const inFlight = tentative.countOfSubject(subject);
@@ -478,6 +496,25 @@ export class PartitionLeader {
       }
     }
     return ADMITTED;
+  }
+
+  // ---- delete markers
+
+  /** Stores a delete marker in place of `seq`, which is due, unless the subject has a newer message. False: ask again later. */
+  storeMarker(seq: number, ttlSeconds: number): boolean {
+    const { index } = this.#machine;
+    const config = this.#options.config();
+    if (!this.leading || this.#held.length > 0 || !this.#subjectsKnown() || this.#removalsInFlight(config)) return false;
+    const subject = index.subjectOf(seq);
+    if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(subject) > 0) return true;
+    this.#rollup = ROLLUP_SUBJECT;
+    this.#idAt = 0;
+    this.#idEnd = 0;
+    this.#ttlSeconds = ttlSeconds;
+    this.#replaces = true;
+    this.#replacedBytes = index.sizeOf(seq);
+    this.#append(config, subject, markerHeaders(ttlSeconds), EMPTY, NOBODY, 0);
+    return true;
   }
 
   // ---- commands
@@ -517,6 +554,7 @@ export class PartitionLeader {
   }
 
   #beginBatch(): void {
+    if (this.#trackWanted) this.#track();
     this.#stampUs = this.#batchStampUs();
     this.#builder.begin(this.#tentative.lastSeq + 1, this.#stampUs);
     this.#roomMessages = 0;
@@ -540,7 +578,8 @@ export class PartitionLeader {
     }
     const roomMessages = this.#roomMessages;
     const roomBytes = this.#roomBytes;
-    this.#flights.push({ index, length: body.length, publishes, roomMessages, roomBytes });
+    const tracked = this.#tentative.tracksSubjects && this.#proposed >= this.#trackedFrom;
+    this.#flights.push({ index, length: body.length, publishes, roomMessages, roomBytes, tracked });
     this.#flightBytes += body.length;
     this.#proposed++;
   }
@@ -552,7 +591,8 @@ export class PartitionLeader {
     this.#flightBytes -= flight.length;
     this.#applied++;
     const { lastSeq, results } = this.#machine;
-    this.#tentative.applied(body, flight.publishes, flight.roomMessages, flight.roomBytes, lastSeq);
+    this.#tentative.applied(flight.publishes, flight.roomMessages, flight.roomBytes, lastSeq);
+    if (flight.tracked) this.#tentative.forgetSubjects(body, flight.publishes);
     // Callbacks may propose, and apply may run in them: keep nothing that changes.
     const done = results.length > 0 ? this.#commands.splice(0, results.length) : NOTHING;
     const outcomes = results.length > 0 ? results.slice() : results;

@@ -15,23 +15,28 @@ import {
   decodePurge,
   EXPIRE_AGE,
   EXPIRE_IDS,
+  EXPIRE_TTL,
   HAS_ID,
+  HAS_TTL,
   MACHINE_VERSION,
+  NO_MARKER,
   PublishView,
   ROLLUP_ALL,
   ROLLUP_SUBJECT,
   readBatchHeader,
   readPublish,
+  TTL_NEVER,
   viewOf,
 } from './batch-codec.ts';
 import type { StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { RollingDigest } from './digest.ts';
 import { type ApiError, apiError } from './errors.ts';
-import { MessageIndex } from './message-index.ts';
+import { KEPT_FOR_EVER, MessageIndex, WITHOUT_MARKER } from './message-index.ts';
 import { RecentIds } from './recent-ids.ts';
 import { SnapshotError, SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
+import { TtlHeap } from './ttl-heap.ts';
 import type { ConsumerTable } from './types.ts';
 
 /** Why a batch cannot be applied: the replica must stop (the caller ends the process). */
@@ -60,6 +65,7 @@ export interface MachineOptions {
 export class StreamMachine {
   readonly index: MessageIndex;
   readonly ids: RecentIds;
+  readonly ttls = new TtlHeap();
   readonly consumers: ConsumerTable;
   /** Undefined until the log's first config command. */
   config: StreamConfig | undefined;
@@ -72,6 +78,8 @@ export class StreamMachine {
   lastMsgId = '';
   /** Results of the last applied batch's commands that were not publishes, in order. */
   readonly results: CommandResult[] = [];
+  /** Messages below it that still exist never grow too old. */
+  #ageCursor = 0;
   /** Called on the leader for each message that leaves for another reason than its ack. */
   onRemoved: ((seq: number) => void) | undefined;
 
@@ -177,7 +185,7 @@ export class StreamMachine {
       const payload = publish.payloadEnd - publish.payloadAt;
       const subjectLength = publish.subjectEnd - subjectAt;
       const size = memory ? subjectLength + hdr + payload + 16 : 30 + subjectLength + payload + (hdr > 0 ? 4 + hdr : 0);
-      messages.add(subject, at, size);
+      messages.add(subject, at, size, (publish.flags & (HAS_TTL | NO_MARKER)) === 0 ? 0 : marksOf(publish));
       if (publish.flags !== 0) this.#afterPublish(body, subject, stampUs);
       if (this.#perMessageStored) this.#offerToConsumers(body);
       this.#enforceLimits(subject);
@@ -189,11 +197,17 @@ export class StreamMachine {
     return at;
   }
 
-  /** Message id and rollup of the message just stored. */
+  /** Message id, time to live and rollup of the message just stored. */
   #afterPublish(body: Uint8Array, subject: number, stampUs: number): void {
-    const { flags, idAt, idEnd } = this.#publish;
+    const { flags, idAt, idEnd, ttlSeconds } = this.#publish;
     const seq = this.index.lastSeq;
     if ((flags & HAS_ID) !== 0 && this.#dedupes()) this.ids.set(body, idAt, idEnd, seq, stampUs);
+    if (ttlSeconds !== 0 && ttlSeconds !== TTL_NEVER) {
+      // Where subjects keep several messages, none goes earlier than a marker would (ADR-43).
+      const leastSeconds = this.#perSubjectMax === 1 ? 0 : this.markerTtlSeconds;
+      this.ttls.push(stampUs + Math.max(ttlSeconds, leastSeconds) * 1e6, seq);
+      if (this.ttls.size > 1024 && this.ttls.size > 2 * this.index.messages) this.ttls.prune((s) => this.index.exists(s));
+    }
     if ((flags & ROLLUP_SUBJECT) !== 0) {
       while (this.index.countOfSubject(subject) > 1) this.#remove(this.index.firstOfSubject(subject));
     } else if ((flags & ROLLUP_ALL) !== 0) {
@@ -346,18 +360,63 @@ export class StreamMachine {
 
   #expire(body: Uint8Array): void {
     const { kinds, max } = decodeExpire(body);
-    const messages = this.index;
     if ((kinds & EXPIRE_AGE) !== 0) {
-      const ageUs = this.maxAgeUs;
-      for (let left = max; left > 0 && ageUs > 0 && messages.messages > 0; left--) {
-        if (messages.stampUsOf(messages.firstSeq) > this.stampUs - ageUs) break;
-        this.#remove(messages.firstSeq);
+      for (let left = max; left > 0 && this.ageDueUs <= this.stampUs; left--) {
+        const seq = this.#ageCandidate();
+        if (this.#needsMarker(seq)) break;
+        this.#remove(seq);
+      }
+    }
+    if ((kinds & EXPIRE_TTL) !== 0) {
+      for (let left = max; left > 0 && this.ttls.dueUs <= this.stampUs; left--) {
+        const { seq } = this.ttls;
+        if (this.#needsMarker(seq)) break;
+        this.ttls.pop();
+        if (this.index.exists(seq)) this.#remove(seq);
       }
     }
     if ((kinds & EXPIRE_IDS) !== 0) this.ids.dropUntilStamp(this.stampUs - this.windowUs, max);
   }
 
+  /** Expiry of a subject's last message leaves a marker (ADR-43): the leader stores it, and it removes the message. */
+  #needsMarker(seq: number): boolean {
+    const { index } = this;
+    return this.markerTtlSeconds > 0 && index.isLastOfSubject(seq) && !index.hasMark(seq, WITHOUT_MARKER);
+  }
+
+  /** The oldest message that may grow too old; 0 when there is none. */
+  #ageCandidate(): number {
+    const { index } = this;
+    let seq = index.nextFrom(this.#ageCursor);
+    while (seq !== 0 && index.hasMark(seq, KEPT_FOR_EVER)) seq = index.nextFrom(seq + 1);
+    this.#ageCursor = seq === 0 ? index.lastSeq + 1 : seq;
+    return seq;
+  }
+
   // ---- what the leader asks
+
+  /** Seqs that are due at `stampUs` and wait for a marker, at most about `max`. */
+  dueForMarker(stampUs: number, max: number): number[] {
+    const due = new Set<number>();
+    if (this.markerTtlSeconds === 0) return [];
+    const { index } = this;
+    if (this.ageDueUs <= stampUs) {
+      let seq = this.#ageCandidate();
+      for (let left = max; left > 0 && seq !== 0 && index.stampUsOf(seq) + this.maxAgeUs <= stampUs; left--) {
+        if (!index.hasMark(seq, KEPT_FOR_EVER) && this.#needsMarker(seq)) due.add(seq);
+        seq = index.nextFrom(seq + 1);
+      }
+    }
+    this.ttls.eachDue(stampUs, (seq) => {
+      if (due.size < max && this.#needsMarker(seq)) due.add(seq);
+    });
+    return [...due];
+  }
+
+  /** Whole seconds that a delete marker lives; 0: none are made. */
+  get markerTtlSeconds(): number {
+    return Math.floor((this.config?.subject_delete_marker_ttl ?? 0) / 1e9);
+  }
 
   get maxAgeUs(): number {
     return (this.config?.max_age ?? 0) / MICROSECOND_NS;
@@ -367,11 +426,11 @@ export class StreamMachine {
     return (this.config?.duplicate_window ?? 0) / MICROSECOND_NS;
   }
 
-  /** Stamp at which the first message is too old; Infinity when none will be. */
+  /** Stamp at which the oldest message is too old; Infinity when none will be. */
   get ageDueUs(): number {
     const age = this.maxAgeUs;
-    if (age <= 0 || this.index.messages === 0) return Number.POSITIVE_INFINITY;
-    return this.index.stampUsOf(this.index.firstSeq) + age;
+    const seq = age <= 0 ? 0 : this.#ageCandidate();
+    return seq === 0 ? Number.POSITIVE_INFINITY : this.index.stampUsOf(seq) + age;
   }
 
   /** Stamp at which the oldest message id leaves the window; Infinity when there is none. */
@@ -406,6 +465,8 @@ export class StreamMachine {
     out.block(this.consumers.snapshot());
     this.index.write(out);
     this.ids.write(out);
+    out.number(this.#ageCursor);
+    this.ttls.write(out);
     return out.finish();
   }
 
@@ -430,6 +491,8 @@ export class StreamMachine {
     this.consumers.restore(from.block());
     this.index.read(from);
     this.ids.read(from);
+    this.#ageCursor = from.number();
+    this.ttls.read(from);
     from.end();
   }
 
@@ -437,6 +500,8 @@ export class StreamMachine {
     this.index.removeAll();
     this.index.startAt(1);
     this.ids.clear();
+    this.ttls.clear();
+    this.#ageCursor = 0;
     this.config = undefined;
     this.configRevision = 0;
     this.stampUs = 0;
@@ -445,4 +510,9 @@ export class StreamMachine {
     this.#digest.reset();
     this.consumers.restore(this.#noConsumers);
   }
+}
+
+function marksOf(publish: PublishView): number {
+  const kept = publish.ttlSeconds === TTL_NEVER ? KEPT_FOR_EVER : 0;
+  return (publish.flags & NO_MARKER) === 0 ? kept : kept | WITHOUT_MARKER;
 }

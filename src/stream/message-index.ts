@@ -21,6 +21,10 @@ const PREVIOUS = 5;
 const HIGHS = 6;
 const ROW_WORDS = 7;
 const LINK_MASK = 0x3ff;
+// Upper bits of OFFSET.
+export const KEPT_FOR_EVER = 0x80000000;
+export const WITHOUT_MARKER = 0x40000000;
+const OFFSET_MASK = 0x3fffffff;
 
 // Entry row.
 const LIVE = 0;
@@ -109,8 +113,8 @@ export class MessageIndex implements MessageView {
     return this.#subjects.findOrInsert(bytes, from, to);
   }
 
-  /** Stores the message lastSeq + 1. */
-  add(subject: number, offset: number, size: number): void {
+  /** Stores the message lastSeq + 1. `marks`: KEPT_FOR_EVER, WITHOUT_MARKER. */
+  add(subject: number, offset: number, size: number, marks = 0): void {
     const seq = ++this.lastSeq;
     const subjectAt = this.#subjects.writableRow(subject);
     const subjectWords = this.#subjects.words;
@@ -120,7 +124,7 @@ export class MessageIndex implements MessageView {
     let highs = ((this.#entry / HIGH) | 0) << 20;
     words[at + SUBJECT] = subject;
     words[at + ENTRY] = this.#entry;
-    words[at + OFFSET] = offset;
+    words[at + OFFSET] = offset | marks;
     words[at + SIZE] = size;
     const count = subjectWords[subjectAt + COUNT];
     if (count === 0) {
@@ -237,7 +241,7 @@ export class MessageIndex implements MessageView {
     const at = this.#rows.find(seq);
     if (at < 0) return 0;
     const words = this.#rows.page.words;
-    this.offset = words[at + OFFSET];
+    this.offset = words[at + OFFSET] & OFFSET_MASK;
     return words[at + ENTRY] + (words[at + HIGHS] >>> 20) * HIGH;
   }
 
@@ -246,6 +250,16 @@ export class MessageIndex implements MessageView {
 
   isEntryLive(index: number): boolean {
     return index === this.#entry ? this.#entryLive > 0 : this.#entries.find(index) >= 0;
+  }
+
+  hasMark(seq: number, mark: number): boolean {
+    const at = this.#rows.find(seq);
+    return at >= 0 && (this.#rows.page.words[at + OFFSET] & mark) !== 0;
+  }
+
+  isLastOfSubject(seq: number): boolean {
+    const at = this.#rows.find(seq);
+    return at >= 0 && this.lastOfSubject(this.#rows.page.words[at + SUBJECT]) === seq;
   }
 
   sizeOf(seq: number): number {
@@ -321,10 +335,16 @@ export class MessageIndex implements MessageView {
 
   // ---- views for consumers
 
+  /** Smallest existing seq >= from; 0 when there is none. */
+  nextFrom(from: number): number {
+    const start = Math.max(from, this.firstSeq);
+    return start > this.lastSeq || this.messages === 0 ? 0 : Math.max(0, this.#rows.nextLive(start));
+  }
+
   next(from: number, filter: SubjectFilter): number {
     const start = Math.max(from, this.firstSeq);
     if (start > this.lastSeq || this.messages === 0) return 0;
-    if (filter.patterns.length === 0) return Math.max(0, this.#rows.nextLive(start));
+    if (filter.patterns.length === 0) return this.nextFrom(start);
     if (!filter.literal) return this.#nextWildcard(start, filter);
     let best = 0;
     for (const pattern of this.#patternsOf(filter)) {

@@ -139,6 +139,22 @@ export function withoutStatus(hdr: Uint8Array): Uint8Array {
   return stripped;
 }
 
+/** The message is a delete marker, or says that its key was purged: none is made when it expires (ADR-43). */
+export function endsItsKey(hdr: Uint8Array): boolean {
+  const text = utf8Text(hdr, 0, hdr.length);
+  return text.includes('\nNats-Marker-Reason:') || /\nKV-Operation: *PURGE\r/.test(text);
+}
+
+/** Header block of a delete marker that lives `ttlSeconds`, as clients expect it. */
+export function markerHeaders(ttlSeconds: number): Uint8Array {
+  const hours = Math.floor(ttlSeconds / 3600);
+  const minutes = Math.floor((ttlSeconds % 3600) / 60);
+  let ttl = `${ttlSeconds % 60}s`;
+  if (hours > 0 || minutes > 0) ttl = `${minutes}m${ttl}`;
+  if (hours > 0) ttl = `${hours}h${ttl}`;
+  return utf8Bytes(`NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: ${ttl}\r\nNats-Rollup: sub\r\n\r\n`);
+}
+
 /** Whole seconds of `Nats-TTL`: a number, a Go duration of at least 1s, `never` (Infinity); 0: none. Undefined: invalid. */
 export function parseTtl(value: string): number | undefined {
   if (value.toLowerCase() === 'never') return Number.POSITIVE_INFINITY;

@@ -22,7 +22,7 @@ export class Tentative {
   /** Nats-Msg-Id of the last message decided; '' when it had none. */
   lastMsgId = '';
   readonly ids: RecentIds;
-  /** Subjects in flight are known: exact from the moment when nothing was in flight. */
+  /** Subjects of new messages are counted. */
   tracksSubjects = false;
   readonly #subjects: KeyTable;
   readonly #publish = new PublishView();
@@ -80,15 +80,15 @@ export class Tentative {
   }
 
   /** A batch of this leader was applied: its messages and the room they took are no longer tentative. */
-  applied(body: Uint8Array, publishes: number, roomMessages: number, roomBytes: number, lastSeq: number): void {
+  applied(publishes: number, roomMessages: number, roomBytes: number, lastSeq: number): void {
     this.inFlight -= publishes;
     this.roomMessages -= roomMessages;
     this.roomBytes -= roomBytes;
     if (this.ids.size > 0) this.ids.dropUntilSeq(lastSeq);
-    if (this.tracksSubjects && publishes > 0) this.#forgetSubjects(body, publishes);
   }
 
-  #forgetSubjects(body: Uint8Array, publishes: number): void {
+  /** The batch `body`, whose subjects were counted, was applied. */
+  forgetSubjects(body: Uint8Array, publishes: number): void {
     const view = viewOf(body);
     const publish = this.#publish;
     let at = BATCH_HEADER_BYTES;
@@ -100,8 +100,6 @@ export class Tentative {
       at = readPublish(view, at, publish);
       left--;
       const row = this.#subjects.find(body, publish.subjectAt, publish.subjectEnd);
-      // Proposed before tracking began.
-      if (row === 0) continue;
       const wordsAt = this.#subjects.writableRow(row);
       const words = this.#subjects.words;
       if (words[wordsAt + COUNT] > 1) words[wordsAt + COUNT] -= 1;

@@ -262,10 +262,9 @@ export class World {
   /** End of turn and commit until nothing moves. */
   settle(): void {
     do {
-      this.clock.turn();
       this.group.commit();
+      this.clock.turn();
     } while (this.group.uncommitted > 0);
-    this.clock.turn();
   }
 
   /** Publishes; returns the token. */
