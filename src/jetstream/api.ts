@@ -77,7 +77,12 @@ const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
 
 function notYet(type: string, what: string): Operation {
   const refusal = apiError(10052, { err: `${what} not supported by this server yet` });
-  return { type, args: [1, 2], run: (_api, _request, done) => done(refusal) };
+  const isOfClusters = type === 'stream_remove_peer_response';
+  return {
+    type,
+    args: [1, 2],
+    run: (api, _request, done) => done(isOfClusters && !api.rules.clustered ? apiError(10010) : refusal),
+  };
 }
 
 const UNKNOWN: Operation = {

@@ -124,8 +124,6 @@ export function checkForm(request: ConsumerRequest, form: CreateForm): ApiError 
   } else if (config.durable_name && config.durable_name !== form.consumer) {
     return apiError(10017);
   }
-  if (config.durable_name && config.name && config.durable_name !== config.name) return apiError(10132);
-  if (form.consumer !== '' && config.name && config.name !== form.consumer) return apiError(10017);
   if (form.filter !== '') {
     if (config.filter_subjects?.length) return apiError(10137);
     if ((config.filter_subject ?? '') !== form.filter) return apiError(10131);
@@ -176,18 +174,18 @@ function withDefaults(
   if (c.rate_limit_bps) config.rate_limit_bps = c.rate_limit_bps;
   if (c.sample_freq) config.sample_freq = c.sample_freq;
   if (!isPush) config.max_waiting = !c.max_waiting || c.max_waiting < 0 ? MAX_WAITING : c.max_waiting;
-  else if (c.max_waiting) config.max_waiting = c.max_waiting;
-  const maxAckPending = c.max_ack_pending || (config.ack_policy === 'none' ? 0 : defaultAckPending(limits));
+  else if ((c.max_waiting ?? 0) > 0) config.max_waiting = c.max_waiting;
+  const maxAckPending = c.max_ack_pending || defaultAckPending(config, limits);
   if (maxAckPending !== 0) config.max_ack_pending = Math.max(-1, maxAckPending);
   if (c.flow_control) config.flow_control = true;
-  if (c.idle_heartbeat) config.idle_heartbeat = c.idle_heartbeat;
+  if ((c.idle_heartbeat ?? 0) > 0) config.idle_heartbeat = c.idle_heartbeat;
   if (c.headers_only) config.headers_only = true;
   if ((c.max_batch ?? 0) > 0) config.max_batch = c.max_batch;
   if ((c.max_expires ?? 0) > 0) config.max_expires = c.max_expires;
   if ((c.max_bytes ?? 0) > 0) config.max_bytes = c.max_bytes;
   if (c.deliver_subject) config.deliver_subject = c.deliver_subject;
   if (c.deliver_group) config.deliver_group = c.deliver_group;
-  const inactive = Math.max(0, c.inactive_threshold ?? 0) || limits.inactive_threshold;
+  const inactive = Math.max(0, c.inactive_threshold ?? 0) || Math.max(0, limits.inactive_threshold ?? 0);
   if (inactive) config.inactive_threshold = inactive;
   else if (!c.durable_name) config.inactive_threshold = INACTIVE_NS;
   if (c.mem_storage) config.mem_storage = true;
@@ -196,8 +194,15 @@ function withDefaults(
   return config;
 }
 
-function defaultAckPending(limits: StreamConfig['consumer_limits']): number {
-  return limits.max_ack_pending ? Math.min(MAX_ACK_PENDING, limits.max_ack_pending) : MAX_ACK_PENDING;
+function defaultAckPending(config: ConsumerConfig, limits: StreamConfig['consumer_limits']): number {
+  const usual = config.ack_policy === 'none' ? 0 : MAX_ACK_PENDING;
+  const most = limits.max_ack_pending ?? 0;
+  return most > 0 ? Math.min(usual || most, most) : usual;
+}
+
+/** Is an existing consumer beyond the limits that `stream` would have? */
+export function isBeyondLimits(consumer: ConsumerConfig, stream: StreamConfig): boolean {
+  return checkLimits(consumer, stream, {}) !== undefined;
 }
 
 type Rule = (config: ConsumerConfig, stream: StreamConfig, input: ConsumerInput) => ApiError | undefined;
@@ -214,7 +219,10 @@ const checkNames: Rule = (c) => {
   const name = c.name ?? '';
   const kind = c.durable_name ? 'durable name' : 'name';
   if (!isAssetName(name)) return invalid(`consumer ${kind} can not contain '.', '*', '>', '\\', '/'`);
-  if (name.length > NAME_LENGTH_MAX) return apiError(10102, { max: NAME_LENGTH_MAX });
+  return name.length > NAME_LENGTH_MAX ? apiError(10102, { max: NAME_LENGTH_MAX }) : undefined;
+};
+
+const checkTexts: Rule = (c) => {
   if (byteLength(c.description ?? '') > DESCRIPTION_BYTES_MAX) return apiError(10107, { max: DESCRIPTION_BYTES_MAX });
   return metadataBytes(c.metadata) > METADATA_BYTES_MAX ? apiError(10135, { limit: '128KB' }) : undefined;
 };
@@ -226,14 +234,19 @@ const checkReplicas: Rule = (c, stream) => {
   return mustMatch && c.num_replicas !== stream.num_replicas ? apiError(10134) : undefined;
 };
 
-const checkAcks: Rule = (c, stream, input) => {
-  if ((input.ack_wait ?? 0) < 0) return apiError(10183);
+const checkAcks: Rule = (c) => {
   if (c.backoff?.some((wait) => wait < 0)) return apiError(10184);
+  if ((c.ack_wait ?? 0) < 0) return apiError(10183);
   const maxDeliver = c.max_deliver ?? -1;
-  if (c.backoff && maxDeliver !== -1 && c.backoff.length > maxDeliver) return apiError(10116);
-  const { max_ack_pending: most, inactive_threshold: longest } = stream.consumer_limits;
-  if (most && (c.max_ack_pending ?? 0) > most) return apiError(10121, { limit: most });
-  if (longest && (c.inactive_threshold ?? 0) > longest) return apiError(10153, { limit: formatGoDuration(longest) });
+  return c.backoff && maxDeliver !== -1 && c.backoff.length > maxDeliver ? apiError(10116) : undefined;
+};
+
+const checkLimits: Rule = (c, { consumer_limits: limits }) => {
+  const { max_ack_pending: most = 0, inactive_threshold: longest = 0 } = limits;
+  if (most > 0 && (c.max_ack_pending ?? 0) > most) return apiError(10121, { limit: most });
+  if (longest > 0 && (c.inactive_threshold ?? 0) > longest) {
+    return apiError(10153, { limit: formatGoDuration(longest) });
+  }
   return undefined;
 };
 
@@ -273,11 +286,11 @@ const checkPolicy: Rule = (c) => {
   const isFiltered = c.filter_subject !== undefined || c.filter_subjects !== undefined;
   const words = `consumer delivery policy is deliver ${POLICY_WORDS[c.deliver_policy]}, but optional`;
   const refuse = (problem: string): ApiError => apiError(10094, { err: `${words} ${problem}` });
+  if (isSeq && !c.opt_start_seq) return refuse('start sequence is not set');
+  if (isTime && !c.opt_start_time) return refuse('start time is not set');
   // The doubled word is the reference's.
   if (c.opt_start_seq && !isSeq) return refuse(`${isTime ? 'start start' : 'start'} sequence is also set`);
   if (c.opt_start_time && !isTime) return refuse('start time is also set');
-  if (isSeq && !c.opt_start_seq) return refuse('start sequence is not set');
-  if (isTime && !c.opt_start_time) return refuse('start time is not set');
   if (c.deliver_policy === 'last_per_subject' && !isFiltered) return refuse('filter subject is not set');
   return undefined;
 };
@@ -307,14 +320,17 @@ const checkWorkQueue: Rule = (c, stream) => {
   return c.deliver_policy === 'all' ? undefined : apiError(10101);
 };
 
+/** In the order in which the reference server looks. */
 const RULES: Rule[] = [
   checkReplicas,
   checkNames,
   checkAcks,
+  checkTexts,
   checkPush,
   checkPull,
-  checkPolicy,
+  checkLimits,
   checkFilters,
+  checkPolicy,
   checkSampling,
   checkWorkQueue,
 ];

@@ -2,12 +2,14 @@
 // below the table. Runs on the node where the request entered; partitions are asked through ApiContext.
 
 import type { StreamRecord } from '../meta/types.ts';
+import type { StreamConfig } from '../stream/config.ts';
 import { parseRfc3339 } from '../stream/consumer-time.ts';
 import { type ApiError, apiError, isApiError } from '../stream/errors.ts';
 import { partitionOfSubject } from '../stream/partitioning.ts';
 import type { GetRequest, StoredMessage, StreamState } from '../stream/types.ts';
 import { hasWildcard, isValidPattern } from '../subjects/subject.ts';
 import { type Answer, type ApiContext, type ApiRequest, gather, type Operation } from './api-context.ts';
+import { isBeyondLimits } from './consumer-config.ts';
 import { INFOS_PER_PAGE, NAMES_PER_PAGE, SUBJECTS_PER_PAGE } from './limits.ts';
 import { clusterShape, type GroupView, page, storedMessageShape, streamInfoShape } from './shapes.ts';
 import { collides, completeStreamConfig, completeStreamUpdate, decodeStreamRequest } from './stream-config.ts';
@@ -98,8 +100,7 @@ function create(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
       // Created is created, whether or not its leader could be asked right after.
       if (isApiError(state) && !created) return done(state);
       const known = isApiError(state) ? emptyState(record) : state;
-      const cluster = api.names.clusterName === undefined ? undefined : clusterShape(api.names, view);
-      done({ ...streamInfoShape(record, known, cluster, api.nowUs), did_create: true });
+      done({ ...streamInfoShape(record, known, clusterOfChange(api, view), api.nowUs), did_create: true });
     });
   });
 }
@@ -112,14 +113,40 @@ function update(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
     if (isApiError(record)) return done(record);
     const config = completeStreamUpdate(record.config, request, api.rules);
     if (isApiError(config)) return done(config);
-    api.meta.updateStream(account, config, (updated) => {
-      if (isApiError(updated)) return done(updated);
-      streamState(api, updated, {}, (state, view) => {
-        if (isApiError(state)) return done(state);
-        done(streamInfoShape(updated, state, clusterShape(api.names, view), api.nowUs));
+    checkConsumers(api, record, config, (broken) => {
+      if (broken) return done(broken);
+      api.meta.updateStream(account, config, (updated) => {
+        if (isApiError(updated)) return done(updated);
+        streamState(api, updated, {}, (state, view) => {
+          if (isApiError(state)) return done(state);
+          done(streamInfoShape(updated, state, clusterOfChange(api, view), api.nowUs));
+        });
       });
     });
   });
+}
+
+/** 10069 when existing consumers are beyond limits that an update brings. */
+function checkConsumers(
+  api: ApiContext,
+  record: StreamRecord,
+  next: StreamConfig,
+  done: (broken: ApiError | undefined) => void,
+) {
+  const { max_ack_pending: most, inactive_threshold: longest } = next.consumer_limits;
+  const before = record.config.consumer_limits;
+  if (most === before.max_ack_pending && longest === before.inactive_threshold) return done(undefined);
+  api.call(record, 0, 'consumerList', [], (consumers) => {
+    if (isApiError(consumers)) return done(consumers);
+    const broken = consumers.filter(({ config }) => isBeyondLimits(config, next)).map(({ name }) => name);
+    const err = `change to limits violates consumers: ${broken.sort().join(', ')}`;
+    done(broken.length > 0 ? apiError(10069, { err }) : undefined);
+  });
+}
+
+/** Answers to changes name the cluster only where there is one. */
+function clusterOfChange(api: ApiContext, view: GroupView): object | undefined {
+  return api.names.clusterName === undefined ? undefined : clusterShape(api.names, view);
 }
 
 function remove(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {

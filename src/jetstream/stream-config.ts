@@ -115,6 +115,12 @@ export function decodeStreamRequest(body: Uint8Array): StreamRequest | ApiError 
 
 /** The complete configuration that a create asks for. */
 export function completeStreamConfig(request: StreamRequest, rules: StreamRules): StreamConfig | ApiError {
+  if (request.sealed) return invalid('stream configuration for create can not be sealed');
+  if (request.mirror_direct && request.mirror === undefined) return invalid(NO_MIRROR);
+  return complete(request, rules);
+}
+
+function complete(request: StreamRequest, rules: StreamRules): StreamConfig | ApiError {
   const asked = UNSUPPORTED.find(([isAsked]) => isAsked(request));
   if (asked) return invalid(`${asked[1]} not supported by this server yet`);
   const corrected = corrections(request);
@@ -130,7 +136,7 @@ export function completeStreamUpdate(
   request: StreamRequest,
   rules: StreamRules,
 ): StreamConfig | ApiError {
-  const next = completeStreamConfig({ ...request, sealed: false }, rules);
+  const next = complete(request, rules);
   if ('err_code' in next) return next;
   if (request.sealed) seal(next);
   delete next.first_seq;
@@ -142,6 +148,8 @@ export function completeStreamUpdate(
   const refused = UPDATE_RULES.find(([isBroken]) => isBroken(current, next));
   return refused ? invalid(`stream configuration update ${refused[1]}`) : next;
 }
+
+const NO_MIRROR = 'stream has no mirror but does have mirror direct';
 
 const UPDATE_RULES: [isBroken: (current: StreamConfig, next: StreamConfig) => boolean, words: string][] = [
   [(a, b) => a.name !== b.name, 'name must match original'],
@@ -215,16 +223,18 @@ function withDefaults(r: StreamRequest, rules: StreamRules): StreamConfig {
 }
 
 function checkStreamConfig(config: StreamConfig, rules: StreamRules): ApiError | undefined {
+  if (config.num_replicas < 0) return apiError(10133);
   const wrong = STREAM_RULES.find(([isBroken]) => isBroken(config));
   if (wrong) return invalid(wrong[1]);
-  if (config.num_replicas < 0) return apiError(10133);
-  if (config.num_replicas > 1 && !rules.clustered) return apiError(10074);
   if (rules.duplicateWindowNsMax !== undefined && (config.duplicate_window ?? 0) > rules.duplicateWindowNsMax) {
     return invalid(
       `duplicates window can not be larger then server limit of ${formatGoDuration(rules.duplicateWindowNsMax)}`,
     );
   }
-  return checkSubjects(config);
+  const refused = checkSubjects(config);
+  if (refused) return refused;
+  if (config.mirror_direct) return invalid(NO_MIRROR);
+  return config.num_replicas > 1 && !rules.clustered ? apiError(10074) : undefined;
 }
 
 const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string][] = [
@@ -253,8 +263,6 @@ const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string]
     (c) => c.discard_new_per_subject === true && c.max_msgs_per_subject <= 0,
     'discard new per subject requires max msgs per subject > 0',
   ],
-  [(c) => c.sealed, 'stream configuration for create can not be sealed'],
-  [(c) => c.mirror_direct, 'stream has no mirror but does have mirror direct'],
   [(c) => (c.first_seq ?? 0) > FIRST_SEQ_MAX, `first sequence must not be above ${FIRST_SEQ_MAX}`],
   [
     (c) => !(Number.isInteger(partitionsOf(c)) && partitionsOf(c) >= 1 && partitionsOf(c) <= PARTITIONS_MAX),

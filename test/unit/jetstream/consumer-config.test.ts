@@ -49,8 +49,9 @@ describe('defaults', () => {
     expect(named({}, { consumer: '' })).toEqual(['generated', undefined]);
     expect(named({ name: 'x' }, { consumer: '' })).toEqual(['x', undefined]);
     expect(named({ durable_name: 'C' }, { isDurable: true })).toEqual(['C', 'C']);
-    expect(named({ durable_name: 'C', name: 'D' }, {})).toBe(10132);
-    expect(named({ name: 'D' }, {})).toBe(10017);
+    expect(named({ durable_name: 'C', name: 'D' }, {})).toEqual(['C', 'C']);
+    expect(named({ name: 'D' }, {})).toEqual(['C', undefined]);
+    expect(named({ durable_name: 'D' }, {})).toBe(10017);
   });
 
   test('ordered consumers of both client generations', () => {
