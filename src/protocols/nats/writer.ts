@@ -9,8 +9,8 @@ import type { Socket } from '../../kit/net.ts';
 const SMALL_CHUNK_BYTES = 4 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 /** Bodies from this size on travel as parts of their own. */
-const LARGE_BODY_BYTES = 16 * 1024;
-/** Handed to the socket at once after it was blocked. */
+const LARGE_BODY_BYTES = 32 * 1024;
+/** Handed to the socket at once. */
 const DRAIN_BYTES = 1024 * 1024;
 const POOL_CHUNKS_MAX = 64;
 const DIGITS_MAX = 10;
@@ -45,8 +45,9 @@ export class Writer {
 
   readonly #socket: Socket;
   readonly #host: WriterHost;
-  /** The chunk being filled, and up to where. */
+  /** The chunk being filled, from where on it is not yet among the parts, and up to where it is filled. */
   #chunk: Buffer | undefined = undefined;
+  #start = 0;
   #used = 0;
   /** Finished parts that wait for the flush or for the socket. */
   #parts: Uint8Array[] = [];
@@ -61,7 +62,7 @@ export class Writer {
 
   /** Bytes not yet taken by the kernel. */
   get pendingBytes(): number {
-    return this.#partsBytes + this.#used + (this.blocked ? this.#socket.bufferedBytes : 0);
+    return this.#partsBytes + this.#used - this.#start + (this.blocked ? this.#socket.bufferedBytes : 0);
   }
 
   /** Lines that are not messages. */
@@ -136,22 +137,14 @@ export class Writer {
   flush(): void {
     this.#scheduled = false;
     if (this.#closed || this.blocked) return;
-    const chunk = this.#chunk;
-    const socket = this.#socket;
-    if (this.#parts.length === 0) {
-      if (chunk === undefined || this.#used === 0) return;
-      const ok = socket.write([chunk.subarray(0, this.#used)]);
-      this.#used = 0;
-      this.#chunk = undefined;
-      if (socket.bufferedBytes === 0) this.#host.pool.give(chunk);
-      if (!ok) this.#block();
-      return;
-    }
     this.#sealChunk();
+    if (this.#parts.length === 0) return;
     const parts = this.#parts;
     this.#parts = [];
     this.#partsBytes = 0;
-    if (!socket.write(parts)) this.#block();
+    const ok = this.#socket.write(parts);
+    this.#dropChunk(this.#socket.bufferedBytes === 0);
+    if (!ok) this.#block();
   }
 
   /** The socket took everything: hands it the next piece of what waited. */
@@ -165,6 +158,7 @@ export class Writer {
     if (count === 0) return;
     const parts = this.#parts.splice(0, count);
     this.#partsBytes -= bytes;
+    if (this.#parts.length === 0) this.#dropChunk(false);
     if (!this.#socket.write(parts)) this.#block();
     else if (this.#parts.length > 0) this.#schedule();
   }
@@ -182,8 +176,7 @@ export class Writer {
     this.#closed = true;
     this.#parts = [];
     this.#partsBytes = 0;
-    this.#used = 0;
-    this.#chunk = undefined;
+    this.#dropChunk(false);
   }
 
   #block(): void {
@@ -197,36 +190,49 @@ export class Writer {
     this.#host.onOutput(this);
   }
 
-  /** A chunk with room for `bytes` behind `#used`; never for more than a chunk. */
+  /** A chunk with room for `bytes` behind `#used`. */
   #room(bytes: number): Buffer {
     const chunk = this.#chunk;
     if (chunk !== undefined && chunk.length - this.#used >= bytes) return chunk;
-    const pool = this.#host.pool;
-    if (chunk === undefined || this.#used === 0) {
-      if (chunk !== undefined) pool.give(chunk);
-      this.#used = 0;
-      return (this.#chunk = bytes > CHUNK_BYTES ? Buffer.allocUnsafeSlow(bytes) : pool.take(bytes));
-    }
-    if (this.#used + bytes <= CHUNK_BYTES) {
+    if (chunk !== undefined && this.#start === 0 && this.#used + bytes <= CHUNK_BYTES) {
       // A small chunk grows into a large one: the turn has more to say.
-      const larger = pool.take(CHUNK_BYTES);
+      const larger = this.#host.pool.take(CHUNK_BYTES);
       chunk.copy(larger, 0, 0, this.#used);
-      pool.give(chunk);
+      this.#host.pool.give(chunk);
       return (this.#chunk = larger);
     }
-    if (!this.blocked && this.#parts.length === 0) {
-      const scheduled = this.#scheduled;
-      this.flush();
-      this.#scheduled = scheduled;
-    } else this.#sealChunk();
-    return (this.#chunk = bytes > CHUNK_BYTES ? Buffer.allocUnsafeSlow(bytes) : pool.take(CHUNK_BYTES));
+    if (chunk !== undefined) this.#full();
+    this.#start = 0;
+    this.#used = 0;
+    if (bytes > CHUNK_BYTES) return (this.#chunk = Buffer.allocUnsafeSlow(bytes));
+    return (this.#chunk = this.#host.pool.take(chunk === undefined ? bytes : CHUNK_BYTES));
   }
 
+  /** Enough has been collected: it leaves before the end of the turn, if it may. */
+  #full(): void {
+    if (this.blocked) {
+      this.#sealChunk();
+      this.#dropChunk(false);
+      return;
+    }
+    const scheduled = this.#scheduled;
+    this.flush();
+    this.#scheduled = scheduled;
+  }
+
+  /** What is filled of the chunk becomes a part. */
   #sealChunk(): void {
-    if (this.#chunk === undefined || this.#used === 0) return;
-    this.#parts.push(this.#chunk.subarray(0, this.#used));
-    this.#partsBytes += this.#used;
+    if (this.#chunk === undefined || this.#used === this.#start) return;
+    this.#parts.push(this.#chunk.subarray(this.#start, this.#used));
+    this.#partsBytes += this.#used - this.#start;
+    this.#start = this.#used;
+  }
+
+  /** `free`: nobody reads the chunk any more. */
+  #dropChunk(free: boolean): void {
+    if (free && this.#chunk !== undefined) this.#host.pool.give(this.#chunk);
     this.#chunk = undefined;
+    this.#start = 0;
     this.#used = 0;
   }
 
@@ -239,6 +245,7 @@ export class Writer {
     else body = Buffer.from(message.payload);
     this.#parts.push(body);
     this.#partsBytes += body.length;
+    if (this.#partsBytes >= DRAIN_BYTES) this.#full();
   }
 }
 
