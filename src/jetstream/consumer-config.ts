@@ -175,7 +175,8 @@ function withDefaults(
   if (c.sample_freq) config.sample_freq = c.sample_freq;
   if (!isPush) config.max_waiting = !c.max_waiting || c.max_waiting < 0 ? MAX_WAITING : c.max_waiting;
   else if ((c.max_waiting ?? 0) > 0) config.max_waiting = c.max_waiting;
-  const maxAckPending = c.max_ack_pending || defaultAckPending(config, limits);
+  const maxAckPending =
+    c.max_ack_pending || limits.max_ack_pending || (config.ack_policy === 'none' ? 0 : MAX_ACK_PENDING);
   if (maxAckPending !== 0) config.max_ack_pending = Math.max(-1, maxAckPending);
   if (c.flow_control) config.flow_control = true;
   if ((c.idle_heartbeat ?? 0) > 0) config.idle_heartbeat = c.idle_heartbeat;
@@ -192,12 +193,6 @@ function withDefaults(
   const metadata = withoutServerKeys(c.metadata);
   if (metadata) config.metadata = metadata;
   return config;
-}
-
-function defaultAckPending(config: ConsumerConfig, limits: StreamConfig['consumer_limits']): number {
-  const usual = config.ack_policy === 'none' ? 0 : MAX_ACK_PENDING;
-  const most = limits.max_ack_pending ?? 0;
-  return most > 0 ? Math.min(usual || most, most) : usual;
 }
 
 /** Is an existing consumer beyond the limits that `stream` would have? */
