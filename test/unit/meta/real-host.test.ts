@@ -272,6 +272,16 @@ function swarm(seed: number): { there: number; crashes: number; wipes: number } 
   let crashes = 0;
   let wipes = 0;
   const away = () => cluster.nodes.filter((node) => !node.env.alive || !node.meta.ready);
+  /** Every group has its three copies: one disk may go. */
+  const isWhole = (): boolean => {
+    const ids = cluster.nodes.map((node) => node.id);
+    return cluster.nodes.every((node) =>
+      [...node.host.groups()].every(({ id }) => {
+        const { voters } = node.host.group(id)!.status().membership;
+        return voters.length === 3 && ids.every((peer) => voters.includes(peer));
+      }),
+    );
+  };
   for (const node of cluster.nodes) {
     node.crashAt = () => {
       if (away().length > 0 || !prng.chance(0.002)) return undefined;
@@ -309,7 +319,7 @@ function swarm(seed: number): { there: number; crashes: number; wipes: number } 
     for (let i = prng.int(4); i >= 0; i--) operate(prng.pick(alive));
     if (away().length === 0 && prng.chance(0.15)) {
       const victim = prng.pick(alive);
-      if (prng.chance(0.3)) {
+      if (prng.chance(0.4) && isWhole()) {
         wipes++;
         victim.wipe();
       } else victim.kill(prng.pick(['power', 'process']));
