@@ -4,7 +4,7 @@
 // that change is committed.
 import { crc32cOf, encodeMembership, isSingleStep } from './membership.ts';
 import * as reads from './reads.ts';
-import { appendOwn, broadcastHeartbeat, sendHeartbeat, settleCommit, syncProgress } from './replication.ts';
+import { appendOwn, broadcastHeartbeat, examine, sendHeartbeat, settleCommit, syncProgress } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import type { Leadership, RaftState } from './state.ts';
 import type { Index, Membership, PeerId } from './types.ts';
@@ -116,6 +116,8 @@ export function transfer(s: RaftState, to: PeerId): void {
   if (lead === undefined || to === s.id || !s.members.isVoter(to)) return;
   lead.transfer = { to, untilMs: s.nowMs + s.limits.electionMinMs, sent: false };
   s.flushDue = true;
+  const progress = lead.progress.get(to);
+  if (progress !== undefined) examine(s, lead, progress);
 }
 
 /** May the leader append now? Not while it hands over. */

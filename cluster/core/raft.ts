@@ -164,6 +164,8 @@ function passLaterTerm(s: RaftState, m: RaftMessage): boolean {
     case 'raise':
       // A granted pre-vote names the term that we would take.
       if (m.type === 'pre-vote-reply' && m.granted) return true;
+      // Someone who was removed does not unseat a leader.
+      if (s.lead !== undefined && !s.members.isMember(m.from)) return false;
       becomeFollower(s, m.term, 0);
       return true;
   }
@@ -447,6 +449,7 @@ export class Raft {
       return 'have';
     }
     assert(s.out.append.length === 0, 'a snapshot is accepted before the last Ready was taken');
+    if (s.role !== 'follower') becomeFollower(s, s.term, 0);
     s.installing = true;
     return 'install';
   }

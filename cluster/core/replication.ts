@@ -118,9 +118,13 @@ export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>):
     s.flushDue = true;
     return;
   }
-  const { match, movedMs, state } = progress;
-  if (state !== 'replicate' || match >= s.log.lastIndex || s.nowMs - movedMs < s.limits.heartbeatMs) return;
-  // Alive, behind, and silent about it: something was lost. An empty append at the end of what was sent finds out.
+  // Alive, behind, and silent about it for long: something may be lost. (A reset link is known at once, this is for the rest.)
+  if (s.nowMs - progress.movedMs >= s.limits.electionMinMs) examine(s, lead, progress);
+}
+
+/** An empty append at the end of what was sent: its answer tells whether all of it arrived. */
+export function examine(s: RaftState, lead: Leadership, progress: Progress): void {
+  if (progress.state !== 'replicate' || progress.match >= s.log.lastIndex) return;
   progress.movedMs = s.nowMs;
   const prevTerm = s.log.termOf(progress.next - 1);
   if (prevTerm === undefined) {
@@ -130,7 +134,7 @@ export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>):
     return;
   }
   const [prevIndex, first, last] = [progress.next - 1, progress.next, progress.next - 1];
-  s.send(m.from, { type: 'append', prevIndex, prevTerm, first, last, commit: s.commit, round: lead.round });
+  s.send(progress.peer, { type: 'append', prevIndex, prevTerm, first, last, commit: s.commit, round: lead.round });
 }
 
 function hear(s: RaftState, progress: Progress, round: number): void {

@@ -150,7 +150,7 @@ const contested: Partial<Weather> = {
   faultMeanMs: 300,
 };
 const figure8: Partial<Weather> = {
-  voters: 5,
+  voters: 3,
   others: 0,
   membership: false,
   storms: true,
@@ -177,12 +177,12 @@ const lateAnswers: Partial<Weather> = {
   pauses: false,
   partitions: true,
   leaky: true,
-  spikes: true,
+  spikeChance: 0.1,
   reorders: true,
   slowDisks: false,
   delayMeanMs: 1,
   readMeanMs: 10,
-  proposalMeanMs: 30,
+  proposalMeanMs: 200,
   faultMeanMs: 1000,
 };
 const changing: Partial<Weather> = {

@@ -190,6 +190,17 @@ export class CoreNode {
     }
   }
 
+  /** The membership that rules is the last one that the log names. */
+  checkMembership(): void {
+    if (!this.alive || this.raft.hasReady()) return;
+    const latest = this.disk.memory.entries.findLast(({ membership }) => membership !== undefined)?.membership;
+    if (latest === undefined || latest === this.raft.membership) return;
+    throw new Violation(
+      'membership-of-log',
+      `${this.name} has ${this.raft.membership.voters}, its log ${latest.voters}`,
+    );
+  }
+
   private afterEvent(): void {
     const { raft, seen, world } = this;
     if (raft.term < seen.term) throw new Violation('term-monotonic', `${this.name} from ${seen.term} to ${raft.term}`);
