@@ -38,7 +38,16 @@ interface Account {
 }
 
 class CoreBroker implements Broker, RouteOwner {
-  readonly stats = { subscriptions: 0, routedIn: 0, routedOut: 0, inMsgs: 0, outMsgs: 0, inBytes: 0, outBytes: 0 };
+  readonly stats = {
+    subscriptions: 0,
+    routedIn: 0,
+    routedOut: 0,
+    routedLost: 0,
+    inMsgs: 0,
+    outMsgs: 0,
+    inBytes: 0,
+    outBytes: 0,
+  };
 
   readonly #env: Env;
   readonly #cluster: ClusterRoutes | undefined;
@@ -130,6 +139,14 @@ class CoreBroker implements Broker, RouteOwner {
   removeRemote(interest: RemoteInterest, account: string): void {
     this.#remove(account, interest.subject, interest);
     this.#interestLost(account, interest.subject);
+  }
+
+  forgetRoutes(): void {
+    for (const account of this.#accounts.values()) account.routes.clear();
+  }
+
+  routedLost(messages: number): void {
+    this.stats.routedLost += messages;
   }
 
   deliverRouted(account: string, target: string, picks: readonly string[], message: RawMessage): void {
@@ -293,6 +310,7 @@ function routeOf(matches: readonly Entry[]): Route {
   const groups: Group[] = [];
   const peers: RemoteInterest[] = [];
   for (const entry of matches) {
+    if (entry instanceof RemoteInterest && !entry.peer.live) continue;
     if (entry instanceof SinkEntry) sinks.push(entry);
     else if (entry.queue === '') {
       if (!(entry instanceof RemoteInterest)) plain.push(entry);

@@ -7,7 +7,7 @@ import { Channel, type Transport } from '../../cluster/rpc/types.ts';
 import type { Env } from '../kit/env.ts';
 import type { Interner } from '../subjects/interner.ts';
 import { isValidPattern } from '../subjects/subject.ts';
-import { InterestTable } from './interest-table.ts';
+import { InterestTable, type InterestWalk } from './interest-table.ts';
 import type { RawMessage } from './raw-message.ts';
 import { RemoteInterest } from './remote-interest.ts';
 import { RouteDecoder, RouteEncoder, type RouteHandler } from './route-codec.ts';
@@ -17,10 +17,16 @@ import type { Message } from './types.ts';
 const BATCH_BYTES_MAX = 256 * 1024;
 /** Until a peer is told again what could not be sent. */
 const RETRY_MS = 100;
+/** Interest that is told or forgotten in one go: about two milliseconds of work. */
+const STEP_ENTRIES = 1_000;
 
 export interface RouteOwner {
   addRemote(interest: RemoteInterest, account: string): void;
   removeRemote(interest: RemoteInterest, account: string): void;
+  /** A peer came or went: routes that name it are worked out anew. */
+  forgetRoutes(): void;
+  /** No room on the link to a peer. */
+  routedLost(messages: number): void;
   /** Routed here: for local subscribers only. */
   deliverRouted(account: string, target: string, picks: readonly string[], message: RawMessage): void;
 }
@@ -28,6 +34,10 @@ export interface RouteOwner {
 /** One other node. */
 export class PeerRoute implements RouteHandler {
   readonly id: PeerId;
+  /** False once it is down: its interest counts no more, and is cleared away step by step. */
+  live = true;
+  /** The walk through our interest that tells it everything, while that is under way. */
+  telling: InterestWalk | undefined = undefined;
   /** What waits for the end of the turn. */
   readonly changes = new RouteEncoder();
   readonly messages = new RouteEncoder();
@@ -39,6 +49,8 @@ export class PeerRoute implements RouteHandler {
   /** Our question waits among the changes. */
   asking = false;
   queued = false;
+  /** Messages in `messages`. */
+  messageCount = 0;
 
   readonly #routes: ClusterRoutes;
   readonly #decoder: RouteDecoder;
@@ -90,9 +102,14 @@ export class PeerRoute implements RouteHandler {
     this.#routes.owner.deliverRouted(account, target, picks, message);
   }
 
-  /** The peer is down. */
-  forgetAll(): void {
-    for (const [key, interest] of this.#interest) this.#forget(key, interest);
+  /** Forgets some of the interest of a peer that is down. False: nothing is left. */
+  forgetSome(): boolean {
+    let left = STEP_ENTRIES;
+    for (const [key, interest] of this.#interest) {
+      if (left-- === 0) return true;
+      this.#forget(key, interest);
+    }
+    return false;
   }
 
   #forget(key: string, interest: RemoteInterest): void {
@@ -105,8 +122,6 @@ export class ClusterRoutes {
   readonly owner: RouteOwner;
   /** Changes of our interest wait for the end of the turn: `flush` first if anything else may overtake them. */
   interestWaits = false;
-  /** Batches of messages for which a link had no room. */
-  lostBatches = 0;
 
   readonly #env: Env;
   readonly #transport: Transport;
@@ -144,21 +159,34 @@ export class ClusterRoutes {
   /** Queues the message for a peer, with the picks that stand in `peer.picks`. */
   send(peer: PeerRoute, account: string, target: string, message: Message): void {
     peer.messages.message(account, target, peer.picks, message);
+    peer.messageCount++;
     if (peer.picks.length > 0) peer.picks = [];
     this.#enqueue(peer);
   }
 
-  /** Tells a peer all of our interest. */
+  /** Tells a peer all of our interest, step by step; from the beginning if that was under way. */
   sync(peer: PeerRoute): void {
     peer.owesSync = false;
+    peer.telling = this.#table.entries();
     peer.changes.syncBegin();
-    this.#table.forEach((account, subject, queue, weight) => {
-      if (peer.owesSync) return;
+    this.#syncStep(peer, peer.telling);
+  }
+
+  #syncStep(peer: PeerRoute, telling: InterestWalk): void {
+    // Begun anew, refused by the link, or the peer is down.
+    if (peer.telling !== telling || !peer.live) return;
+    for (let left = STEP_ENTRIES; left > 0; left--) {
+      const next = telling.next();
+      if (next.done === true) {
+        peer.changes.syncEnd();
+        peer.telling = undefined;
+        break;
+      }
+      const { account, subject, queue, weight } = next.value;
       peer.changes.interest(account, subject, queue, weight);
-      this.#enqueue(peer);
-    });
-    if (!peer.owesSync) peer.changes.syncEnd();
+    }
     this.#enqueueChange(peer);
+    if (peer.telling === telling) this.#env.clock.after(0, () => this.#syncStep(peer, telling));
   }
 
   /** Everything that waits goes to the links. */
@@ -193,10 +221,15 @@ export class ClusterRoutes {
     const peer = this.#peers.get(id);
     if (peer === undefined) return;
     this.#peers.delete(id);
+    peer.live = false;
     // What is queued for it finds nothing to send.
     peer.changes.take();
     peer.messages.take();
-    peer.forgetAll();
+    this.owner.forgetRoutes();
+    const forget = () => {
+      if (peer.forgetSome()) this.#env.clock.after(0, forget);
+    };
+    forget();
   }
 
   #tell(account: string, subject: string, queue: string, weight: number): void {
@@ -226,13 +259,16 @@ export class ClusterRoutes {
       if (!this.#transport.send(peer.id, Channel.interest, peer.changes.take())) {
         // Interest may not be lost: it is told again as a whole.
         peer.owesSync = true;
+        peer.telling = undefined;
         peer.owesAsk ||= asking;
         this.#retryLater();
       }
     }
-    // A batch that finds no room is lost, as messages of core NATS may be.
-    if (peer.messages.bytes > 0 && !this.#transport.send(peer.id, Channel.route, peer.messages.take()))
-      this.lostBatches++;
+    if (peer.messages.bytes === 0) return;
+    const { messageCount } = peer;
+    peer.messageCount = 0;
+    // Messages that find no room are lost, as those of core NATS may be.
+    if (!this.#transport.send(peer.id, Channel.route, peer.messages.take())) this.owner.routedLost(messageCount);
   }
 
   #retryLater(): void {

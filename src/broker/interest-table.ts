@@ -7,6 +7,8 @@ interface Wanted {
   queues: Map<string, number> | undefined;
 }
 
+export type InterestWalk = Generator<{ account: string; subject: string; queue: string; weight: number }>;
+
 export class InterestTable {
   readonly #accounts = new Map<string, Map<string, Wanted>>();
 
@@ -38,12 +40,13 @@ export class InterestTable {
     return weight;
   }
 
-  forEach(visit: (account: string, subject: string, queue: string, weight: number) => void): void {
+  /** Everything that is wanted. May be walked in steps while the table changes: what is there throughout is visited. */
+  *entries(): InterestWalk {
     for (const [account, subjects] of this.#accounts) {
       for (const [subject, wanted] of subjects) {
-        if (wanted.plain > 0) visit(account, subject, '', 1);
-        if (wanted.queues !== undefined)
-          for (const [queue, members] of wanted.queues) visit(account, subject, queue, members);
+        if (wanted.plain > 0) yield { account, subject, queue: '', weight: 1 };
+        if (wanted.queues === undefined) continue;
+        for (const [queue, weight] of wanted.queues) yield { account, subject, queue, weight };
       }
     }
   }

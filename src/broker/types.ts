@@ -62,6 +62,8 @@ export interface Broker {
     subscriptions: number;
     routedIn: number;
     routedOut: number;
+    /** Messages for which the link to another node had no room. */
+    routedLost: number;
     inMsgs: number;
     outMsgs: number;
     inBytes: number;

@@ -43,6 +43,8 @@ export interface FrontCounts {
   stalledClients: number;
 }
 
+/** Subscriptions that are given back in one go: about two milliseconds of work. */
+const UNSUBSCRIBE_STEP = 1_000;
 const SYSTEM_QUEUE = '_sys_';
 const STATUS_NO_RESPONDERS = 'NATS/1.0 503\r\nNats-Subject: ';
 const NOTHING = new Uint8Array(0);
@@ -97,7 +99,7 @@ export class Session implements Receiver, ParserHandler {
   lastActivityMs: number;
   /** Round trip of the last ping; undefined before the first answer. */
   rttMs: number | undefined = undefined;
-  readonly subscriptions = new Map<string, ClientSubscription>();
+  subscriptions = new Map<string, ClientSubscription>();
 
   readonly #host: SessionHost;
   readonly #socket: Socket;
@@ -343,12 +345,22 @@ export class Session implements Receiver, ParserHandler {
     this.#host.broker.unsubscribe(subscription);
   }
 
+  /** All of them are dead at once; the broker is told in steps, because there may be very many. */
   #unsubscribeAll(): void {
-    for (const subscription of this.subscriptions.values()) {
-      subscription.live = false;
-      this.#host.broker.unsubscribe(subscription);
-    }
-    this.subscriptions.clear();
+    const all = this.subscriptions;
+    this.subscriptions = new Map();
+    for (const subscription of all.values()) subscription.live = false;
+    const { broker, clock } = this.#host;
+    const rest = all.values();
+    const step = () => {
+      for (let left = UNSUBSCRIBE_STEP; left > 0; left--) {
+        const next = rest.next();
+        if (next.done === true) return;
+        broker.unsubscribe(next.value);
+      }
+      clock.after(0, step);
+    };
+    step();
   }
 
   #socketClosed(error: Error | undefined): void {

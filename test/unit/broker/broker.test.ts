@@ -364,16 +364,41 @@ describe('three nodes', () => {
 
   test('much interest is told in pieces', () => {
     const { cluster, nodes } = three();
-    const here = new Client(nodes[0]);
+    const [node0] = nodes;
+    const here = new Client(node0);
     for (let i = 0; i < 30_000; i++) here.sub(`some.longer.subject.${i}`);
     cluster.settle();
     cluster.part(nodes[0], nodes[2]);
     expect(nodes[2].broker.hasInterest('$G', 'some.longer.subject.29999')).toBe(false);
     cluster.join(nodes[0], nodes[2]);
-    for (const node of nodes) node.endTurn();
+    // Changes during the telling count.
+    for (let i = 0; i < 10; i++) for (const node of nodes) node.endTurn();
+    const late = here.sub('late');
+    node0.broker.unsubscribe(here.subscriptions[29_999]);
     cluster.settle();
     expect(nodes[2].broker.hasInterest('$G', 'some.longer.subject.0')).toBe(true);
-    expect(nodes[2].broker.hasInterest('$G', 'some.longer.subject.29999')).toBe(true);
+    expect(nodes[2].broker.hasInterest('$G', 'some.longer.subject.29998')).toBe(true);
+    expect(nodes[2].broker.hasInterest('$G', 'some.longer.subject.29999')).toBe(false);
+    expect(nodes[2].broker.hasInterest('$G', 'late')).toBe(true);
+    node0.broker.unsubscribe(late);
+    cluster.settle();
+    expect(nodes[2].broker.hasInterest('$G', 'late')).toBe(false);
+  });
+
+  test('messages for which a link has no room are lost and counted; others are not', () => {
+    const { cluster, nodes } = three();
+    const there = new Client(nodes[1]);
+    there.sub('foo');
+    cluster.settle();
+    nodes[0].refusing.add(Channel.route);
+    const publisher = new Client(nodes[0]);
+    for (let i = 0; i < 3; i++) publisher.pub('foo');
+    cluster.settle();
+    expect(nodes[0].broker.stats.routedLost).toBe(3);
+    nodes[0].refusing.clear();
+    publisher.pub('foo', 'later');
+    cluster.settle();
+    expect(there.got).toEqual(['foo: foo later']);
   });
 
   test('garbage from a peer is reported and changes nothing', () => {
