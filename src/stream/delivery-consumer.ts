@@ -496,6 +496,7 @@ export class LiveConsumer implements TimedItem {
 
   #state(): ConsumerState {
     const { record } = this;
+    this.queue?.dropLost();
     return {
       name: record.name,
       config: record.config,

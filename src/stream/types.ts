@@ -95,6 +95,8 @@ export interface PartitionOps {
     verb: Uint8Array,
     reply: string,
   ): void;
+  /** A message to `$JS.FC.<stream>.<consumer>.<id>` (its whole subject): a push consumer's flow control request was answered. */
+  flowReply?(consumer: string, subject: string): void;
 }
 
 /** How a partition reaches clients; given by the composition root (broker.deliverTo / hasInterest with the account bound). */
