@@ -81,7 +81,8 @@ export class SimClient implements Receiver {
   }
 
   deliver(_subscription: Subscription, message: Message): void {
-    // Inbox first: pull deliveries show the stored subject, so replies are told apart by the pending table.
+    // A pull delivery shows the stored subject, so answers are told apart by the pending table. Whatever the client does about it, it does
+    // in an event of its own: no session acts inside a delivery.
     const content = decoder.decode(message.payload);
     const hdr = decoder.decode(message.hdr);
     if (this.#pending.has(message.subject)) {
@@ -91,7 +92,8 @@ export class SimClient implements Receiver {
       this.#settle(message.subject, outcome);
       return;
     }
-    this.onMessage?.(message.subject, message.reply, hdr, content);
+    const { subject, reply } = message;
+    this.#scheduler.after(0, () => this.onMessage?.(subject, reply, hdr, content));
   }
 
   #settle(reply: string, outcome: Outcome): void {
