@@ -115,22 +115,26 @@ const CONSUMER_KEYS: (keyof ConsumerConfig)[] = [
 
 /** `config` in answers: fixed order, and the versions that servers add (X9). */
 export function streamConfigShape(config: StreamConfig): object {
-  return { ...pick({ allow_msg_ttl: false, ...config }, STREAM_KEYS), metadata: withVersions(config.metadata) };
+  return {
+    ...pick({ allow_msg_ttl: false, ...config }, STREAM_KEYS),
+    metadata: withVersions(config.metadata, config.allow_msg_ttl ? 1 : 0),
+  };
 }
 
 export function consumerConfigShape(config: ConsumerConfig): object {
-  return { ...pick(config, CONSUMER_KEYS), metadata: withVersions(config.metadata) };
+  return { ...pick(config, CONSUMER_KEYS), metadata: withVersions(config.metadata, 0) };
 }
 
 function pick<T extends object>(from: T, keys: (keyof T)[]): object {
   return Object.fromEntries(keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]]));
 }
 
-function withVersions(metadata: Record<string, string> | undefined): Record<string, string> {
+/** `level`: the API level that the asset needs (ADR-44). */
+function withVersions(metadata: Record<string, string> | undefined, level: number): Record<string, string> {
   const all = {
     ...metadata,
     [`${SERVER_METADATA}level`]: String(API_LEVEL),
-    [`${SERVER_METADATA}req.level`]: '0',
+    [`${SERVER_METADATA}req.level`]: String(level),
     [`${SERVER_METADATA}ver`]: NATS_VERSION,
   };
   return Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));

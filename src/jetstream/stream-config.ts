@@ -30,6 +30,7 @@ const REPLICAS_MAX = 5;
 const PARTITIONS_MAX = 64;
 const DUPLICATE_WINDOW_NS = 120_000 * MS;
 const SHORTEST_NS = 100 * MS;
+const MARKER_NS_MIN = 1000 * MS;
 /** Above this a sequence would soon leave the integers of a double. */
 const FIRST_SEQ_MAX = 2 ** 52;
 
@@ -66,13 +67,13 @@ const STREAM_FIELDS = {
   metadata: textMap,
   pedantic: flag,
   template_owner: anything,
+  allow_msg_ttl: flag,
+  subject_delete_marker_ttl: nanoseconds,
   // Not served yet; see UNSUPPORTED.
   mirror: anything,
   sources: anything,
   subject_transform: anything,
   republish: anything,
-  allow_msg_ttl: flag,
-  subject_delete_marker_ttl: nanoseconds,
   allow_msg_counter: flag,
   allow_atomic: flag,
   allow_batched: flag,
@@ -90,8 +91,6 @@ const UNSUPPORTED: [isAsked: (request: StreamRequest) => boolean, what: string][
   [(r) => r.sources === 'given', 'stream sources are'],
   [(r) => r.subject_transform !== undefined, 'subject transforms are'],
   [(r) => r.republish !== undefined, 'republish is'],
-  [(r) => r.allow_msg_ttl === true, 'per-message TTLs are'],
-  [(r) => (r.subject_delete_marker_ttl ?? 0) !== 0, 'subject delete markers are'],
   [(r) => r.allow_msg_counter === true, 'message counters are'],
   [(r) => r.allow_atomic === true, 'atomic batch publishing is'],
   [(r) => r.allow_batched === true, 'batch publishing is'],
@@ -146,22 +145,26 @@ export function completeStreamUpdate(
     next.metadata = { ...next.metadata, [PARTITIONS_KEY]: partitions };
   }
   const refused = UPDATE_RULES.find(([isBroken]) => isBroken(current, next));
-  return refused ? invalid(`stream configuration update ${refused[1]}`) : next;
+  return refused ? invalid(refused[1]) : next;
 }
 
 const NO_MIRROR = 'stream has no mirror but does have mirror direct';
 
 const UPDATE_RULES: [isBroken: (current: StreamConfig, next: StreamConfig) => boolean, words: string][] = [
-  [(a, b) => a.name !== b.name, 'name must match original'],
-  [(a, b) => a.storage !== b.storage, 'can not change storage type'],
+  [(a, b) => a.name !== b.name, 'stream configuration name must match original'],
+  [(a, b) => a.storage !== b.storage, 'stream configuration update can not change storage type'],
   [
     (a, b) => a.retention !== b.retention && (a.retention === 'workqueue' || b.retention === 'workqueue'),
-    'can not change retention policy to/from workqueue',
+    'stream configuration update can not change retention policy to/from workqueue',
   ],
-  [(a, b) => a.sealed && !b.sealed, 'can not unseal a sealed stream'],
-  [(a, b) => a.deny_delete && !b.deny_delete, 'can not cancel deny message deletes'],
-  [(a, b) => a.deny_purge && !b.deny_purge, 'can not cancel deny purge'],
-  [(a, b) => partitionsOf(a) !== partitionsOf(b), 'can not change the number of partitions'],
+  [(a, b) => a.sealed && !b.sealed, 'stream configuration update can not unseal a sealed stream'],
+  [(a, b) => a.deny_delete && !b.deny_delete, 'stream configuration update can not cancel deny message deletes'],
+  [(a, b) => a.deny_purge && !b.deny_purge, 'stream configuration update can not cancel deny purge'],
+  [(a, b) => a.allow_msg_ttl === true && !b.allow_msg_ttl, 'message TTL status can not be disabled'],
+  [
+    (a, b) => partitionsOf(a) !== partitionsOf(b),
+    'stream configuration update can not change the number of partitions',
+  ],
 ];
 
 function partitionsOf(config: StreamConfig): number {
@@ -212,6 +215,13 @@ function withDefaults(r: StreamRequest, rules: StreamRules): StreamConfig {
   if (r.discard_new_per_subject) config.discard_new_per_subject = true;
   if (r.no_ack) config.no_ack = true;
   if (r.first_seq) config.first_seq = r.first_seq;
+  if (r.allow_msg_ttl) config.allow_msg_ttl = true;
+  if (r.subject_delete_marker_ttl) {
+    config.subject_delete_marker_ttl = r.subject_delete_marker_ttl;
+    // A marker is a message with a TTL that rolls its subject up.
+    config.allow_msg_ttl = true;
+    config.allow_rollup_hdrs = true;
+  }
   const longest = Math.min(DUPLICATE_WINDOW_NS, rules.duplicateWindowNsMax ?? Infinity);
   config.duplicate_window = r.duplicate_window || (maxAge > 0 ? Math.min(maxAge, longest) : longest);
   const { cluster, tags } = r.placement ?? {};
@@ -254,6 +264,10 @@ const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string]
   [(c) => window(c) < 0, 'duplicates window can not be negative'],
   [(c) => c.max_age > 0 && window(c) > c.max_age, 'duplicates window can not be larger then max age'],
   [(c) => window(c) > 0 && window(c) < SHORTEST_NS, 'duplicates window needs to be >= 100ms'],
+  [
+    (c) => (c.subject_delete_marker_ttl ?? MARKER_NS_MIN) < MARKER_NS_MIN,
+    'subject delete marker TTL must be at least 1 second',
+  ],
   [(c) => c.deny_purge && c.allow_rollup_hdrs, 'roll-ups require the purge permission'],
   [
     (c) => c.discard_new_per_subject === true && c.discard !== 'new',

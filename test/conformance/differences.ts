@@ -8,6 +8,8 @@ const DIFFERENT = {
     'Flotilla gives a queue message to a member on the publisher’s node when there is one; nats-server spreads it over the routes of a cluster by weight.',
   'consumer-interest-spreads':
     'A pull right after the create was answered, through another node: nats-server may still say 503 there, Flotilla finds the consumer.',
+  'lagging-consumer':
+    'A consumer created right after an acknowledged publish may start on a replica of nats-server that has not applied it; Flotilla starts it at the leader.',
   'unknown-operation':
     'Flotilla answers an unknown $JS.API subject with 10003; nats-server lets the request run into its timeout.',
   'delete-beyond-last':

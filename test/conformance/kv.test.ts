@@ -1,7 +1,8 @@
 // Key-value buckets through both generations of the client, through every node.
 
 import { describe, expect, test } from 'vitest';
-import { eventually, generations, open, type Session, unique } from './harness.ts';
+import { differs } from './differences.ts';
+import { eventually, generations, open, pause, type Session, unique } from './harness.ts';
 
 async function bucket(sessions: Session[], options: object = {}) {
   const name = unique('B');
@@ -81,6 +82,7 @@ describe.each(generations)('key-value, $name', (generation) => {
     await a.put('a.b', 'x');
     await a.put('a.c', 'y');
     await a.delete('a.c');
+    if (differs('lagging-consumer')) await pause(200);
     expect(await listed(await b.keys())).toEqual(['a.b', 'k']);
     expect(await listed(await b.keys('a.>'))).toEqual(['a.b']);
     const history: string[] = [];
@@ -132,4 +134,20 @@ describe.each(generations)('key-value, $name', (generation) => {
     await views[0].put('k', 'v');
     await eventually(async () => (await views[2].get('k')) === null, 10_000);
   });
+});
+
+test('entries with a time to live leave a marker', async () => {
+  const [a, b] = await Promise.all([open(generations[1], 0), open(generations[1], 1)]);
+  const { views } = await bucket([a, b], { markerTTL: 60_000 });
+  const seen: string[] = [];
+  const watch = await views[1].watch({ key: 'k' });
+  const reading = (async () => {
+    for await (const entry of watch) seen.push(entry.operation);
+  })();
+  await views[0].create('k', 'v', '1s');
+  await eventually(async () => seen.length === 2, 15_000);
+  watch.stop();
+  await reading;
+  expect(seen).toEqual(['PUT', 'PURGE']);
+  expect(await views[0].create('k', 'again')).toBeGreaterThan(1);
 });

@@ -90,7 +90,7 @@ describe('create', () => {
     [{ sources: [{ name: 'x' }] }, 10052, 'stream sources are not supported by this server yet'],
     [{ republish: { src: 'a', dest: 'b' } }, 10052, 'republish is not supported by this server yet'],
     [{ subject_transform: { src: 'a', dest: 'b' } }, 10052, 'subject transforms are not supported by this server yet'],
-    [{ allow_msg_ttl: true }, 10052, 'per-message TTLs are not supported by this server yet'],
+    [{ subject_delete_marker_ttl: 5 }, 10052, 'subject delete marker TTL must be at least 1 second'],
     [{ allow_atomic: true }, 10052, 'atomic batch publishing is not supported by this server yet'],
     [{ persist_mode: 'async' }, 10052, 'async persist mode is not supported by this server yet'],
   ])('refuses %j', (fields, code, words) => {

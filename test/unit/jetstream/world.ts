@@ -158,7 +158,17 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
       sinks.set(`${account} ${subject}`, sink);
       return { remove: () => sinks.delete(`${account} ${subject}`) };
     },
-    stats: { subscriptions: 0, routedIn: 0, routedOut: 0, routedLost: 0, inMsgs: 0, outMsgs: 0, inBytes: 0, outBytes: 0 },
+    stats: {
+      subscriptions: 0,
+      routedIn: 0,
+      routedOut: 0,
+      routedLost: 0,
+      routedLost: 0,
+      inMsgs: 0,
+      outMsgs: 0,
+      inBytes: 0,
+      outBytes: 0,
+    },
   };
 
   const catalog: Catalog = {
