@@ -163,7 +163,6 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
       routedIn: 0,
       routedOut: 0,
       routedLost: 0,
-      routedLost: 0,
       inMsgs: 0,
       outMsgs: 0,
       inBytes: 0,
