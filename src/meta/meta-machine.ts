@@ -8,7 +8,7 @@ import { PARTITIONS_KEY } from '../stream/config.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
 import { equalConfigs } from './config-equality.ts';
 import { hashHex, SetDigest } from './digest.ts';
-import { decodeCommand, encodeJson, type MetaCommand, type MetaResult, parseJson } from './meta-codec.ts';
+import { decodeCommand, type MetaCommand, type MetaResult, parseJson } from './meta-codec.ts';
 import { OverlapIndex } from './overlap-index.ts';
 import { Load, place, resize, substitute } from './placement.ts';
 import { groupOf, type NodeRecord, type StreamRecord } from './types.ts';
@@ -35,12 +35,16 @@ export interface MetaListener {
   onNodes(): void;
 }
 
-interface State {
-  clusterId: string;
-  stampUs: number;
-  nodes: NodeRecord[];
+interface Snapshot {
+  head: {
+    format: number;
+    digest: string;
+    clusterId: string;
+    stampUs: number;
+    nodes: NodeRecord[];
+    deleted: number[];
+  };
   streams: MetaStream[];
-  deleted: number[];
 }
 
 const FORMAT = 1;
@@ -54,6 +58,8 @@ export class MetaMachine {
   readonly nodes = new Map<PeerId, NodeRecord>();
   readonly #listener: MetaListener;
   readonly #streams = new Map<number, MetaStream>();
+  /** Each record as it stands in snapshots and digest: made once per change, so that a snapshot only joins them. */
+  readonly #texts = new Map<number, string>();
   readonly #names = new Map<string, Map<string, MetaStream>>();
   readonly #subjects = new Map<string, OverlapIndex>();
   readonly #load = new Load();
@@ -320,7 +326,9 @@ export class MetaMachine {
       this.#load.count(record.replicas[p], 1);
       if (!sameSet(record.members[p], record.replicas[p])) this.#unsettled.add(groupOf(record.streamId, p));
     }
-    this.#digest.add(`stream ${JSON.stringify(record)}`);
+    const text = JSON.stringify(record);
+    this.#texts.set(record.streamId, text);
+    this.#digest.add(text);
   }
 
   #unlink(record: MetaStream): void {
@@ -334,18 +342,21 @@ export class MetaMachine {
       this.#load.count(record.replicas[p], -1);
       this.#unsettled.delete(groupOf(record.streamId, p));
     }
-    this.#digest.remove(`stream ${JSON.stringify(record)}`);
+    this.#digest.remove(this.#texts.get(record.streamId)!);
+    this.#texts.delete(record.streamId);
   }
 
   snapshot(): Uint8Array[] {
-    const state: State = {
+    const head = {
+      format: FORMAT,
+      digest: this.digest(),
       clusterId: this.#clusterId,
       stampUs: this.#stampUs,
       nodes: [...this.nodes.values()],
-      streams: [...this.#streams.values()],
       deleted: [...this.#deleted],
     };
-    return [encodeJson({ format: FORMAT, digest: this.digest(), state })];
+    const streams = [...this.#texts.values()].join(',');
+    return [new TextEncoder().encode(`{"head":${JSON.stringify(head)},"streams":[${streams}]}`)];
   }
 
   /** Throws when the state does not have the digest with which it was written: such a snapshot must not be used. */
@@ -353,14 +364,15 @@ export class MetaMachine {
     const before = new Map(this.#streams);
     this.#clear();
     if (bytes !== undefined) {
-      const { format, digest, state } = parseJson(bytes) as { format: number; digest: string; state: State };
-      if (format !== FORMAT) throw new Error(`meta snapshot of unknown format ${format}`);
-      this.#clusterId = state.clusterId;
-      this.#stampUs = state.stampUs;
-      for (const node of state.nodes) this.#setNode(node);
-      for (const record of state.streams) this.#link(record);
-      for (const streamId of state.deleted) this.#remember(streamId);
-      if (this.digest() !== digest) throw new Error(`meta snapshot is damaged: ${this.digest()} instead of ${digest}`);
+      const { head, streams } = parseJson(bytes) as Snapshot;
+      if (head.format !== FORMAT) throw new Error(`meta snapshot of unknown format ${head.format}`);
+      this.#clusterId = head.clusterId;
+      this.#stampUs = head.stampUs;
+      for (const node of head.nodes) this.#setNode(node);
+      for (const record of streams) this.#link(record);
+      for (const streamId of head.deleted) this.#remember(streamId);
+      const digest = this.digest();
+      if (digest !== head.digest) throw new Error(`meta snapshot is damaged: ${digest} instead of ${head.digest}`);
     }
     this.#listener.onNodes();
     for (const [streamId, old] of before) {

@@ -3,7 +3,7 @@
 // only on evidence from the meta log: a committed delete of its stream, or a committed `settled` without this node.
 // Until the node has caught up with the meta log only groups found in the own log are opened: an older catalog may
 // name streams that are long deleted, and opening those anew would bring an empty namesake to life.
-import type { GroupId, Membership, PeerId, Term } from '../../cluster/core/types.ts';
+import { type GroupId, META_GROUP, type Membership, type PeerId, type Term } from '../../cluster/core/types.ts';
 import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
 import type { PartitionOps } from '../stream/types.ts';
@@ -95,11 +95,13 @@ export class Reconcile {
     this.#current = true;
     for (const group of this.#held) this.#dirty.add(group);
     this.#held.clear();
+    const { machine, recovered } = this.#options;
     const orphans: GroupId[] = [];
-    for (const group of this.#options.recovered) {
-      if (group === 0 || this.#open.has(group)) continue;
-      if (this.#options.machine.wasDeleted(streamOf(group))) this.#dirty.add(group);
-      else if (!this.#options.machine.streams.has(streamOf(group))) orphans.push(group);
+    for (const group of recovered) {
+      if (group === META_GROUP || this.#open.has(group)) continue;
+      const streamId = streamOf(group);
+      if (machine.streams.has(streamId) || machine.wasDeleted(streamId)) this.#dirty.add(group);
+      else orphans.push(group);
     }
     if (orphans.length > 0) {
       const { log } = this.#options.env;

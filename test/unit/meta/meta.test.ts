@@ -309,4 +309,22 @@ describe('joining', () => {
     world.until(() => gone.probes.size === 0);
     world.until(() => isMember(0));
   });
+
+  test('a copy that left its partition while the node was away is dropped when it is back', () => {
+    const world = MetaWorld.formed(26, 4);
+    const [a] = world.nodes;
+    const record = world.created(a, streamConfig('S', { num_replicas: 3 }));
+    const group = record.streamId * 64;
+    const away = world.nodes.find((node) => node !== a && record.replicas[0].includes(node.id))!;
+    away.fake.kill();
+    world.run(100);
+    const client = world.alive[0].client;
+    expect(world.wait((done) => client.removeNode!(away.id, done), world.alive[0])).toBe(true);
+    world.until(() => !world.world.groups.get(group)!.membership.voters.includes(away.id));
+    world.run(1000);
+    expect(away.fake.logs.has(group)).toBe(true);
+    away.start();
+    world.until(() => away.meta.ready && !away.fake.logs.has(group));
+    expect(away.probes.size).toBe(0);
+  });
 });
