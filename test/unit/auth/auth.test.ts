@@ -1,0 +1,66 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createAuth } from '../../../src/auth/auth.ts';
+import { equalSecrets } from '../../../src/auth/constant-time.ts';
+
+const credentials = (fields: { user?: string; pass?: string; token?: string }) => ({
+  user: '',
+  pass: '',
+  token: '',
+  ...fields,
+});
+
+test('secrets are equal when they are the same text', () => {
+  fc.assert(fc.property(fc.string(), fc.string(), (a, b) => equalSecrets(a, b) === (a === b)));
+  fc.assert(fc.property(fc.string({ unit: 'grapheme' }), (a) => equalSecrets(a, a)));
+  expect(equalSecrets('abab', 'ab')).toBe(false);
+  expect(equalSecrets('', 'a')).toBe(false);
+  expect(equalSecrets('a', '')).toBe(false);
+});
+
+describe('who is who', () => {
+  const users = [
+    { user: 'a', password: 'pa' },
+    { user: 'b', password: 'pb', account: 'B' },
+  ];
+
+  test('nobody configured: everybody', () => {
+    const auth = createAuth();
+    expect(auth.required).toBe(false);
+    expect(auth.authenticate(credentials({ user: 'x', pass: 'y' }))).toEqual({ user: '', account: '$G' });
+  });
+
+  test('users', () => {
+    const auth = createAuth({ users });
+    expect(auth.required).toBe(true);
+    expect(auth.authenticate(credentials({ user: 'a', pass: 'pa' }))).toEqual({ user: 'a', account: '$G' });
+    expect(auth.authenticate(credentials({ user: 'b', pass: 'pb' }))).toEqual({ user: 'b', account: 'B' });
+    for (const bad of [
+      {},
+      { user: 'a' },
+      { user: 'a', pass: 'pb' },
+      { user: 'c', pass: 'pa' },
+      { user: 'c' },
+      { token: 'pa' },
+    ]) {
+      expect(auth.authenticate(credentials(bad))).toBeUndefined();
+    }
+  });
+
+  test('a token, also in the place of a password', () => {
+    const auth = createAuth({ token: 't' });
+    expect(auth.authenticate(credentials({ token: 't' }))).toEqual({ user: '', account: '$G' });
+    expect(auth.authenticate(credentials({ pass: 't' }))).toBeDefined();
+    expect(auth.authenticate(credentials({ token: 'x', pass: 't' }))).toBeUndefined();
+    expect(auth.authenticate(credentials({}))).toBeUndefined();
+  });
+
+  test('the stand-in for clients without credentials', () => {
+    const auth = createAuth({ users, noAuthUser: 'b' });
+    expect(auth.required).toBe(false);
+    expect(auth.authenticate(credentials({}))).toEqual({ user: 'b', account: 'B' });
+    expect(auth.authenticate(credentials({ user: 'b' }))).toBeUndefined();
+    expect(() => createAuth({ users, noAuthUser: 'c' })).toThrow('no_auth_user');
+    expect(() => createAuth({ users, token: 't' })).toThrow('exclude');
+  });
+});
