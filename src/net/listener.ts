@@ -6,7 +6,7 @@ import type { Listener, Net, Socket } from '../kit/net.ts';
 export interface ConnectionListenerOptions {
   net: Net;
   host: string;
-  /** 0: any free port. */
+  /** 0 picks a free port. */
   port: number;
   connectionsMax: number;
   onConnection(socket: Socket, refused: boolean): void;

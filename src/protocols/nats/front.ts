@@ -25,7 +25,7 @@ export interface NatsFrontOptions {
   env: Env;
   net: Net;
   broker: Broker;
-  /** Port 0: any free port. */
+  /** Port 0 picks a free port. */
   listen: { host: string; port: number };
   info: () => InfoFields;
   auth: Authenticator;
