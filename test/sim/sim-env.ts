@@ -65,6 +65,8 @@ export interface SimEnv extends Env {
   pause(durationMs: number): void;
 }
 
+/** Shorter delays vanish in the rounding of times: a timer that is set again and again for the rest would never let time pass. */
+const TIMER_MS_MIN = 0.001;
 const LOGS_MAX = 10_000;
 
 export function createSimEnv(options: SimEnvOptions): SimEnv {
@@ -145,7 +147,7 @@ export function createSimEnv(options: SimEnvOptions): SimEnv {
       const timer: SimTimer = {
         dueMs: clock.nowMs() + delayMs,
         cancelled: false,
-        event: scheduler.after(Math.max(0, delayMs) / rate, () =>
+        event: scheduler.after(Math.max(TIMER_MS_MIN, delayMs) / rate, () =>
           enter(() => {
             if (!timer.cancelled) fn();
           }),
