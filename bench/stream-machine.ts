@@ -1,14 +1,18 @@
 // Micro bench of a partition without network and disk: publishes through batch builder and apply, and through the leader's whole
 // path (checks, tentative state, PubAck queue, apply). One thread. `node bench/stream-machine.ts [messages] [subjects] [--kv]`
+
+import type { Group } from '../cluster/host/types.ts';
+import type { Env } from '../src/kit/env.ts';
 import { BatchBuilder, CommandType, encodeConfig } from '../src/stream/batch-codec.ts';
 import type { StreamConfig } from '../src/stream/config.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
 import { StreamMachine } from '../src/stream/machine.ts';
 import { Partition } from '../src/stream/partition.ts';
-import type { Group } from '../cluster/host/types.ts';
-import type { Env } from '../src/kit/env.ts';
 
-const numbers = process.argv.slice(2).filter((arg) => /^\d+$/.test(arg)).map(Number);
+const numbers = process.argv
+  .slice(2)
+  .filter((arg) => /^\d+$/.test(arg))
+  .map(Number);
 const MESSAGES = numbers[0] ?? 2_000_000;
 const SUBJECTS = numbers[1] ?? 1000;
 const KV = process.argv.includes('--kv');
@@ -68,16 +72,20 @@ function buildAndApply(): void {
     machine.apply(index, body);
   }
   report('builder + apply', start);
-  console.log(`  of it builder ${Math.round((buildMs * 1e6) / MESSAGES)} ns; ${machine.index.messages} messages, ` +
-    `${machine.index.subjects} subjects, tables ${(machine.index.tableBytes / 1e6).toFixed(1)} MB`);
+  console.log(
+    `  of it builder ${Math.round((buildMs * 1e6) / MESSAGES)} ns; ${machine.index.messages} messages, ` +
+      `${machine.index.subjects} subjects, tables ${(machine.index.tableBytes / 1e6).toFixed(1)} MB`,
+  );
   const snapshotStart = performance.now();
   const parts = machine.snapshot();
   const firstMs = performance.now() - snapshotStart;
-  console.log(`  snapshot ${firstMs.toFixed(1)} ms, ${parts.length} parts; again ${(() => {
-    const again = performance.now();
-    machine.snapshot();
-    return (performance.now() - again).toFixed(1);
-  })()} ms`);
+  console.log(
+    `  snapshot ${firstMs.toFixed(1)} ms, ${parts.length} parts; again ${(() => {
+      const again = performance.now();
+      machine.snapshot();
+      return (performance.now() - again).toFixed(1);
+    })()} ms`,
+  );
 }
 
 function leaderPath(hdr: Uint8Array | undefined, what: string): void {

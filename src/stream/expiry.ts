@@ -40,7 +40,8 @@ export class ExpiryTimers {
     const { machine, env, clusterTimeUs } = this.#options;
     if (this.#proposed) return;
     // Stamps only grow: nothing becomes due before the timer, except by a time to live or another configuration.
-    if (this.#timer !== undefined && machine.ttls.dueUs >= this.#dueUs && this.#revision === machine.configRevision) return;
+    if (this.#timer !== undefined && machine.ttls.dueUs >= this.#dueUs && this.#revision === machine.configRevision)
+      return;
     this.#cancel();
     const dueUs = Math.min(machine.ageDueUs, machine.ttls.dueUs, machine.idsDueUs + IDS_SLACK_MS * 1000);
     if (dueUs === Number.POSITIVE_INFINITY) return;

@@ -504,7 +504,8 @@ export class PartitionLeader {
   storeMarker(seq: number, ttlSeconds: number): boolean {
     const { index } = this.#machine;
     const config = this.#options.config();
-    if (!this.leading || this.#held.length > 0 || !this.#subjectsKnown() || this.#removalsInFlight(config)) return false;
+    if (!this.leading || this.#held.length > 0 || !this.#subjectsKnown() || this.#removalsInFlight(config))
+      return false;
     const subject = index.subjectOf(seq);
     if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(subject) > 0) return true;
     this.#rollup = ROLLUP_SUBJECT;

@@ -206,7 +206,8 @@ export class StreamMachine {
       // Where subjects keep several messages, none goes earlier than a marker would (ADR-43).
       const leastSeconds = this.#perSubjectMax === 1 ? 0 : this.markerTtlSeconds;
       this.ttls.push(stampUs + Math.max(ttlSeconds, leastSeconds) * 1e6, seq);
-      if (this.ttls.size > 1024 && this.ttls.size > 2 * this.index.messages) this.ttls.prune((s) => this.index.exists(s));
+      if (this.ttls.size > 1024 && this.ttls.size > 2 * this.index.messages)
+        this.ttls.prune((s) => this.index.exists(s));
     }
     if ((flags & ROLLUP_SUBJECT) !== 0) {
       while (this.index.countOfSubject(subject) > 1) this.#remove(this.index.firstOfSubject(subject));

@@ -133,7 +133,12 @@ export class FakeGroup implements Group {
     this.leading = false;
     if (lose) this.log.length = this.applied;
     this.#machine.onNotLeading(0);
-    this.answerBarriers(false);
+  }
+
+  /** Another leader's entry reaches this replica. */
+  follow(body: Uint8Array): void {
+    this.log.push(body);
+    this.commit();
   }
 
   readBarrier(done: (ok: boolean) => void): void {

@@ -22,7 +22,8 @@ test('what a stream holds after churn follows what is live, not what passed', ()
   for (let entry = 1; entry <= 400; entry++) {
     index.beginEntry(entry, entry);
     for (let i = 0; i < 500; i++) {
-      for (let d = 7, rest = (entry * 7 + i) % 2000; d >= 4; d--, rest = Math.floor(rest / 10)) subject[d] = 48 + (rest % 10);
+      for (let d = 7, rest = (entry * 7 + i) % 2000; d >= 4; d--, rest = Math.floor(rest / 10))
+        subject[d] = 48 + (rest % 10);
       const id = index.subjectId(subject, 0, subject.length);
       index.add(id, i, 100);
       while (index.countOfSubject(id) > 1) index.remove(index.firstOfSubject(id));

@@ -58,7 +58,8 @@ export class Model {
           this.ids.delete(step.id);
           this.ids.set(step.id, { seq: this.last, stampUs });
         }
-        if (step.rollup === 'sub') for (const seq of this.ofSubject(step.subject).slice(0, -1)) this.messages.delete(seq);
+        if (step.rollup === 'sub')
+          for (const seq of this.ofSubject(step.subject).slice(0, -1)) this.messages.delete(seq);
         if (step.rollup === 'all') for (const seq of this.seqs.slice(0, -1)) this.messages.delete(seq);
         this.#limits();
         return;
@@ -84,7 +85,9 @@ export class Model {
           const old = this.seqs.filter((seq) => this.messages.get(seq)!.stampUs <= stampUs - age);
           for (const seq of old.slice(0, step.max)) this.messages.delete(seq);
         }
-        const gone = [...this.ids].filter(([, id]) => id.stampUs <= stampUs - (this.config.duplicate_window ?? 0) / 1000);
+        const gone = [...this.ids].filter(
+          ([, id]) => id.stampUs <= stampUs - (this.config.duplicate_window ?? 0) / 1000,
+        );
         for (const [id] of gone.slice(0, step.max)) this.ids.delete(id);
         return;
       }

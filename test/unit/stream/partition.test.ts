@@ -108,7 +108,14 @@ describe('publish and read', () => {
     expect(info(world, { subjectsFilter: 'a' }).subjects).toEqual({ a: 2 });
     world.ask((done) => world.partition.purge({}, done));
     const last = world.clock.wall;
-    expect(info(world)).toMatchObject({ messages: 0, bytes: 0, first_seq: 6, last_seq: 5, first_ts_us: 0, last_ts_us: last });
+    expect(info(world)).toMatchObject({
+      messages: 0,
+      bytes: 0,
+      first_seq: 6,
+      last_seq: 5,
+      first_ts_us: 0,
+      last_ts_us: last,
+    });
   });
 
   test('first_seq of the configuration', () => {
@@ -414,6 +421,16 @@ describe('headers', () => {
     expect(world.outcome(after)).toEqual(stored(4));
   });
 
+  test('a compare-and-set on what a limit may push out in flight waits', () => {
+    const world = new World({ max_msgs: 2 }).lead();
+    world.store('k', '', { 'Nats-Expected-Last-Subject-Sequence': '0' });
+    world.store('j');
+    world.publish('j');
+    const tokens = ['1', '0'].map((seq) => world.publish('k', '', { 'Nats-Expected-Last-Subject-Sequence': seq }));
+    world.settle();
+    expect(tokens.map((token) => world.outcome(token))).toMatchObject([{ err_code: 10071 }, stored(4)]);
+  });
+
   test('a refusal that quotes a revision waits for what it rests on and for proof of leadership', () => {
     const world = new World().lead();
     world.store('k', '', { 'Nats-Expected-Last-Subject-Sequence': '0' });
@@ -433,6 +450,7 @@ describe('headers', () => {
     const late = world.publish('k', '', { 'Nats-Expected-Last-Subject-Sequence': '1' });
     world.clock.turn();
     world.group.depose();
+    world.group.answerBarriers(true);
     expect(world.outcome(late)).toMatchObject({ err_code: 10008 });
   });
 
