@@ -130,11 +130,13 @@ export class PullQueue {
     for (let left = this.#size; left > 0; left--) {
       const request = this.#at(0);
       this.drop();
-      if (request.expiresAtMs <= nowMs) {
+      const drainedOut = drained && request.noWait;
+      // A request that got something is told what is missing, as at its expiry.
+      if (request.expiresAtMs <= nowMs || (drainedOut && request.delivered > 0)) {
         this.#outlet.status(request.reply, withLeft('408 Request Timeout', request.batch, request.bytes));
         continue;
       }
-      if (drained && request.noWait && (request.delivered > 0 || request.expiresAtMs === Number.POSITIVE_INFINITY)) {
+      if (drainedOut && request.expiresAtMs === Number.POSITIVE_INFINITY) {
         this.#outlet.status(request.reply, NO_MESSAGES);
         continue;
       }

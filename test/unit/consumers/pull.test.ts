@@ -122,7 +122,11 @@ describe('status frames', () => {
     expect(p.take()[0].hdr).toBe('NATS/1.0 404 No Messages\r\n\r\n');
     p.store('a', '1');
     p.pull({ batch: 5, no_wait: true }).run();
-    expect(p.brief()).toEqual(['1', '404 No Messages']);
+    expect(p.take().map(({ hdr, payload }) => hdr || payload)).toEqual(['1', left('408 Request Timeout', 4, 0)]);
+    p.store('a', '2');
+    p.pull({ batch: 1 }, 'first').pull({ batch: 1, no_wait: true }).run();
+    expect(p.brief('first')).toEqual(['2']);
+    expect(p.brief()).toEqual(['404 No Messages']);
   });
 
   test('S2 no_wait with expires waits for the first message, then ends when drained', () => {
@@ -131,7 +135,7 @@ describe('status frames', () => {
     expect(p.brief()).toEqual([]);
     p.store('a', '1', '2');
     p.run();
-    expect(p.brief()).toEqual(['1', '2', '404 No Messages']);
+    expect(p.brief()).toEqual(['1', '2', '408 Request Timeout']);
   });
 
   test('S3 expiry tells what is left', () => {
