@@ -144,6 +144,7 @@ function hear(s: RaftState, progress: Progress, round: number): void {
 
 /** Commits what a majority holds durably, if it is of this term. */
 export function settleCommit(s: RaftState): void {
+  if (s.commit === s.log.lastIndex) return;
   const lead = s.lead!;
   const matches = s.members.latest.voters.map((peer) =>
     peer === s.id ? s.stable : (lead.progress.get(peer)?.match ?? 0),

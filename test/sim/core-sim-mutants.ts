@@ -223,7 +223,7 @@ export const mutants: Mutant[] = [
   { name: 'commits without verifying', options: { Core: CommitsUnverified } },
   { name: 'truncates on old appends', options: { Core: TruncatesOnOldAppends } },
   { name: 'lone voter speaks early', options: { Core: LoneVoterSpeaks, weather: lonely } },
-  { name: 'vote cleared at step-down', options: { Core: ClearsVoteAtStepDown } },
+  { name: 'vote cleared at step-down', options: { Core: ClearsVoteAtStepDown, weather: contested } },
   { name: 'votes for short logs', options: { Core: VotesForShortLogs } },
 ];
 
