@@ -12,8 +12,8 @@ export interface Socket {
   /** Total bytes received so far. */
   readonly bytesRead: number;
 
-  /** Writes all parts in order with one system call where the kernel takes them. The parts must not change afterwards.
-   * False: more is buffered than is good, `onDrain` follows when it has gone. Ignored after close. Call it once per turn. */
+  /** Writes all parts in order with one system call where the kernel takes them. The parts must not change as
+   * long as `bufferedBytes` counts them. False: more is buffered than is good, `onDrain` follows when it has gone. Ignored after close. Call it once per turn. */
   write(parts: readonly Uint8Array[]): boolean;
   /** `bytes` is not reused: it may be kept or sliced. Reading starts when the handler is set. */
   onData(handler: (bytes: Uint8Array) => void): void;

@@ -10,8 +10,8 @@ const SMALL_CHUNK_BYTES = 4 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 /** Bodies from this size on travel as parts of their own. */
 const LARGE_BODY_BYTES = 32 * 1024;
-/** Handed to the socket at once. */
-const DRAIN_BYTES = 1024 * 1024;
+/** Handed to the socket in one go. */
+const PIECE_BYTES = 1024 * 1024;
 const POOL_CHUNKS_MAX = 64;
 const DIGITS_MAX = 10;
 
@@ -133,34 +133,25 @@ export class Writer {
     if (!this.#scheduled) this.#schedule();
   }
 
-  /** Hands what there is to the socket, unless it is blocked. */
+  /** Hands what there is to the socket, piece by piece, until that is blocked. */
   flush(): void {
     this.#scheduled = false;
     if (this.#closed || this.blocked) return;
     this.#sealChunk();
     if (this.#parts.length === 0) return;
-    const parts = this.#parts;
-    this.#parts = [];
-    this.#partsBytes = 0;
-    const ok = this.#socket.write(parts);
-    this.#dropChunk(this.#socket.bufferedBytes === 0);
-    if (!ok) this.#block();
+    while (this.#parts.length > 0 && !this.blocked) {
+      if (!this.#socket.write(this.#takePiece())) {
+        this.blocked = true;
+        this.blockedSinceMs = this.#host.nowMs();
+      }
+    }
+    if (this.#parts.length === 0) this.#dropChunk(this.#socket.bufferedBytes === 0);
   }
 
-  /** The socket took everything: hands it the next piece of what waited. */
+  /** The socket took everything. */
   drained(): void {
     this.blocked = false;
-    if (this.#closed) return;
-    this.#sealChunk();
-    let bytes = 0;
-    let count = 0;
-    while (count < this.#parts.length && bytes < DRAIN_BYTES) bytes += this.#parts[count++].length;
-    if (count === 0) return;
-    const parts = this.#parts.splice(0, count);
-    this.#partsBytes -= bytes;
-    if (this.#parts.length === 0) this.#dropChunk(false);
-    if (!this.#socket.write(parts)) this.#block();
-    else if (this.#parts.length > 0) this.#schedule();
+    this.flush();
   }
 
   /** Hands over everything, blocked or not, for a last word before the socket ends. */
@@ -179,9 +170,16 @@ export class Writer {
     this.#dropChunk(false);
   }
 
-  #block(): void {
-    this.blocked = true;
-    this.blockedSinceMs = this.#host.nowMs();
+  /** The first parts, about PIECE_BYTES of them: a write deadline is about a piece, not about all that waits. */
+  #takePiece(): Uint8Array[] {
+    const parts = this.#parts;
+    let bytes = 0;
+    let count = 0;
+    while (count < parts.length && bytes < PIECE_BYTES) bytes += parts[count++].length;
+    this.#partsBytes -= bytes;
+    if (count < parts.length) return parts.splice(0, count);
+    this.#parts = [];
+    return parts;
   }
 
   #schedule(): void {
@@ -245,7 +243,7 @@ export class Writer {
     else body = Buffer.from(message.payload);
     this.#parts.push(body);
     this.#partsBytes += body.length;
-    if (this.#partsBytes >= DRAIN_BYTES) this.#full();
+    if (this.#partsBytes >= PIECE_BYTES) this.#full();
   }
 }
 

@@ -4,10 +4,14 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
+import { createLinks, type Links } from '../../../cluster/rpc/links.ts';
+import type { Transport } from '../../../cluster/rpc/types.ts';
 import { type AuthConfig, createAuth } from '../../../src/auth/auth.ts';
 import { createBroker } from '../../../src/broker/broker.ts';
 import type { Broker } from '../../../src/broker/types.ts';
+import type { Env } from '../../../src/kit/env.ts';
 import { createNodeEnv } from '../../../src/kit/env-node.ts';
+import { hmacSha256 } from '../../../src/kit/hmac-node.ts';
 import { createNodeLog } from '../../../src/kit/log-node.ts';
 import { nodeNet } from '../../../src/kit/net-node.ts';
 import { createNatsFront, type NatsFront } from '../../../src/protocols/nats/front.ts';
@@ -28,10 +32,19 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-export async function startFront(options: { auth?: AuthConfig; limits?: Partial<NatsLimits> } = {}): Promise<World> {
+export interface FrontOptions {
+  auth?: AuthConfig;
+  limits?: Partial<NatsLimits>;
+}
+
+/** One front; with `transport` a node of a cluster. */
+export async function startFront(
+  options: FrontOptions & { transport?: (env: Env) => Promise<Transport> } = {},
+): Promise<World> {
   const dataDir = mkdtempSync(join(tmpdir(), 'front-'));
   const env = createNodeEnv({ dataDir, log });
-  const broker = createBroker({ env, transport: undefined, self: 1 });
+  const transport = await options.transport?.(env);
+  const broker = createBroker({ env, transport, self: transport?.self.id ?? 1 });
   const info: InfoFields = { server_id: 'NTEST', server_name: 'n1', version: '2.14.0', jetstream: false, api_lvl: 4 };
   const front = createNatsFront({
     env,
@@ -48,6 +61,38 @@ export async function startFront(options: { auth?: AuthConfig; limits?: Partial<
     rmSync(dataDir, { recursive: true, force: true });
   });
   return { front, broker, port: front.address.port, info };
+}
+
+/** Brokers and fronts joined by real links; returns when every node is linked to every other. */
+export async function startCluster(size: number): Promise<(World & { links: Links })[]> {
+  const nodes: (World & { links: Links })[] = [];
+  for (let id = 1; id <= size; id++) {
+    let links: Links | undefined;
+    const world = await startFront({
+      transport: async (env) => {
+        links = createLinks({
+          env,
+          net: nodeNet,
+          hmac: hmacSha256,
+          self: { id, name: `n${id}`, clientUrl: '', clusterUrl: '127.0.0.1:0', monitorUrl: '' },
+          listen: { host: '127.0.0.1', port: 0 },
+          routes: nodes.map((node) => `127.0.0.1:${node.links.port}`),
+          clusterName: 'test',
+          clusterId: '',
+          secret: '',
+          formatVersion: 1,
+          bootId: id,
+        });
+        const opened = links;
+        await new Promise<void>((resolve, reject) => opened.listen((error) => (error ? reject(error) : resolve())));
+        cleanups.push(() => new Promise<void>((done) => opened.close(done)));
+        return opened;
+      },
+    });
+    nodes.push({ ...world, links: links! });
+  }
+  while (nodes.some((node) => node.links.peers().length < size - 1)) await new Promise((next) => setTimeout(next, 5));
+  return nodes;
 }
 
 export const QUIET = 'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true}\r\n';
