@@ -437,21 +437,19 @@ export class Raft {
     progress.paused = true;
   }
 
-  /** May the host install this snapshot? `install`: yes; nothing is appended until restoredSnapshot or snapshotAborted. `have`:
-   * this replica has all of it; the log must stay, because it may hold acknowledged entries above. `busy`: another one is
-   * being installed. Take the Ready before asking: what was appended must be in the WAL. */
-  acceptSnapshot(meta: SnapshotMeta): 'install' | 'have' | 'busy' {
+  /** Should the host install this snapshot? From the first "yes" on nothing is appended until restoredSnapshot or snapshotAborted;
+   * meanwhile it may be asked again, before the log is really replaced. One at a time is the host's care. False: this replica
+   * has all of it; the log must stay, because it may hold acknowledged entries above. */
+  acceptSnapshot(meta: SnapshotMeta): boolean {
     const s = this.state;
-    if (s.installing) return 'busy';
-    if (s.lead !== undefined || meta.index <= s.commit) return 'have';
+    if (s.lead !== undefined || meta.index <= s.commit) return false;
     if (s.log.termOf(meta.index) === meta.term) {
       s.setCommit(meta.index);
-      return 'have';
+      return false;
     }
-    assert(s.out.append.length === 0, 'a snapshot is accepted before the last Ready was taken');
     if (s.role !== 'follower') becomeFollower(s, s.term, 0);
     s.installing = true;
-    return 'install';
+    return true;
   }
 
   snapshotAborted(): void {
@@ -464,6 +462,7 @@ export class Raft {
     assert(meta.index > s.commit, `snapshot at ${meta.index}, at or below the commit index ${s.commit}`);
     assert(s.log.termOf(meta.index) !== meta.term, `snapshot at ${meta.index} replaces a log that holds it`);
     s.installing = false;
+    s.out.append = [];
     becomeFollower(s, Math.max(s.term, meta.term), meta.term > s.term ? 0 : s.leader);
     s.log.reset(meta.index, meta.term);
     s.members.reset(meta.index, meta.membership);
