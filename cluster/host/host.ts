@@ -28,6 +28,7 @@ const APPLY_BUDGET_MS = 8;
 const FRAME_BYTES = 1024 * 1024;
 /** A timer that is later than this lets what waits in the sockets be read first. */
 const STALL_MS = 100;
+const TIMER_SLACK_MS = 0.01;
 const HOUSEKEEPING_MS = 1_000;
 const DRAIN_POLL_MS = 20;
 /** A preferred leader gets its group back when its link has been up for so long. */
@@ -318,7 +319,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const may =
       !runner.voteUnsafe &&
       !runner.stateMissing &&
-      !runner.installing &&
       !runner.termsUnknown &&
       !this.repairs.holdsTail(runner) &&
       this.standing.mayVote(raft.membership.voters);
@@ -390,7 +390,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (nextMs >= this.timerMs || this.closed) return;
     if (this.timer !== undefined) this.env.clock.cancel(this.timer);
     this.timerMs = nextMs;
-    this.timer = this.env.clock.after(Math.max(0, nextMs - this.env.clock.nowMs()), () => this.onTimer());
+    // A hair late, so that rounding of the difference never makes it early.
+    const delayMs = Math.max(0, nextMs - this.env.clock.nowMs()) + TIMER_SLACK_MS;
+    this.timer = this.env.clock.after(delayMs, () => this.onTimer());
   }
 
   // ---- the pass

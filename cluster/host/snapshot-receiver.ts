@@ -55,7 +55,16 @@ export class SnapshotReceiver {
     this.rpc = rpc;
     rpc.handle(OFFER, (from, bytes, reply) => {
       const offer = decodeOffer(bytes);
-      reply(encodeOutcome(offer === undefined ? OfferOutcome.busy : this.onOffer(from, offer)));
+      if (offer === undefined) reply(encodeOutcome(OfferOutcome.busy));
+      else this.whenQuiet(offer.group, () => reply(encodeOutcome(this.onOffer(from, offer))));
+    });
+  }
+
+  /** The core may only be asked when everything that it has appended is with the WAL: after this turn's pass. */
+  private whenQuiet(group: GroupId, then: () => void): void {
+    this.owner.env.clock.endOfTurn(() => {
+      if (this.owner.group(group)?.queued) this.whenQuiet(group, then);
+      else then();
     });
   }
 
@@ -87,9 +96,10 @@ export class SnapshotReceiver {
     const known = this.receiving.get(offer.group);
     if (known?.active) return OfferOutcome.busy;
     const stateOnly = runner.stateMissing && this.logHolds(runner, offer);
-    if (!stateOnly && !runner.raft.acceptSnapshot(offer.meta)) {
+    const outcome = stateOnly ? 'install' : runner.raft.acceptSnapshot(offer.meta);
+    if (outcome !== 'install') {
       this.owner.dirty(runner);
-      return OfferOutcome.have;
+      return outcome === 'have' ? OfferOutcome.have : OfferOutcome.busy;
     }
     let receiving = known;
     if (receiving === undefined || !sameOffer(receiving.offer, offer)) {
@@ -97,7 +107,7 @@ export class SnapshotReceiver {
         if (!other.active && nowMs - other.touchedMs > KEEP_MS) this.receiving.delete(group);
       }
       if (known === undefined && this.receiving.size >= RECEIVING_MAX) {
-        runner.raft.snapshotAborted();
+        if (!stateOnly) runner.raft.snapshotAborted();
         return OfferOutcome.busy;
       }
       receiving = { runner, offer, from, chunks: [], bytes: 0, nextLive: 1, stateOnly, active: true, touchedMs: nowMs };
@@ -181,10 +191,8 @@ export class SnapshotReceiver {
       });
       return;
     }
-    const wanted = receiving.stateOnly
-      ? runner.stateMissing && this.logHolds(runner, offer)
-      : runner.raft.acceptSnapshot(offer.meta);
-    if (!wanted) {
+    // While the transfer of a whole snapshot is active the core takes no appends, so what it accepted still holds.
+    if (receiving.stateOnly && !(runner.stateMissing && this.logHolds(runner, offer))) {
       this.receiving.delete(runner.id);
       this.stop(receiving);
       return;
@@ -195,9 +203,7 @@ export class SnapshotReceiver {
   private install(receiving: Receiving): void {
     const { runner, offer, chunks, stateOnly } = receiving;
     const { env, wal } = this.owner;
-    // It must neither vote nor win an election while its log is being replaced.
     runner.installing = true;
-    this.owner.reviewVote(runner);
     env.crashPoint('host:before-install');
     const done = () => {
       env.crashPoint('host:installed');

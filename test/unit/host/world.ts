@@ -18,6 +18,7 @@ export interface WorldOptions {
   groups?: number[];
   host?: Partial<HostOptions>;
   wal?: Partial<WalOptions>;
+  onApply?: (node: WorldNode, group: number, index: number, text: string) => void;
   crashAt?: (node: number, name: string) => CrashKind | undefined;
 }
 
@@ -84,6 +85,7 @@ export class WorldNode {
   open(group: number, voters: number[], learners: number[] = []): Group {
     const machine = new ToyMachine();
     this.machines.set(group, machine);
+    machine.onApply = (index, text) => this.world.options.onApply?.(this, group, index, text);
     return this.host.openGroup(group, { voters, learners }, machine, voters[group % voters.length]);
   }
 

@@ -1,0 +1,108 @@
+// Random kills, power cuts, partitions and message faults under load: what was applied on a leader stays, in one order, everywhere.
+import { describe, expect, test } from 'vitest';
+import { World } from './world.ts';
+
+const GROUPS = [0, 65];
+
+/** Per group, what was ever applied at an index, by anyone; and which of them a leader applied. */
+interface Truth {
+  texts: Map<number, string>;
+  acked: Set<number>;
+}
+
+/** Runs one seed; returns the world after everything was healed and drained. */
+function run(
+  seed: number,
+  options: { nodes: number; ms: number; lossy: boolean },
+): { world: World; truth: Map<number, Truth> } {
+  const truth = new Map<number, Truth>(GROUPS.map((group) => [group, { texts: new Map(), acked: new Set() }]));
+  const world = new World({
+    seed,
+    nodes: options.nodes,
+    groups: GROUPS,
+    host: { snapshots: { bytes: 4_000, entries: 60, growth: 0, waitMs: 200, gapMs: 5 } },
+    onApply(node, group, index, text) {
+      const { texts, acked } = truth.get(group)!;
+      if ((texts.get(index) ?? text) !== text)
+        throw new Error(`group ${group}, index ${index}: "${texts.get(index)}" and "${text}"`);
+      texts.set(index, text);
+      if (node.group(group).leading) acked.add(index);
+    },
+  });
+  const { scheduler, prng, nodes, network } = world;
+  const chance = prng.stream('faults');
+  world.start();
+  let counter = 0;
+
+  const load = () => {
+    for (const node of nodes) {
+      for (const id of node.up ? GROUPS : []) {
+        if (!node.group(id).leading) continue;
+        node.env.run(() => {
+          const live = [...node.machine(id).live];
+          const put = `put ${counter++} ${'x'.repeat(chance.uint32() % 400)}`;
+          node.group(id).propose(Buffer.from(live.length > 20 ? `del ${live[chance.uint32() % live.length]}` : put));
+        });
+      }
+    }
+    if (scheduler.nowMs < options.ms) scheduler.after(chance.float() * 8, load);
+  };
+  load();
+
+  const trouble = () => {
+    const node = nodes[chance.uint32() % nodes.length];
+    const other = nodes[chance.uint32() % nodes.length];
+    const kind = chance.uint32() % 6;
+    if (kind <= 1 && node.up) node.kill(kind === 0 ? 'process' : 'power');
+    else if (kind === 2) {
+      network.cut(node.name, other.name);
+      if (chance.float() < 0.7) network.cut(other.name, node.name);
+    } else if (kind === 3) network.heal();
+    else if (kind === 4 && options.lossy) {
+      network.faults = { delayMinMs: 0.1, delayMeanMs: 3, loss: 0.1, duplicate: 0.2, reorder: 0.2 };
+    } else if (kind === 5 && node.up) node.env.pause(chance.float() * 1_500);
+    for (const down of nodes) if (!down.up && chance.float() < 0.5) down.start();
+    if (scheduler.nowMs < options.ms) scheduler.after(chance.float() * 500, trouble);
+  };
+  scheduler.after(1_000, trouble);
+  scheduler.runUntil(options.ms);
+  network.heal();
+  for (const node of nodes) if (!node.up) node.start();
+  for (const id of GROUPS) world.untilLeader(id);
+  for (const id of GROUPS) world.put('last', id);
+  for (const id of GROUPS) world.untilEqual(id, 20_000);
+  return { world, truth };
+}
+
+/** What should be alive after all that was ever applied. */
+function survivors({ texts }: Truth): number[] {
+  const live = new Set<number>();
+  for (const [index, text] of [...texts].sort(([a], [b]) => a - b)) {
+    if (text.startsWith('put ')) live.add(index);
+    if (text.startsWith('del ')) live.delete(Number(text.slice(4)));
+  }
+  return [...live];
+}
+
+describe('under faults nothing applied is lost', () => {
+  test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
+    const { world, truth } = run(seed, { nodes: 3, ms: 12_000, lossy: seed % 2 === 0 });
+    for (const [group, known] of truth) {
+      expect(known.acked.size).toBeGreaterThan(100);
+      const live = survivors(known);
+      for (const node of world.nodes) {
+        expect([...node.machine(group).live].sort((a, b) => a - b)).toEqual(live);
+        const bodies: (string | undefined)[] = [];
+        for (const [at, index] of live.entries()) {
+          node.env.run(() =>
+            node.group(group).readBody(index, (body) => (bodies[at] = body && Buffer.from(body).toString())),
+          );
+        }
+        world.until('bodies read', () => bodies.filter((body) => body !== undefined).length === live.length);
+        expect(bodies).toEqual(live.map((index) => known.texts.get(index)));
+      }
+    }
+    for (const { host, rolledBack } of world.nodes)
+      expect([host.stats.digestMismatches, host.stats.badMessages, rolledBack]).toEqual([0, 0, 0]);
+  });
+});
