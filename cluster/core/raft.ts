@@ -437,19 +437,20 @@ export class Raft {
     progress.paused = true;
   }
 
-  /** Should the host install this snapshot? From the first "yes" on nothing is appended until restoredSnapshot or snapshotAborted;
-   * meanwhile it may be asked again, before the log is really replaced. One at a time is the host's care. False: this replica
-   * has all of it; the log must stay, because it may hold acknowledged entries above. */
-  acceptSnapshot(meta: SnapshotMeta): boolean {
+  /** May the host install this snapshot? `install`: yes; nothing is appended until restoredSnapshot or snapshotAborted. `have`:
+   * this replica has all of it; the log must stay, because it may hold acknowledged entries above. `busy`: another one is
+   * being installed. Ask between passes: what was appended must be in the WAL. */
+  acceptSnapshot(meta: SnapshotMeta): 'install' | 'have' | 'busy' {
     const s = this.state;
-    if (s.lead !== undefined || meta.index <= s.commit) return false;
+    if (s.installing) return 'busy';
+    if (s.lead !== undefined || meta.index <= s.commit) return 'have';
     if (s.log.termOf(meta.index) === meta.term) {
       s.setCommit(meta.index);
-      return false;
+      return 'have';
     }
     if (s.role !== 'follower') becomeFollower(s, s.term, 0);
     s.installing = true;
-    return true;
+    return 'install';
   }
 
   snapshotAborted(): void {

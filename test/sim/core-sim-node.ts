@@ -365,11 +365,9 @@ export class CoreNode {
       // What the core has handed out must be in the log before the log is replaced.
       this.turn();
       const meta: SnapshotMeta = { index: snapshot.index, term: snapshot.term, membership: snapshot.membership };
-      if (this.installing) return;
-      if (!this.raft.acceptSnapshot(meta)) {
-        done(meta.index);
-        return;
-      }
+      const answer = this.raft.acceptSnapshot(meta);
+      if (answer === 'have') done(meta.index);
+      if (answer !== 'install') return;
       this.installing = true;
       this.disk.installSnapshot(snapshot);
       this.disk.flush(() =>

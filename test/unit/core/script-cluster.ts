@@ -403,8 +403,8 @@ export class ScriptCluster {
     const meta = from.memory.snapshot!;
     this.process(to);
     const answer = to.raft.acceptSnapshot(meta);
-    this.say(`${to.id} is offered snapshot ${meta.index}/${meta.term}: ${answer ? 'install' : 'has it'}`);
-    if (answer) {
+    this.say(`${to.id} is offered snapshot ${meta.index}/${meta.term}: ${answer}`);
+    if (answer === 'install') {
       for (const disk of [to.memory, to.durable]) {
         disk.snapshot = meta;
         disk.entries = [];
