@@ -153,6 +153,7 @@ export class LiveConsumer implements TimedItem {
 
   /** Interest on the push subject has come, or a flow control request was answered. */
   wake(): void {
+    this.push?.hurry();
     this.#host.ready(this);
   }
 

@@ -51,9 +51,9 @@ export class PushTarget {
     this.#bitsPerMs = (config.rate_limit_bps ?? 0) / 1000;
   }
 
-  /** Something may be sent now. Looks for interest when there was none. */
+  /** Something may be sent now. Looks for interest when there was none and the time for it has come. */
   admits(nowMs: number): boolean {
-    if (!this.bound && !this.#probe(nowMs)) return false;
+    if (!this.bound && (this.#probeAtMs > nowMs || !this.#probe(nowMs))) return false;
     if (this.#flowControl && this.#sentBytes > this.#windowBytes) return false;
     if (this.#freeAtMs <= nowMs) return true;
     this.nextDueMs = Math.min(this.nextDueMs, this.#freeAtMs);
@@ -92,6 +92,11 @@ export class PushTarget {
     this.#probeMs = PROBE_MS_MIN;
     this.#probeAtMs = nowMs + this.#probeMs;
     this.nextDueMs = Math.min(this.nextDueMs, this.#probeAtMs);
+  }
+
+  /** Someone has subscribed: looks for interest at the next occasion. */
+  hurry(): void {
+    if (!this.bound) this.#probeAtMs = 0;
   }
 
   tick(nowMs: number, lastConsumerSeq: number, lastStreamSeq: number): void {

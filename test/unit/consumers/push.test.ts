@@ -221,6 +221,16 @@ describe('durable push', () => {
     expect(p.brief('d')).toEqual(['1', '2']);
   });
 
+  test('interest that takes nothing is not asked again in the same turn', () => {
+    const p = withConsumer(PUSH);
+    let refused = 0;
+    p.outlet.deliverTo = () => ++refused < 0;
+    p.store('a', '1');
+    p.run(1000);
+    expect(refused).toBeGreaterThan(3);
+    expect(refused).toBeLessThan(250);
+  });
+
   test('goes on under a new leader without any request', () => {
     const p = withConsumer(PUSH);
     p.failover();
