@@ -474,10 +474,11 @@ export class Raft {
     }
   }
 
-  /** The WAL no longer serves entries below `firstIndex` for replication. */
+  /** A snapshot at `firstIndex - 1` was saved, and the WAL no longer serves entries below `firstIndex` for replication. A snapshot is
+   * of committed state, also one that a peer gave for an entry that this log holds. */
   compacted(firstIndex: Index): void {
     const s = this.state;
-    assert(firstIndex - 1 <= s.commit, `compaction to ${firstIndex}, above the commit index ${s.commit}`);
+    if (firstIndex - 1 > s.commit) s.setCommit(firstIndex - 1);
     s.log.compactTo(firstIndex - 1);
     s.members.compactTo(firstIndex - 1);
   }

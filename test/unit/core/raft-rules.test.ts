@@ -260,7 +260,13 @@ describe('snapshots', () => {
     const core = new OneCore([1, 1]);
     core.append(2, 1, [2, 1], [], 2);
     expect(() => core.raft.restoredSnapshot({ ...meta, index: 1, term: 1 })).toThrow('at or below the commit index');
-    expect(() => core.raft.compacted(9)).toThrow('above the commit index');
+    expect(() => core.raft.compacted(9)).toThrow("beyond the log's end");
+  });
+
+  test('a snapshot saved for an entry that the log holds is of committed state', () => {
+    const core = new OneCore([1, 1, 1]);
+    core.raft.compacted(3);
+    expect([core.raft.commit, core.raft.firstIndex, core.raft.lastIndex]).toEqual([2, 3, 3]);
   });
 
   test('a follower that cannot be served from the log is named once', () => {
