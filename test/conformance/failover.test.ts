@@ -98,6 +98,38 @@ test('key-value goes on after its leader is killed', async () => {
   await target.restart(leader);
 });
 
+test.each(generations)(
+  'a client whose node is killed goes on at another, $name',
+  async (generation) => {
+    const name = unique();
+    const session = await openAt(generation, target.urls[1], {
+      reconnect: true,
+      ignoreClusterUpdates: false,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+    });
+    await stream(session, { name });
+    await session.jsm.consumers.add(name, { durable_name: 'D', ack_policy: AckPolicy.Explicit });
+    const seen = new Set<string>();
+    const messages = await (await session.js.consumers.get(name, 'D')).consume({
+      expires: 2_000,
+      callback: (message) => {
+        seen.add(message.string());
+        message.ack();
+      },
+    });
+    for (let i = 0; i < 20; i++) await session.js.publish(`${name}.a`, `${i}`, { msgID: `${i}` });
+    await target.kill(1);
+    for (let i = 20; i < 40; i++) await publishAnyhow(session, `${name}.a`, `${i}`, `${i}`);
+    await eventually(async () => seen.size === 40, 30_000);
+    expect(session.nc.getServer()).not.toContain(String(target.port(1)));
+    messages.stop();
+    await target.restart(1);
+    expect((await ok(session, `STREAM.INFO.${name}`))['state']).toMatchObject({ messages: 40, last_seq: 40 });
+  },
+  90_000,
+);
+
 test('killing all nodes at once loses nothing', async () => {
   const name = unique();
   const session = await connectTo(1);

@@ -101,6 +101,20 @@ describe('expectations', () => {
     expect(await put(s, `${name}.a`, '', elsewhere)).toEqual({ stream: name, seq: 4 });
   });
 
+  test('last sequence of a subject pattern; the pattern alone is no expectation', async () => {
+    const name = await stream(s);
+    for (const key of ['a.1', 'b.1', 'a.2', 'b.2']) await put(s, `${name}.${key}`);
+    const key = 'Nats-Expected-Last-Subject-Sequence';
+    const under = { [`${key}-Subject`]: `${name}.a.*` };
+    expect(await put(s, `${name}.a.1`, '', { ...under, [key]: '4' })).toEqual(
+      refused(400, 10071, 'wrong last sequence: 3', name),
+    );
+    expect(await put(others[0], `${name}.a.1`, '', { ...under, [key]: '3' })).toEqual({ stream: name, seq: 5 });
+    expect(await put(s, `${name}.a.1`, '', under)).toEqual(
+      refused(400, 10193, 'missing sequence for expected last sequence per subject', name),
+    );
+  });
+
   test('last message id', async () => {
     const name = await stream(s);
     await put(s, `${name}.a`, '', { 'Nats-Msg-Id': 'one' });
@@ -245,6 +259,19 @@ describe('direct get', () => {
     expect(await collect({ multi_last: ['zzz'] })).toEqual(['404 No Results']);
     expect(await collect({ seq: 1, last_by_subj: 'x' })).toEqual(['408 Bad Request']);
   });
+});
+
+test('headers beyond 64 KiB', async () => {
+  const name = await stream(s);
+  const ack = await put(s, `${name}.a`, 'x', { Big: 'v'.repeat(70_000) });
+  expect(ack).toEqual(refused(400, 10097, 'header size exceeds maximum allowed of 64k', name));
+});
+
+test('without a reply subject it is stored all the same', async () => {
+  const name = await stream(s);
+  for (let i = 0; i < 20; i++) others[0].nc.publish(`${name}.a`, `${i}`);
+  await others[0].nc.flush();
+  expect(await put(others[0], `${name}.a`, 'last')).toEqual({ stream: name, seq: 21 });
 });
 
 test('headers are stored as sent', async () => {
