@@ -93,7 +93,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       return { machine: partition, ops: partition, attach: (group) => partition.attach(group) };
     },
     closePartition: (group) => {
-      partitions.get(group)?.close();
+      partitions.get(group)?.close('deleted');
       partitions.delete(group);
     },
   });

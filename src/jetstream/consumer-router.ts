@@ -14,6 +14,8 @@ const HELD_MAX = 10_000;
 
 const PULL = 1;
 const ACK = 2;
+/** An answer to a flow control request; the body is its subject. */
+const FLOW = 3;
 /** u8 kind, f64 group, f64 stream seq, f64 consumer seq, u32 delivered, u16 consumer, u16 reply, u32 body lengths. */
 const ITEM_FIXED = 1 + 8 + 8 + 8 + 4 + 2 + 2 + 4;
 
@@ -31,7 +33,7 @@ export interface ConsumerRouterOptions {
 }
 
 interface Item {
-  kind: typeof PULL | typeof ACK;
+  kind: typeof PULL | typeof ACK | typeof FLOW;
   account: string;
   group: number;
   consumer: string;
@@ -63,6 +65,7 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     const ops = partitions.local(item.group);
     if (ops?.leading !== true) return;
     if (item.kind === PULL) ops.pull(item.consumer, item.reply, item.body);
+    else if (item.kind === FLOW) ops.flowReply?.(item.consumer, decoder.decode(item.body));
     else ops.ack(item.consumer, item.streamSeq, item.consumerSeq, item.delivered, item.body, item.reply);
   };
 
@@ -155,11 +158,29 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     });
   };
 
+  const onFlow = (message: Message, account: string): void => {
+    const [, , stream, consumer] = message.subject.split('.');
+    const record = stream && catalog.stream(account, stream);
+    if (!record) return;
+    route({
+      kind: FLOW,
+      account,
+      group: groupOf(record.streamId, 0),
+      consumer,
+      streamSeq: 0,
+      consumerSeq: 0,
+      delivered: 0,
+      reply: '',
+      body: encoder.encode(message.subject),
+    });
+  };
+
   const accounts = new Set<string>();
   const addAccount = (account: string): void => {
     if (accounts.has(account)) return;
     accounts.add(account);
     broker.addSink(account, '$JS.ACK.>', onAck);
+    broker.addSink(account, '$JS.FC.>', onFlow);
   };
   catalog.onChange((change) => addAccount(change.account));
 
@@ -228,7 +249,7 @@ export function decodeItems(bytes: Uint8Array, onItem: (item: Item) => void): bo
   let at = 0;
   while (at < bytes.length) {
     const kind = bytes[at];
-    if (at + ITEM_FIXED > bytes.length || (kind !== PULL && kind !== ACK)) return false;
+    if (at + ITEM_FIXED > bytes.length || (kind !== PULL && kind !== ACK && kind !== FLOW)) return false;
     const consumerEnd = at + ITEM_FIXED + view.getUint16(at + 29);
     const replyEnd = consumerEnd + view.getUint16(at + 31);
     const end = replyEnd + view.getUint32(at + 33);

@@ -62,7 +62,11 @@ export interface Disk {
 
   // Run time.
   /** `create` fails if it exists, `write` opens an existing file for writing and reading, `read` for reading. */
-  open(path: string, mode: 'create' | 'write' | 'read', done: (error: Error | null, file: DiskFile | null) => void): void;
+  open(
+    path: string,
+    mode: 'create' | 'write' | 'read',
+    done: (error: Error | null, file: DiskFile | null) => void,
+  ): void;
   /** As replaceSync, without blocking. */
   replace(path: string, bytes: Uint8Array, done: DiskCallback): void;
   unlink(path: string, done: DiskCallback): void;

@@ -191,8 +191,9 @@ export class Reconcile {
     const wasOpen = this.#open.delete(group);
     if (!wasOpen && (!recovered.has(group) || this.#dropped.has(group))) return;
     this.#dropped.add(group);
-    host.deleteGroup(group);
+    // The partition first: who waits on it hears that it was deleted, not that its leadership went.
     if (wasOpen) closePartition(group);
+    host.deleteGroup(group);
   }
 }
 
