@@ -133,7 +133,7 @@ export class Compactor {
           const staging = table !== log.table;
           if (!table.find(index)) {
             lostAndWanted ||=
-              segment.doubtful && log.isCurrent(row.epoch, index) && index <= log.last && log.isLive(index);
+              segment.doubtful && log.isCurrent(row.epoch, index, row.staged) && index <= log.last && log.isLive(index);
           } else if (table.segment === segment.id && table.offset === offset) {
             if (staging || log.isLive(index)) live.push({ log, table, index, offset, bodyLength });
             else {

@@ -82,8 +82,8 @@ export class GroupLog {
   }
 
   /** Does an entry of this epoch at this index count? */
-  isCurrent(epoch: number, index: Index): boolean {
-    if (epoch === this.adopted) return true;
+  isCurrent(epoch: number, index: Index, staged = false): boolean {
+    if (staged) return epoch === this.adopted;
     for (let i = this.epochs.length - 1; i >= 0 && this.epochs[i].epoch > epoch; i--) {
       if (this.epochs[i].from <= index) return false;
     }

@@ -247,7 +247,7 @@ export class Recovery {
       return;
     }
     if (!row.staged && row.epoch > log.epoch) finding.beginEpoch(row.epoch, row.epochFrom, file.id);
-    if (!log.isCurrent(row.epoch, row.index)) return;
+    if (!log.isCurrent(row.epoch, row.index, row.staged)) return;
     if (!row.staged) {
       if (!row.moved) finding.seenAt = Math.max(finding.seenAt, place);
       log.last = Math.max(log.last, row.index);

@@ -40,7 +40,7 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
   for (const file of inventory.segments) {
     const { scan, table } = file;
     const segment = segments.create(file.id, file.bytes ?? 0);
-    segment.end = scan?.end ?? table?.info.end ?? 0;
+    segment.end = scan?.durableEnd ?? table?.info.end ?? 0;
     segment.sealed = true;
     const lost = scan !== undefined && (scan.regions.length > 0 || scan.rows.some((row) => row.damaged));
     segment.doubtful = lost || segment.bytes < segment.end;
@@ -91,10 +91,11 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
   for (const { scan } of inventory.segments) {
     if (scan === undefined) continue;
     const builder = new SidecarBuilder();
-    for (const row of scan.rows) builder.add(row);
+    // What lies beyond the durable end was carried over, and may yet vanish from the old file at a power cut.
+    for (const row of scan.rows) if (row.offset < scan.durableEnd) builder.add(row);
     env.disk.replaceSync(
       `${dir}/${sidecarName(scan.id)}`,
-      builder.finish(scan.id, walId, scan.end, scan.info?.base ?? 0),
+      builder.finish(scan.id, walId, scan.durableEnd, scan.info?.base ?? 0),
     );
     env.crashPoint('wal.recover.sidecar');
   }

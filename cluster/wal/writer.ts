@@ -4,7 +4,7 @@
 // Invariant: a batch is only written when everything before it in its segment, and all earlier segments, are durable.
 import type { DiskFile, Timer } from '../../src/kit/env.ts';
 import type { GroupId, LogEntry } from '../core/types.ts';
-import { encodeGroupState, encodeMark, encodeSegmentInfo, encodeSummary } from './bodies.ts';
+import { type BatchSummary, encodeGroupState, encodeMark, encodeSegmentInfo, encodeSummary } from './bodies.ts';
 import { ByteWriter } from './bytes.ts';
 import { chainAdd } from './chain.ts';
 import { crashPoint, invariant, mustWork, type WalContext } from './context.ts';
@@ -106,8 +106,9 @@ export class Writer {
   private base: number;
   private end: number;
   private batchNumber = 0;
-  /** Groups touched by the batch before. */
+  /** Groups touched by the batch under way, and what it will have done to them once it is durable. */
   private touched: GroupLog[] = [];
+  private summary: BatchSummary[] = [];
   private pending = emptyPending();
   private waiting: (() => void)[] = [];
   private landed: Landed[] = [];
@@ -314,7 +315,7 @@ export class Writer {
     this.durableEnd = 0;
     this.keeper.durableEnd = 0;
     this.batchNumber = 0;
-    this.touched = [];
+    this.summary = [];
     crashPoint(context, 'wal.segment.activated');
     this.writeBatch(file, true);
   }
@@ -332,6 +333,7 @@ export class Writer {
     this.touched = [];
     this.packStates(packer, pending);
     this.packEntries(packer, pending);
+    this.summary = this.touched.map(summaryOf);
     this.batchNumber++;
     const buffers = packer.finish();
     this.end = packer.end;
@@ -481,17 +483,8 @@ export class Writer {
   private packMark(packer: RecordPacker): void {
     const { scratch } = this;
     scratch.length = 0;
-    encodeMark(scratch, this.durableEnd, this.batchNumber, this.position, this.touched.length);
-    for (const group of this.touched) {
-      encodeSummary(scratch, {
-        group: group.id,
-        epoch: group.epoch,
-        epochFrom: group.epochFrom,
-        lastIndex: group.durable,
-        lastTerm: group.termOf(group.durable) ?? 0,
-        state: group.batchState,
-      });
-    }
+    encodeMark(scratch, this.durableEnd, this.batchNumber, this.position, this.summary.length);
+    for (const done of this.summary) encodeSummary(scratch, done);
     const body = scratch.finish();
     packer.put(this.prepare(RecordType.mark, 0, body), body);
   }
@@ -610,7 +603,7 @@ export class Writer {
    * it only has to be there after a process crash, and what it says stays true. */
   private armIdleMark(): void {
     const { context } = this;
-    if (this.idleTimer !== undefined || this.touched.length === 0) return;
+    if (this.idleTimer !== undefined || this.summary.length === 0) return;
     this.idleTimer = context.env.clock.after(context.options.idleMarkMs, () => {
       this.idleTimer = undefined;
       if (!this.busy) this.writeIdleMark(() => {});
@@ -622,7 +615,7 @@ export class Writer {
     const start = this.end;
     const packer = new RecordPacker(this.active.id, start);
     this.packMark(packer);
-    this.touched = [];
+    this.summary = [];
     this.batchNumber++;
     this.end = packer.end;
     const { file } = this;
@@ -657,6 +650,18 @@ export class Writer {
       );
     });
   }
+}
+
+function summaryOf(group: GroupLog): BatchSummary {
+  const { id, epoch, epochFrom, batchLast, batchState } = group;
+  return {
+    group: id,
+    epoch,
+    epochFrom,
+    lastIndex: batchLast,
+    lastTerm: group.termOf(batchLast) ?? 0,
+    state: batchState,
+  };
 }
 
 const chainHeader = createHeader();

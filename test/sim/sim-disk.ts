@@ -107,7 +107,7 @@ class Inode {
 type NameChange = { dir: string } & (
   | { link: string; inode: Inode }
   | { unlink: string }
-  | { from: string; to: string }
+  | { from: string; to: string; inode: Inode }
 );
 
 /** The effect of an operation that cannot fail. */
@@ -245,14 +245,10 @@ export class SimDisk {
     if ('link' in change) this.#durableNames.set(change.link, change.inode);
     else if ('unlink' in change) this.#durableNames.delete(change.unlink);
     else {
-      const inode = this.#durableNames.get(change.from) ?? this.#renamed.get(change);
       this.#durableNames.delete(change.from);
-      if (inode !== undefined) this.#durableNames.set(change.to, inode);
+      this.#durableNames.set(change.to, change.inode);
     }
   }
-
-  /** What a pending rename moves, for the case that the link of its old name is not durable yet. */
-  #renamed = new WeakMap<NameChange, Inode>();
 
   #create(path: string): Inode {
     const inode = new Inode();
@@ -261,15 +257,19 @@ export class SimDisk {
     return inode;
   }
 
+  #createOrEmpty(path: string): void {
+    const inode = this.#names.get(path);
+    if (inode === undefined) this.#create(path);
+    else inode.apply({ size: 0 });
+  }
+
   #rename(from: string, to: string): void {
     const inode = this.#names.get(from);
     if (inode === undefined) throw systemError('ENOENT', from);
     this.#names.delete(from);
     this.#names.set(to, inode);
     if (dirOf(from) === dirOf(to)) {
-      const change: NameChange = { dir: dirOf(to), from, to };
-      this.#renamed.set(change, inode);
-      this.#nameChanges.push(change);
+      this.#nameChanges.push({ dir: dirOf(to), from, to, inode });
     } else {
       this.#nameChanges.push({ dir: dirOf(to), link: to, inode }, { dir: dirOf(from), unlink: from });
     }
@@ -449,7 +449,7 @@ export class SimDisk {
       const temporary = `${path}.tmp`;
       const change = { write: bytes.slice(), position: 0 };
       return [
-        ['create', temporary, () => none(this.#create(temporary))],
+        ['create', temporary, () => none(this.#createOrEmpty(temporary))],
         ['write', temporary, () => this.#write(find(temporary), temporary, change)],
         ['sync', temporary, () => this.#sync(find(temporary), temporary, Number.POSITIVE_INFINITY)],
         ['rename', path, () => none(this.#rename(temporary, path))],

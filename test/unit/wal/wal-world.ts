@@ -8,7 +8,7 @@ import { openWal } from '../../../cluster/wal/wal.ts';
 import { createPrng, type Prng } from '../../sim/prng.ts';
 import { createScheduler, type Scheduler } from '../../sim/scheduler.ts';
 import { type CrashKind, SimDisk } from '../../sim/sim-disk.ts';
-import { createSimEnv, type SimEnv } from '../../sim/sim-env.ts';
+import { createSimEnv, type LogRecord, type SimEnv } from '../../sim/sim-env.ts';
 
 export const MEMBERS: Membership = { voters: [11, 12, 13], learners: [] };
 
@@ -19,6 +19,8 @@ export interface World {
   /** Crash points passed, in order, over all lives. */
   points: string[];
   crashAt: ((name: string, count: number) => CrashKind | undefined) | undefined;
+  /** Lines of all lives; for whoever looks into a failing seed. */
+  onLog: ((record: LogRecord) => void) | undefined;
   options: Partial<WalOptions>;
   lives: number;
 }
@@ -32,7 +34,7 @@ export function createWorld(seed: number | string, options: Partial<WalOptions> 
   const prng = createPrng(seed);
   const scheduler = createScheduler(prng.stream('scheduler'));
   const disk = new SimDisk({ scheduler, prng: prng.stream('disk') });
-  return { prng, scheduler, disk, points: [], crashAt: undefined, options, lives: 0 };
+  return { prng, scheduler, disk, points: [], crashAt: undefined, onLog: undefined, options, lives: 0 };
 }
 
 /** Starts a life; undefined when it was stopped during recovery. */
@@ -43,6 +45,7 @@ export function boot(world: World): Life | undefined {
     seed: prng.stream(`life-${world.lives++}`),
     node: 'a',
     disk,
+    onLog: (record) => world.onLog?.(record),
     crashAt: (name) => {
       world.points.push(name);
       return world.crashAt?.(name, world.points.length - 1);

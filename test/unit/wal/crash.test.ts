@@ -1,0 +1,106 @@
+// A crash at every disk operation and at every crash point of a scripted workload, as process crash and as power cut. The default run takes a
+// sample; WAL_CRASH=full takes every place for several seeds (minutes). WAL_CRASH_SEED=<n> starts at another seed.
+import { expect, test } from 'vitest';
+import { WAL_CRASH_POINTS } from '../../../cluster/wal/options.ts';
+import { createPrng } from '../../sim/prng.ts';
+import type { CrashKind } from '../../sim/sim-disk.ts';
+import { makeSteps, trial } from './crash-model.ts';
+import { createWorld, type World } from './wal-world.ts';
+
+const FULL = process.env['WAL_CRASH'] === 'full';
+const SEED = Number(process.env['WAL_CRASH_SEED'] ?? 1);
+const SEEDS = FULL ? 4 : 2;
+const STEPS = FULL ? 300 : 160;
+const SAMPLE = FULL ? Number.POSITIVE_INFINITY : 70;
+const KINDS: CrashKind[] = ['process', 'power'];
+
+const OPTIONS = { segmentBytes: 6 * 1024, tailBytes: 2048, compactBytesMax: 16 * 1024, idleMarkMs: 2 };
+
+function worldOf(seed: number, variant: string): World {
+  const world = createWorld(`crash-${seed}-${variant}`, { ...OPTIONS, preallocate: seed % 2 === 0 });
+  world.disk.latency.stallProbability = 0.01;
+  world.disk.latency.stallMs = 20;
+  return world;
+}
+
+/** How many operations and crash points an undisturbed run passes. */
+function measure(seed: number): { operations: number; points: string[]; passed: Set<string> } {
+  const world = worldOf(seed, 'x');
+  let end = 0;
+  let points: string[] = [];
+  const steps = makeSteps(seed, STEPS);
+  const prng = createPrng(`trial-${seed}`);
+  const { disk } = world;
+  disk.crashAt = (operation) => {
+    end = operation;
+    points = world.points.slice();
+    return undefined;
+  };
+  expect(trial(world, steps, prng).crashed).toBe(false);
+  return { operations: end, points, passed: new Set(world.points) };
+}
+
+function places(count: number, seed: number): number[] {
+  const all = Array.from({ length: count }, (_, i) => i);
+  if (count <= SAMPLE) return all;
+  return createPrng(`sample-${seed}`)
+    .shuffle(all)
+    .slice(0, SAMPLE)
+    .sort((a, b) => a - b);
+}
+
+for (let seed = SEED; seed < SEED + SEEDS; seed++) {
+  test(`seed ${seed}: crash at disk operations`, { timeout: 3_600_000 }, () => {
+    const steps = makeSteps(seed, STEPS);
+    const { operations } = measure(seed);
+    expect(operations).toBeGreaterThan(500);
+    for (const at of places(operations, seed)) {
+      for (const kind of KINDS) {
+        const world = worldOf(seed, 'x');
+        world.disk.crashAt = (operation) => (operation === at ? kind : undefined);
+        try {
+          trial(world, steps, createPrng(`trial-${seed}-${at}-${kind}`));
+        } catch (error) {
+          throw new Error(`seed ${seed}, ${kind} crash at operation ${at}`, { cause: error });
+        }
+      }
+    }
+  });
+
+  test(`seed ${seed}: crash at crash points`, { timeout: 3_600_000 }, () => {
+    const steps = makeSteps(seed, STEPS);
+    const { points } = measure(seed);
+    for (const at of places(points.length, seed + 1000)) {
+      for (const kind of KINDS) {
+        const world = worldOf(seed, 'x');
+        world.crashAt = (_name, count) => (count === at ? kind : undefined);
+        try {
+          trial(world, steps, createPrng(`trial-${seed}-${at}-${kind}`));
+        } catch (error) {
+          throw new Error(`seed ${seed}, ${kind} crash at point ${at} (${points[at]})`, { cause: error });
+        }
+      }
+    }
+  });
+}
+
+test('the workload passes every crash point', () => {
+  const passed = new Set<string>();
+  for (let seed = SEED; seed < SEED + 2; seed++) for (const point of measure(seed).passed) passed.add(point);
+  expect(WAL_CRASH_POINTS.filter((name) => !passed.has(name))).toEqual([]);
+});
+
+test('a disk that answers syncs without doing them is found out', () => {
+  let failures = 0;
+  for (let at = 200; at < 900; at += 50) {
+    const world = worldOf(SEED, 'x');
+    world.disk.faults.losesSyncs = true;
+    world.disk.crashAt = (operation) => (operation === at ? 'power' : undefined);
+    try {
+      trial(world, makeSteps(SEED, STEPS), createPrng(`mutant-${at}`));
+    } catch {
+      failures++;
+    }
+  }
+  expect(failures).toBeGreaterThan(10);
+});
