@@ -182,7 +182,13 @@ export class BatchBuilder {
     return at;
   }
 
-  /** Bytes that the subject has in the batch; of the publish appended last. */
+  // Where the subject of the publish appended last is, until the next append.
+  get buffer(): Uint8Array {
+    return this.#buffer;
+  }
+  get subjectAt(): number {
+    return this.#lastSubjectAt;
+  }
   get subjectLength(): number {
     return this.#lastSubjectLength;
   }

@@ -5,6 +5,7 @@
 // they are written. Hashes are seeded, so that clients cannot choose collisions.
 import { asBytes, toWords } from './paged-rows.ts';
 import { SnapshotError, type SnapshotReader, type SnapshotWriter } from './snapshot-codec.ts';
+import type { SubjectMatcher } from './subject-matcher.ts';
 import { utf8Text } from './text.ts';
 
 // Row: hash, arena unit, USED | key length, then the user's words. A free row: -, next free id, 0.
@@ -117,17 +118,23 @@ export class KeyTable {
     return (index & (PAGE_ROWS - 1)) * this.#stride + OWN_WORDS;
   }
 
-  keyLength(id: number): number {
-    const at = this.row(id) - OWN_WORDS;
-    return this.words[at + LENGTH] & KEY_BYTES_MAX;
-  }
-
   text(id: number): string {
     const at = this.row(id) - OWN_WORDS;
     const unit = this.words[at + UNIT];
     const from = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
     const bytes = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
     return utf8Text(bytes, from, from + (this.words[at + LENGTH] & KEY_BYTES_MAX));
+  }
+
+  /** The key of `id` matches one of the patterns. */
+  matches(id: number, matchers: readonly SubjectMatcher[]): boolean {
+    const at = this.row(id) - OWN_WORDS;
+    const unit = this.words[at + UNIT];
+    const from = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    const to = from + (this.words[at + LENGTH] & KEY_BYTES_MAX);
+    const bytes = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
+    for (let i = 0; i < matchers.length; i++) if (matchers[i].matches(bytes, from, to)) return true;
+    return false;
   }
 
   /** Smallest id in use that is larger than `id`; 0 when there is none. */

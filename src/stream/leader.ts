@@ -13,16 +13,18 @@ import {
   ROLLUP_ALL,
   ROLLUP_SUBJECT,
   SUBJECT_BYTES_MAX,
-  TTL_NEVER,
 } from './batch-codec.ts';
 import type { StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { type ApiError, apiError } from './errors.ts';
+import { Fifo } from './fifo.ts';
+import { type CommandDone, HeldQueue } from './held-queue.ts';
 import { accountedBytes, type CommandResult, type StreamMachine } from './machine.ts';
 import { PubAckQueue } from './pub-ack-queue.ts';
-import { endsItsKey, Header, markerHeaders, PublishHeaders, parseTtl, withoutStatus } from './publish-headers.ts';
+import { endsItsKey, Header, markerHeaders, PublishHeaders, withoutStatus } from './publish-headers.ts';
+import { earlyRefusal, lateRefusal, rollupOf, ttlOf } from './publish-rules.ts';
 import { Tentative } from './tentative.ts';
-import { utf8Length } from './text.ts';
+import { TextKey, utf8Length } from './text.ts';
 import type { AckSink } from './types.ts';
 
 /** One entry carries at most this much, or one message. */
@@ -47,13 +49,6 @@ export interface LeaderOptions {
   config: () => StreamConfig;
   limits: LeaderLimits;
 }
-
-type CommandDone = (result: CommandResult) => void;
-
-/** A publish or a command that waits for its turn; later ones wait behind it. */
-type Held =
-  | { subject: string; hdr: Uint8Array; payload: Uint8Array; sink: AckSink; token: number }
-  | { type: number; body: Uint8Array; done: CommandDone | undefined };
 
 /** A proposed batch. */
 interface Flight {
@@ -80,7 +75,7 @@ const ANSWERED = 1;
 const HOLD = 2;
 type Verdict = typeof ADMITTED | typeof ANSWERED | typeof HOLD;
 
-const NOTHING: (CommandDone | undefined)[] = [];
+const NOTHING: CommandResult[] = [];
 const EMPTY = new Uint8Array(0);
 /** Waits for markers. */
 const NOBODY: AckSink = { stored() {}, refused() {} };
@@ -100,14 +95,15 @@ export class PartitionLeader {
   readonly #tentative: Tentative;
   readonly #acks = new PubAckQueue();
   readonly #headers = new PublishHeaders();
-  readonly #flights: Flight[] = [];
+  readonly #key = new TextKey();
+  readonly #flights = new Fifo<Flight>();
   #flightBytes = 0;
   // Room that the messages in the builder take.
   #roomMessages = 0;
   #roomBytes = 0;
   #stampUs = 0;
   /** Callbacks of commands in the log, one per command that is not a publish. */
-  readonly #commands: (CommandDone | undefined)[] = [];
+  readonly #commands = new Fifo<CommandDone | undefined>();
   #turnAsked = false;
 
   // Batches are counted: the one being built is number #proposed.
@@ -121,8 +117,7 @@ export class PartitionLeader {
   /** First batch whose subjects are counted. */
   #trackedFrom = 0;
 
-  readonly #held: Held[] = [];
-  #heldBytes = 0;
+  readonly #held = new HeldQueue();
   /** What is held goes on when this many batches are applied. */
   #heldUntil = 0;
   #releasing = false;
@@ -188,12 +183,11 @@ export class PartitionLeader {
     if (!this.leading) return;
     this.leading = false;
     this.#builder.drop();
-    this.#flights.length = 0;
+    this.#flights.drain();
     this.#flightBytes = 0;
     this.#tentative.reset(0, '');
-    const held = this.#held.splice(0);
-    this.#heldBytes = 0;
-    const commands = this.#commands.splice(0);
+    const held = this.#held.drain();
+    const commands = this.#commands.drain();
     const refusals = this.#confirming;
     this.#confirming = [];
     this.#acks.fail(UNAVAILABLE);
@@ -207,7 +201,7 @@ export class PartitionLeader {
 
   /** Publishes without an answer. */
   get waiting(): number {
-    return this.#acks.size + this.#held.length;
+    return this.#acks.size + this.#held.size;
   }
 
   // ---- publish
@@ -220,19 +214,18 @@ export class PartitionLeader {
     const { inFlightBytesMax, inFlightMessagesMax } = this.#options.limits;
     const bytes = hdr.length + payload.length;
     if (
-      this.#flightBytes + this.#builder.bytes + this.#heldBytes + bytes > inFlightBytesMax ||
-      this.#acks.size + this.#held.length >= inFlightMessagesMax
+      this.#flightBytes + this.#builder.bytes + this.#held.bytes + bytes > inFlightBytesMax ||
+      this.waiting >= inFlightMessagesMax
     ) {
       // A single message larger than the bound still passes alone.
-      if (this.#flightBytes + this.#heldBytes > 0 || !this.#builder.empty) {
+      if (this.#flightBytes + this.#held.bytes > 0 || !this.#builder.empty) {
         sink.refused(token, OVERLOADED);
         return;
       }
     }
-    const behind = this.#held.length > 0 || this.#releasing;
+    const behind = this.#releasing || this.#held.size > 0;
     if (behind || this.#decide(subject, hdr, payload, sink, token) === HOLD) {
-      this.#held.push({ subject, hdr: hdr.slice(), payload: payload.slice(), sink, token });
-      this.#heldBytes += bytes;
+      this.#held.publish(subject, hdr, payload, sink, token);
     }
   }
 
@@ -294,7 +287,10 @@ export class PartitionLeader {
     this.#roomMessages += roomMessages;
     this.#roomBytes += roomBytes;
     const tentative = this.#tentative;
-    tentative.add(subject, roomMessages, roomBytes);
+    tentative.add(roomMessages, roomBytes);
+    if (tentative.tracksSubjects) {
+      tentative.count(builder.buffer, builder.subjectAt, builder.subjectAt + builder.subjectLength);
+    }
     if (this.#idEnd > this.#idAt) {
       tentative.ids.set(hdr, this.#idAt, this.#idEnd, tentative.lastSeq, builder.stampUs);
       tentative.lastMsgId = this.#headers.text(Header.msgId);
@@ -331,18 +327,33 @@ export class PartitionLeader {
 
   #checkHeaders(config: StreamConfig, subject: string, hdr: Uint8Array, sink: AckSink, token: number): Verdict {
     const headers = this.#headers;
-    const { present } = headers;
     // The usual case: a message id and nothing else.
-    if (present !== 1 << Header.msgId) {
-      const error = this.#staticError(config, headers);
-      if (error !== undefined) return this.#refuse(sink, token, error);
+    const idOnly = headers.present === 1 << Header.msgId;
+    if (!idOnly) {
+      const refusal = earlyRefusal(headers, this.#options.streamName);
+      if (refusal !== undefined) return this.#refuse(sink, token, refusal);
+      const ttl = ttlOf(config, headers);
+      if (typeof ttl !== 'number') return this.#refuse(sink, token, ttl);
+      this.#ttlSeconds = ttl;
     }
     if (headers.has(Header.msgId)) {
       this.#idAt = headers.from(Header.msgId);
       this.#idEnd = headers.to(Header.msgId);
       if (this.#isDuplicate(config, hdr, sink, token)) return ANSWERED;
-      if (present === 1 << Header.msgId) return ADMITTED;
     }
+    if (idOnly) return ADMITTED;
+    const verdict = this.#checkExpectations(config, subject, sink, token);
+    if (verdict !== ADMITTED) return verdict;
+    const refusal = lateRefusal(headers);
+    if (refusal !== undefined) return this.#refuse(sink, token, refusal);
+    const rollup = rollupOf(config, headers);
+    if (typeof rollup !== 'number') return this.#refuse(sink, token, rollup);
+    this.#rollup = rollup;
+    return ADMITTED;
+  }
+
+  #checkExpectations(config: StreamConfig, subject: string, sink: AckSink, token: number): Verdict {
+    const headers = this.#headers;
     if (headers.has(Header.expectedLastSeq)) {
       const last = this.#toStream(this.#tentative.lastSeq);
       if (headers.number(Header.expectedLastSeq) !== last) {
@@ -364,30 +375,6 @@ export class PartitionLeader {
     return ADMITTED;
   }
 
-  /** Refusals that depend on nothing but the message and the configuration; sets rollup and TTL. */
-  #staticError(config: StreamConfig, headers: PublishHeaders): ApiError | undefined {
-    if (headers.has(Header.incr)) return apiError(10168);
-    if (headers.has(Header.batchId)) return apiError(10174);
-    if (headers.has(Header.expectedStream) && headers.text(Header.expectedStream) !== this.#options.streamName) {
-      return apiError(10060);
-    }
-    if (headers.has(Header.ttl)) {
-      if (!config.allow_msg_ttl) return apiError(10166);
-      const seconds = parseTtl(headers.text(Header.ttl));
-      if (seconds === undefined) return apiError(10165);
-      this.#ttlSeconds = seconds === Number.POSITIVE_INFINITY ? TTL_NEVER : seconds;
-    }
-    if (headers.has(Header.schedule) || headers.has(Header.scheduler)) return apiError(10188);
-    if (headers.has(Header.rollup)) {
-      if (!config.allow_rollup_hdrs || config.deny_purge) return apiError(10111, { err: 'rollup not permitted' });
-      const value = headers.text(Header.rollup).toLowerCase();
-      if (value === 'sub') this.#rollup = ROLLUP_SUBJECT;
-      else if (value === 'all') this.#rollup = ROLLUP_ALL;
-      else return apiError(10111, { err: `rollup value invalid: "${value}"` });
-    }
-    return undefined;
-  }
-
   /** A known id answers with the first message's seq: at once if that is applied, else when it is. */
   #isDuplicate(config: StreamConfig, hdr: Uint8Array, sink: AckSink, token: number): boolean {
     const windowUs = (config.duplicate_window ?? 0) / 1000;
@@ -406,6 +393,7 @@ export class PartitionLeader {
 
   #checkSubjectSeq(config: StreamConfig, subject: string, sink: AckSink, token: number): Verdict {
     const headers = this.#headers;
+    const { index } = this.#machine;
     let of = subject;
     if (headers.has(Header.expectedLastSubjectSeqSubject)) of = headers.text(Header.expectedLastSubjectSeqSubject);
     const wildcard = hasWildcard(of);
@@ -413,14 +401,13 @@ export class PartitionLeader {
     if (wildcard && this.#tentative.inFlight > 0) return this.#holdForAll();
     let last = 0;
     if (wildcard) {
-      const seqs = this.#machine.index.lastPerSubject(compileFilter([of]));
-      last = seqs.length === 0 ? 0 : seqs[seqs.length - 1];
+      last = index.lastMatching(compileFilter([of]));
     } else {
-      last = this.#tentative.lastOfSubject(of);
-      if (last === 0) {
-        const id = this.#machine.index.findSubject(of);
-        last = id === 0 ? 0 : this.#machine.index.lastOfSubject(id);
-      }
+      const key = this.#key;
+      key.set(of);
+      last = this.#tentative.lastOfSubject(key.bytes, 0, key.length);
+      const id = last > 0 ? 0 : index.findSubject(key.bytes, 0, key.length);
+      if (id !== 0) last = index.lastOfSubject(id);
     }
     const seq = this.#toStream(last);
     if (headers.number(Header.expectedLastSubjectSeq) === seq) return ADMITTED;
@@ -474,9 +461,11 @@ export class PartitionLeader {
     const total = config.max_msgs > 0 || config.max_bytes > 0;
     if (config.max_msgs_per_subject > 0 && (config.discard_new_per_subject || total)) {
       if (!this.#subjectsKnown()) return this.#holdForAll();
-      const id = index.findSubject(subject);
+      const key = this.#key;
+      key.set(subject);
+      const id = index.findSubject(key.bytes, 0, key.length);
       const applied = id === 0 ? 0 : index.countOfSubject(id);
-      const inFlight = tentative.countOfSubject(subject);
+      const inFlight = tentative.countOfSubject(key.bytes, 0, key.length);
       if (applied + inFlight >= config.max_msgs_per_subject) {
         if (config.discard_new_per_subject && this.#rollup === 0) {
           return this.#refuseByState(sink, token, apiError(10077, { err: 'maximum messages per subject exceeded' }));
@@ -504,10 +493,11 @@ export class PartitionLeader {
   storeMarker(seq: number, ttlSeconds: number): boolean {
     const { index } = this.#machine;
     const config = this.#options.config();
-    if (!this.leading || this.#held.length > 0 || !this.#subjectsKnown() || this.#removalsInFlight(config))
-      return false;
+    if (!this.leading || this.#held.size > 0 || !this.#subjectsKnown() || this.#removalsInFlight(config)) return false;
     const subject = index.subjectOf(seq);
-    if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(subject) > 0) return true;
+    this.#key.set(subject);
+    if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(this.#key.bytes, 0, this.#key.length) > 0)
+      return true;
     this.#rollup = ROLLUP_SUBJECT;
     this.#idAt = 0;
     this.#idEnd = 0;
@@ -526,7 +516,7 @@ export class PartitionLeader {
       done?.(UNAVAILABLE);
       return;
     }
-    if (this.#held.length > 0 || this.#releasing) this.#held.push({ type, body, done });
+    if (this.#releasing || this.#held.size > 0) this.#held.command(type, body, done);
     else this.#appendCommand(type, body, done);
   }
 
@@ -595,25 +585,22 @@ export class PartitionLeader {
     this.#tentative.applied(flight.publishes, flight.roomMessages, flight.roomBytes, lastSeq);
     if (flight.tracked) this.#tentative.forgetSubjects(body, flight.publishes);
     // Callbacks may propose, and apply may run in them: keep nothing that changes.
-    const done = results.length > 0 ? this.#commands.splice(0, results.length) : NOTHING;
-    const outcomes = results.length > 0 ? results.slice() : results;
+    const outcomes = results.length > 0 ? results.slice() : NOTHING;
+    const done = outcomes.map(() => this.#commands.shift());
     this.#acks.release(lastSeq, this.#stride, this.#partition, this.#refuseConfirmed);
     for (let i = 0; i < done.length; i++) done[i]?.(outcomes[i]);
-    if (this.#held.length > 0) this.#releaseHeld();
+    if (this.#held.size > 0) this.#releaseHeld();
   }
 
   #releaseHeld(): void {
     this.#releasing = true;
-    while (this.#held.length > 0 && this.leading && this.#applied >= this.#heldUntil) {
-      const next = this.#held.shift() as Held;
+    while (this.leading && this.#applied >= this.#heldUntil) {
+      const next = this.#held.take();
+      if (next === undefined) break;
       if ('type' in next) {
         this.#appendCommand(next.type, next.body, next.done);
-        continue;
-      }
-      this.#heldBytes -= next.hdr.length + next.payload.length;
-      if (this.#decide(next.subject, next.hdr, next.payload, next.sink, next.token) === HOLD) {
-        this.#held.unshift(next);
-        this.#heldBytes += next.hdr.length + next.payload.length;
+      } else if (this.#decide(next.subject, next.hdr, next.payload, next.sink, next.token) === HOLD) {
+        this.#held.putBack(next);
         break;
       }
     }

@@ -80,7 +80,7 @@ export class StreamMachine {
   readonly results: CommandResult[] = [];
   /** Messages below it that still exist never grow too old. */
   #ageCursor = 0;
-  /** Called on the leader for each message that leaves for another reason than its ack. */
+  /** Called on the leader for each message that leaves. */
   onRemoved: ((seq: number) => void) | undefined;
 
   readonly #toLocalFirst: (firstSeq: number) => number;
@@ -88,7 +88,9 @@ export class StreamMachine {
   readonly #digest = new RollingDigest();
   readonly #publish = new PublishView();
   readonly #removeAcked = (seq: number) => {
-    if (this.index.remove(seq)) this.#digest.addNumber(seq);
+    if (!this.index.remove(seq)) return;
+    this.#digest.addNumber(seq);
+    if (this.onRemoved !== undefined) this.onRemoved(seq);
   };
 
   // The configuration as apply uses it: 0 or false when it does not apply.
@@ -309,13 +311,19 @@ export class StreamMachine {
     return before - messages.messages;
   }
 
+  /** With consumers each removal is told; without, the tables go as a whole. Which way is part of the digest: the same everywhere. */
   #removeAll(): void {
     const messages = this.index;
-    if (this.consumers.count > 0 || this.onRemoved !== undefined) {
+    if (this.consumers.count > 0) {
       while (messages.messages > 0) this.#remove(messages.firstSeq);
-    } else {
-      messages.removeAll();
+      return;
     }
+    const told: number[] = [];
+    if (this.onRemoved !== undefined) {
+      for (let seq = messages.nextFrom(0); seq !== 0; seq = messages.nextFrom(seq + 1)) told.push(seq);
+    }
+    messages.removeAll();
+    for (const seq of told) this.onRemoved?.(seq);
   }
 
   #configure(body: Uint8Array): void {
@@ -349,7 +357,7 @@ export class StreamMachine {
     if (!this.#dedupes()) this.ids.clear();
     if (this.#perSubjectMax > 0) {
       const excess: number[] = [];
-      messages.eachSubject(compileFilter([]), (_, id) => {
+      messages.eachSubject(compileFilter([]), (id) => {
         if (messages.countOfSubject(id) > this.#perSubjectMax) excess.push(id);
       });
       for (const id of excess) {

@@ -6,6 +6,7 @@
 import { KeyTable } from './key-table.ts';
 import { PagedRows } from './paged-rows.ts';
 import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+import { SubjectMatcher } from './subject-matcher.ts';
 import { utf8Bytes } from './text.ts';
 import type { MessageView, SubjectFilter } from './types.ts';
 
@@ -40,14 +41,6 @@ const SUBJECT_WORDS = 5;
 
 const NAMES = 256;
 const HINTS = 256;
-const MEMO = 512;
-
-/** What a wildcard filter said about subject ids, while no id was reused. */
-interface Memo {
-  releases: number;
-  ids: Uint32Array;
-  matches: Uint8Array;
-}
 
 export class MessageIndex implements MessageView {
   readonly #rows = new PagedRows(ROW_WORDS);
@@ -71,8 +64,9 @@ export class MessageIndex implements MessageView {
   readonly #nameIds = new Uint32Array(NAMES);
   readonly #hintIds = new Uint32Array(HINTS);
   readonly #hintSeqs = new Float64Array(HINTS);
-  #patterns = new WeakMap<SubjectFilter, Uint8Array[]>();
-  #memos = new WeakMap<SubjectFilter, Memo>();
+  /** Filters as they are looked up: literal patterns as bytes, others compiled. */
+  readonly #literals = new WeakMap<SubjectFilter, Uint8Array[]>();
+  readonly #matchers = new WeakMap<SubjectFilter, SubjectMatcher[]>();
 
   constructor(seed: number) {
     this.#subjects = new KeyTable(SUBJECT_WORDS, seed);
@@ -292,13 +286,8 @@ export class MessageIndex implements MessageView {
 
   // ---- one subject
 
-  /** Id of a literal subject; 0 when it has no messages. */
-  findSubject(subject: string): number {
-    const bytes = utf8Bytes(subject);
-    return this.#subjects.find(bytes, 0, bytes.length);
-  }
-
-  findSubjectBytes(bytes: Uint8Array, from: number, to: number): number {
+  /** Id of the literal subject `bytes[from, to)`; 0 when it has no messages. */
+  findSubject(bytes: Uint8Array, from: number, to: number): number {
     return this.#subjects.find(bytes, from, to);
   }
 
@@ -317,20 +306,25 @@ export class MessageIndex implements MessageView {
     return this.#subjects.words[at + LAST] + this.#subjects.words[at + LAST + 1] * HIGH;
   }
 
-  /** Calls `each` with every subject that matches (all when the filter is empty). */
-  eachSubject(filter: SubjectFilter, each: (name: string, id: number) => void): void {
+  /** Calls `each` with the id of every subject that matches (all when the filter is empty). */
+  eachSubject(filter: SubjectFilter, each: (id: number) => void): void {
+    const subjects = this.#subjects;
     if (filter.patterns.length > 0 && filter.literal) {
-      for (const pattern of filter.patterns) {
-        const id = this.findSubject(pattern);
-        if (id !== 0) each(pattern, id);
+      for (const pattern of this.#literalsOf(filter)) {
+        const id = subjects.find(pattern, 0, pattern.length);
+        if (id !== 0) each(id);
       }
       return;
     }
-    const all = filter.patterns.length === 0;
-    for (let id = this.#subjects.nextId(0); id !== 0; id = this.#subjects.nextId(id)) {
-      const name = this.#subjects.text(id);
-      if (all || filter.matches(name)) each(name, id);
+    const matchers = this.#matchersOf(filter);
+    const all = matchers.length === 0;
+    for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
+      if (all || subjects.matches(id, matchers)) each(id);
     }
+  }
+
+  nameOfSubject(subject: number): string {
+    return this.#nameOf(subject);
   }
 
   // ---- views for consumers
@@ -347,7 +341,7 @@ export class MessageIndex implements MessageView {
     if (filter.patterns.length === 0) return this.nextFrom(start);
     if (!filter.literal) return this.#nextWildcard(start, filter);
     let best = 0;
-    for (const pattern of this.#patternsOf(filter)) {
+    for (const pattern of this.#literalsOf(filter)) {
       const id = this.#subjects.find(pattern, 0, pattern.length);
       if (id === 0) continue;
       const seq = this.#nextOfSubject(id, start);
@@ -356,13 +350,22 @@ export class MessageIndex implements MessageView {
     return best;
   }
 
-  #patternsOf(filter: SubjectFilter): Uint8Array[] {
-    let patterns = this.#patterns.get(filter);
-    if (patterns === undefined) {
-      patterns = filter.patterns.map(utf8Bytes);
-      this.#patterns.set(filter, patterns);
+  #literalsOf(filter: SubjectFilter): Uint8Array[] {
+    let literals = this.#literals.get(filter);
+    if (literals === undefined) {
+      literals = filter.patterns.map(utf8Bytes);
+      this.#literals.set(filter, literals);
     }
-    return patterns;
+    return literals;
+  }
+
+  #matchersOf(filter: SubjectFilter): SubjectMatcher[] {
+    let matchers = this.#matchers.get(filter);
+    if (matchers === undefined) {
+      matchers = filter.patterns.map((pattern) => new SubjectMatcher(pattern));
+      this.#matchers.set(filter, matchers);
+    }
+    return matchers;
   }
 
   /** Smallest seq >= from of the subject, 0 when none: along its chain from a remembered place or an end, and along the rows,
@@ -410,47 +413,29 @@ export class MessageIndex implements MessageView {
   }
 
   #nextWildcard(from: number, filter: SubjectFilter): number {
-    const memo = this.#memoOf(filter);
+    const matchers = this.#matchersOf(filter);
     const rows = this.#rows;
     // Beyond this many rows it is cheaper to ask each subject.
     let budget = this.#subjects.size * 4 + 64;
+    let asked = 0;
     for (let seq = rows.nextLive(from); seq > 0; seq = rows.nextLive(seq + 1)) {
       const subject = rows.page.words[rows.foundAt + SUBJECT];
-      if (this.#matches(memo, filter, subject)) return seq;
-      if (--budget === 0) return this.#nextOfSubjects(seq + 1, filter, memo);
+      if (subject !== asked && this.#subjects.matches(subject, matchers)) return seq;
+      asked = subject;
+      if (--budget === 0) return this.#nextOfSubjects(seq + 1, matchers);
     }
     return 0;
   }
 
-  #nextOfSubjects(from: number, filter: SubjectFilter, memo: Memo): number {
+  #nextOfSubjects(from: number, matchers: SubjectMatcher[]): number {
+    const subjects = this.#subjects;
     let best = 0;
-    for (let id = this.#subjects.nextId(0); id !== 0; id = this.#subjects.nextId(id)) {
-      if (this.lastOfSubject(id) < from || !this.#matches(memo, filter, id)) continue;
+    for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
+      if (this.lastOfSubject(id) < from || !subjects.matches(id, matchers)) continue;
       const seq = this.#nextOfSubject(id, from);
       if (best === 0 || seq < best) best = seq;
     }
     return best;
-  }
-
-  #memoOf(filter: SubjectFilter): Memo {
-    let memo = this.#memos.get(filter);
-    if (memo === undefined) {
-      memo = { releases: this.releases, ids: new Uint32Array(MEMO), matches: new Uint8Array(MEMO) };
-      this.#memos.set(filter, memo);
-    } else if (memo.releases !== this.releases) {
-      memo.ids.fill(0);
-      memo.releases = this.releases;
-    }
-    return memo;
-  }
-
-  #matches(memo: Memo, filter: SubjectFilter, subject: number): boolean {
-    const slot = subject & (MEMO - 1);
-    if (memo.ids[slot] !== subject) {
-      memo.ids[slot] = subject;
-      memo.matches[slot] = filter.matches(this.#nameOf(subject)) ? 1 : 0;
-    }
-    return memo.matches[slot] === 1;
   }
 
   count(from: number, filter: SubjectFilter): number {
@@ -461,23 +446,24 @@ export class MessageIndex implements MessageView {
     }
     if (filter.literal) {
       let count = 0;
-      for (const pattern of this.#patternsOf(filter)) {
+      for (const pattern of this.#literalsOf(filter)) {
         const id = this.#subjects.find(pattern, 0, pattern.length);
         if (id !== 0) count += this.#countOfSubjectFrom(id, start);
       }
       return count;
     }
-    const memo = this.#memoOf(filter);
+    const matchers = this.#matchersOf(filter);
+    const subjects = this.#subjects;
     let count = 0;
-    if (this.lastSeq - start < this.#subjects.size) {
+    if (this.lastSeq - start < subjects.size) {
       const rows = this.#rows;
       for (let seq = rows.nextLive(start); seq > 0; seq = rows.nextLive(seq + 1)) {
-        if (this.#matches(memo, filter, rows.page.words[rows.foundAt + SUBJECT])) count++;
+        if (subjects.matches(rows.page.words[rows.foundAt + SUBJECT], matchers)) count++;
       }
       return count;
     }
-    for (let id = this.#subjects.nextId(0); id !== 0; id = this.#subjects.nextId(id)) {
-      if (this.lastOfSubject(id) >= start && this.#matches(memo, filter, id))
+    for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
+      if (this.lastOfSubject(id) >= start && subjects.matches(id, matchers))
         count += this.#countOfSubjectFrom(id, start);
     }
     return count;
@@ -498,11 +484,26 @@ export class MessageIndex implements MessageView {
   }
 
   lastPerSubject(filter: SubjectFilter): number[] {
-    const seqs: number[] = [];
-    this.eachSubject(filter, (_, id) => {
-      seqs.push(this.lastOfSubject(id));
+    let seqs = new Float64Array(64);
+    let count = 0;
+    this.eachSubject(filter, (id) => {
+      if (count === seqs.length) {
+        const grown = new Float64Array(count * 2);
+        grown.set(seqs);
+        seqs = grown;
+      }
+      seqs[count++] = this.lastOfSubject(id);
     });
-    return seqs.sort((a, b) => a - b);
+    return Array.from(seqs.subarray(0, count).sort());
+  }
+
+  /** Largest of lastPerSubject; 0 when nothing matches. */
+  lastMatching(filter: SubjectFilter): number {
+    let last = 0;
+    this.eachSubject(filter, (id) => {
+      last = Math.max(last, this.lastOfSubject(id));
+    });
+    return last;
   }
 
   seqAtOrAfter(stampUs: number): number {
@@ -558,8 +559,6 @@ export class MessageIndex implements MessageView {
     this.#nameIds.fill(0);
     this.#hintIds.fill(0);
     this.releases++;
-    this.#patterns = new WeakMap();
-    this.#memos = new WeakMap();
   }
 
   /** Bytes of memory of the tables. */

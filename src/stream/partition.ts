@@ -18,7 +18,7 @@ import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { createConsumerTable } from './consumers.ts';
 import { DeliveryEngine } from './delivery.ts';
-import { type ApiError, apiError, isApiError } from './errors.ts';
+import { type ApiError, apiError } from './errors.ts';
 import { ExpiryTimers } from './expiry.ts';
 import { PartitionLeader } from './leader.ts';
 import { StreamMachine } from './machine.ts';
@@ -131,10 +131,10 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#leader.attach(group);
   }
 
-  /** The partition ends on this node. */
-  close(): void {
+  /** The partition ends on this node: its stream was deleted, or the node stops. */
+  close(reason: 'deleted' | 'shutdown' = 'shutdown'): void {
     if (this.#closed) return;
-    this.#engine.close();
+    this.#engine.close(reason);
     this.#closed = true;
     this.#stopLeading();
   }
@@ -323,23 +323,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   /** Consumers of the leader's engine, for monitoring; empty on other replicas. */
   localConsumers(): ConsumerState[] {
-    let states: ConsumerState[] = [];
-    if (this.leading) {
-      this.#engine.consumerList((list) => {
-        if (!isApiError(list)) states = list;
-      });
-    }
-    return states;
-  }
-
-  #consumerCount(): number {
-    let count = this.machine.consumers.count;
-    if (this.leading) {
-      this.#engine.consumerNames((names) => {
-        if (!isApiError(names)) count = names.length;
-      });
-    }
-    return count;
+    return this.#engine.localStates();
   }
 
   #state(want: { deletedDetails: boolean; subjectsFilter?: string }): StreamState {
@@ -354,13 +338,13 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       last_ts_us: lastMessageStampUs,
       num_subjects: index.subjects,
       num_deleted: index.deletedCount,
-      consumer_count: this.#consumerCount(),
+      consumer_count: this.leading ? this.#engine.consumerCount : this.machine.consumers.count,
     };
     if (want.deletedDetails) state.deleted = index.deleted().map((local) => this.#toStream(local));
     if (want.subjectsFilter !== undefined) {
       const subjects: Record<string, number> = {};
-      index.eachSubject(compileFilter([want.subjectsFilter]), (name, id) => {
-        subjects[name] = index.countOfSubject(id);
+      index.eachSubject(compileFilter([want.subjectsFilter]), (id) => {
+        subjects[index.nameOfSubject(id)] = index.countOfSubject(id);
       });
       state.subjects = subjects;
     }
@@ -385,10 +369,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** Local seq of the message that was asked for; 0 when there is none. */
   #find(request: GetRequest): number {
     const { index } = this.machine;
-    if ('last_by_subj' in request) {
-      const last = index.lastPerSubject(compileFilter([request.last_by_subj]));
-      return last.length === 0 ? 0 : last[last.length - 1];
-    }
+    if ('last_by_subj' in request) return index.lastMatching(compileFilter([request.last_by_subj]));
     if ('next_by_subj' in request) {
       const from =
         request.start_time_us !== undefined
@@ -476,5 +457,9 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   ): void {
     const local = this.#toLocal(streamSeq);
     if (local > 0) this.#engine.ack(consumer, local, consumerSeq, delivered, verb, reply);
+  }
+
+  flowReply(consumer: string, subject: string): void {
+    this.#engine.flowReply(consumer, subject);
   }
 }

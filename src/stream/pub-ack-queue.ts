@@ -2,6 +2,7 @@
 // Invariant: an answer leaves only when every message decided before it is applied, so none rests on an uncommitted fact;
 // at step-down all of them get an unknown outcome. Plain arrays as a ring: no object per message.
 import type { ApiError } from './errors.ts';
+import { Fifo } from './fifo.ts';
 import type { AckSink } from './types.ts';
 
 const STORED = 0;
@@ -18,7 +19,7 @@ export class PubAckQueue {
   #tokens = new Float64Array(SLOTS_FIRST);
   #sinks: (AckSink | undefined)[] = new Array<AckSink | undefined>(SLOTS_FIRST).fill(undefined);
   /** Errors of refused entries, in the same order. */
-  readonly #errors: ApiError[] = [];
+  readonly #errors = new Fifo<ApiError>();
 
   get size(): number {
     return this.#size;
@@ -100,7 +101,7 @@ export class PubAckQueue {
 
   /** The outcome of all that wait is unknown. */
   fail(error: ApiError): void {
-    this.#errors.length = 0;
+    this.#errors.drain();
     while (this.#size > 0) {
       const token = this.#tokens[this.#head];
       this.#take().refused(token, error);

@@ -2,7 +2,6 @@
 // log), another of the leader's tentative state (ids leave when their entry is applied).
 // Invariant: rows are linked in the order in which they were set last, so seqs and stamps ascend along the links.
 
-import type { RollingDigest } from './digest.ts';
 import { KeyTable } from './key-table.ts';
 import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
 
@@ -108,15 +107,6 @@ export class RecentIds {
     this.#newest = 0;
   }
 
-  /** For comparing tables: (seq, stamp) of every id in order of age. */
-  addTo(digest: RollingDigest): void {
-    for (let row = this.#oldest; row !== 0; ) {
-      digest.addNumber(this.#number(row, SEQ_LOW));
-      digest.addNumber(this.#number(row, STAMP_LOW));
-      row = this.#keys.words[this.#keys.row(row) + NEXT];
-    }
-  }
-
   write(out: SnapshotWriter): void {
     out.u32(this.#oldest);
     out.u32(this.#newest);
@@ -127,9 +117,5 @@ export class RecentIds {
     this.#oldest = from.u32();
     this.#newest = from.u32();
     this.#keys.read(from);
-  }
-
-  get bytes(): number {
-    return this.#keys.bytes;
   }
 }

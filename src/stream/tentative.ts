@@ -5,7 +5,6 @@
 import { BATCH_HEADER_BYTES, CommandType, commandEnd, PublishView, readPublish, viewOf } from './batch-codec.ts';
 import { KeyTable } from './key-table.ts';
 import { RecentIds } from './recent-ids.ts';
-import { utf8Bytes } from './text.ts';
 
 const LAST = 0;
 const COUNT = 2;
@@ -45,14 +44,16 @@ export class Tentative {
   }
 
   /** One more message is in flight; its seq is the new lastSeq. */
-  add(subject: string, roomMessages: number, roomBytes: number): void {
+  add(roomMessages: number, roomBytes: number): void {
     this.lastSeq++;
     this.inFlight++;
     this.roomMessages += roomMessages;
     this.roomBytes += roomBytes;
-    if (!this.tracksSubjects) return;
-    const key = utf8Bytes(subject);
-    const row = this.#subjects.findOrInsert(key, 0, key.length);
+  }
+
+  /** The subject `bytes[from, to)` of the message added last. */
+  count(bytes: Uint8Array, from: number, to: number): void {
+    const row = this.#subjects.findOrInsert(bytes, from, to);
     const at = this.#subjects.writableRow(row);
     const words = this.#subjects.words;
     words[at + LAST] = this.lastSeq;
@@ -61,22 +62,18 @@ export class Tentative {
   }
 
   /** Last seq in flight of the subject; 0 when there is none. */
-  lastOfSubject(subject: string): number {
-    const row = this.#find(subject);
+  lastOfSubject(bytes: Uint8Array, from: number, to: number): number {
+    const row = this.#subjects.find(bytes, from, to);
     if (row === 0) return 0;
     const at = this.#subjects.row(row);
     return this.#subjects.words[at + LAST] + this.#subjects.words[at + LAST + 1] * HIGH;
   }
 
-  countOfSubject(subject: string): number {
-    const row = this.#find(subject);
+  countOfSubject(bytes: Uint8Array, from: number, to: number): number {
+    const row = this.#subjects.find(bytes, from, to);
     if (row === 0) return 0;
-    return this.#subjects.words[this.#subjects.row(row) + COUNT];
-  }
-
-  #find(subject: string): number {
-    const key = utf8Bytes(subject);
-    return this.#subjects.find(key, 0, key.length);
+    const at = this.#subjects.row(row);
+    return this.#subjects.words[at + COUNT];
   }
 
   /** A batch of this leader was applied: its messages and the room they took are no longer tentative. */

@@ -33,3 +33,14 @@ export function utf8Length(text: string): number {
   }
   return length;
 }
+
+/** A text as bytes in a buffer that is used again: for look-ups on hot paths. */
+export class TextKey {
+  bytes = new Uint8Array(256);
+  length = 0;
+
+  set(text: string): void {
+    if (text.length * 3 > this.bytes.length) this.bytes = new Uint8Array(text.length * 6);
+    this.length = writeUtf8(this.bytes, 0, text);
+  }
+}

@@ -222,8 +222,8 @@ function run(actions: Action[], discard: 'old' | 'new'): void {
 
 function momentOf(machine: World['partition']['machine']): Moment {
   const lastOf = new Map<string, number>();
-  machine.index.eachSubject({ patterns: [], literal: false, matches: () => true }, (name, id) => {
-    lastOf.set(name, machine.index.lastOfSubject(id));
+  machine.index.eachSubject({ patterns: [], literal: false, matches: () => true }, (id) => {
+    lastOf.set(machine.index.nameOfSubject(id), machine.index.lastOfSubject(id));
   });
   return { index: 0, last: machine.lastSeq, lastId: machine.lastMsgId, lastOf };
 }

@@ -1,0 +1,38 @@
+// What a publish's headers may ask of a stream, as far as only the message and the configuration decide (nats-surface B4-B8).
+// Pure; used by leader.ts. Features that this server does not have are refused, never ignored.
+import { ROLLUP_ALL, ROLLUP_SUBJECT, TTL_NEVER } from './batch-codec.ts';
+import type { StreamConfig } from './config.ts';
+import { type ApiError, apiError } from './errors.ts';
+import { Header, type PublishHeaders, parseTtl } from './publish-headers.ts';
+
+/** Checked before the stream's state. */
+export function earlyRefusal(headers: PublishHeaders, streamName: string): ApiError | undefined {
+  if (headers.has(Header.incr)) return apiError(10168);
+  if (headers.has(Header.batchId)) return apiError(10174);
+  if (headers.has(Header.expectedStream) && headers.text(Header.expectedStream) !== streamName) return apiError(10060);
+  return undefined;
+}
+
+/** Seconds to live (0: none, TTL_NEVER), or why not. */
+export function ttlOf(config: StreamConfig, headers: PublishHeaders): number | ApiError {
+  if (!headers.has(Header.ttl)) return 0;
+  if (!config.allow_msg_ttl) return apiError(10166);
+  const seconds = parseTtl(headers.text(Header.ttl));
+  if (seconds === undefined) return apiError(10165);
+  return seconds === Number.POSITIVE_INFINITY ? TTL_NEVER : seconds;
+}
+
+/** Checked after the stream's state. */
+export function lateRefusal(headers: PublishHeaders): ApiError | undefined {
+  return headers.has(Header.schedule) || headers.has(Header.scheduler) ? apiError(10188) : undefined;
+}
+
+/** Rollup mark of the batch (0: none), or why not. */
+export function rollupOf(config: StreamConfig, headers: PublishHeaders): number | ApiError {
+  if (!headers.has(Header.rollup)) return 0;
+  if (!config.allow_rollup_hdrs || config.deny_purge) return apiError(10111, { err: 'rollup not permitted' });
+  const value = headers.text(Header.rollup).toLowerCase();
+  if (value === 'sub') return ROLLUP_SUBJECT;
+  if (value === 'all') return ROLLUP_ALL;
+  return apiError(10111, { err: `rollup value invalid: "${value}"` });
+}
