@@ -10,6 +10,7 @@ import { type AccountUsage, accountInfoShape } from './shapes.ts';
 
 const METHOD = 'js.usage';
 const TIMEOUT_MS = 1_500;
+const USAGE_BYTES = 5 * 8;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -35,7 +36,7 @@ export const ACCOUNT_OPERATIONS: Record<string, Operation> = {
 export function serveUsage(options: ApiContextOptions): void {
   options.rpc.handle(METHOD, (_, bytes, reply) => {
     const account = decoder.decode(bytes);
-    usageHere(options, account, options.counters(account), (usage) => reply(encoder.encode(JSON.stringify(usage))));
+    usageHere(options, account, options.counters(account), (usage) => reply(encodeUsage(usage)));
   });
 }
 
@@ -48,7 +49,7 @@ function totalUsage(api: ApiContext, account: string, own: AccountUsage['api'], 
       if (i === others.length) usageHere(api.options, account, own, found);
       else {
         rpc.request(others[i], METHOD, encoder.encode(account), TIMEOUT_MS, (reply) => {
-          found(reply.ok ? (JSON.parse(decoder.decode(reply.bytes)) as AccountUsage) : undefined);
+          found(reply.ok ? decodeUsage(reply.bytes) : undefined);
         });
       }
     },
@@ -96,4 +97,15 @@ function usageHere(
     },
     () => done(usage),
   );
+}
+
+function encodeUsage({ memory, storage, consumers, api }: AccountUsage): Uint8Array {
+  return new Uint8Array(Float64Array.of(memory, storage, consumers, api.total, api.errors).buffer);
+}
+
+/** Undefined: malformed. */
+function decodeUsage(bytes: Uint8Array): AccountUsage | undefined {
+  if (bytes.length !== USAGE_BYTES) return undefined;
+  const [memory, storage, consumers, total, errors] = new Float64Array(bytes.slice().buffer);
+  return { memory, storage, consumers, api: { total, errors } };
 }

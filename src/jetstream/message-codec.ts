@@ -26,11 +26,13 @@ export function encodeMessage(kind: number, message: StoredMessage): Uint8Array 
   return bytes;
 }
 
-/** `bytes` without the first byte. The result's parts are views of them. */
-export function decodeMessage(bytes: Uint8Array): StoredMessage {
+/** `bytes` without the first byte. The result's parts are views of them. Undefined: malformed. */
+export function decodeMessage(bytes: Uint8Array): StoredMessage | undefined {
+  if (bytes.length < FIXED) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const hdrAt = FIXED + view.getUint16(16);
   const payloadAt = hdrAt + view.getUint32(18);
+  if (payloadAt > bytes.length) return undefined;
   return {
     seq: view.getFloat64(0),
     stampUs: view.getFloat64(8),

@@ -99,7 +99,7 @@ export class PartitionClient {
 
   constructor(options: PartitionClientOptions) {
     this.#options = options;
-    options.rpc.handle(METHOD, (_, bytes, reply) => this.#serve(bytes, reply));
+    options.rpc.handle(METHOD, (from, bytes, reply) => this.#serve(from, bytes, reply));
     options.partitions.onLeaderChange((group, leader) => {
       if (leader !== 0) this.#wake(group);
     });
@@ -139,12 +139,20 @@ export class PartitionClient {
     const body = reply.bytes.subarray(1);
     if (reply.bytes[0] === Answer.notLeading) {
       this.#later(call);
-    } else if (reply.bytes[0] === Answer.message) {
-      this.#finish(call, decodeMessage(body) as Result<K>, leader, []);
-    } else {
-      const { value, peers } = JSON.parse(decoder.decode(body)) as { value: Result<K> | ApiError; peers: PeerState[] };
-      this.#finish(call, value, leader, peers);
+      return;
     }
+    if (reply.bytes[0] === Answer.message) {
+      const message = decodeMessage(body);
+      this.#finish(call, (message as Result<K> | undefined) ?? this.#malformed(leader), leader, []);
+      return;
+    }
+    const answer = parseJson<{ value: Result<K> | ApiError; peers: PeerState[] }>(body);
+    this.#finish(call, answer?.value ?? this.#malformed(leader), leader, answer?.peers ?? []);
+  }
+
+  #malformed(from: PeerId): ApiError {
+    this.#options.env.log.warn('malformed operation from a peer', { peer: from });
+    return apiError(10008);
   }
 
   #finish<K extends OperationName>(call: Call<K>, result: Result<K> | ApiError, leader: PeerId, peers: PeerState[]) {
@@ -176,9 +184,15 @@ export class PartitionClient {
     for (const attempt of queue) attempt();
   }
 
-  #serve(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
+  #serve(from: PeerId, bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
     const { partitions, host } = this.#options;
-    const { group, op, args } = JSON.parse(decoder.decode(bytes)) as Call<OperationName>;
+    const request = parseJson<Call<OperationName>>(bytes);
+    if (!Array.isArray(request?.args) || !Object.hasOwn(RUNNERS, request.op)) {
+      // Without an answer, the asker's time runs out: the outcome is unknown to it.
+      this.#malformed(from);
+      return;
+    }
+    const { group, op, args } = request;
     const ops = partitions.local(group);
     if (ops?.leading !== true) {
       reply(Uint8Array.of(Answer.notLeading));
@@ -219,5 +233,15 @@ export class PartitionClient {
           lag: Math.max(0, found.lastIndex - progress.match),
         };
       });
+  }
+}
+
+/** Undefined: not JSON. */
+function parseJson<T>(bytes: Uint8Array): T | undefined {
+  try {
+    return JSON.parse(decoder.decode(bytes)) as T;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
 }

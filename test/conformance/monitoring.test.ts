@@ -53,7 +53,7 @@ test('connz shows this connection', async () => {
 test('routez: two peers', async () => {
   const [, routez] = await get('/routez');
   const names = new Set((routez['routes'] as Json[]).map((route) => route['remote_name']));
-  expect(names).toEqual(new Set(['node2', 'node3']));
+  expect(names, JSON.stringify(routez)).toEqual(new Set(['node2', 'node3']));
 });
 
 test('jsz agrees on the leader, and has streams and consumers in detail', async () => {

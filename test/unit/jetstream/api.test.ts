@@ -164,6 +164,18 @@ describe('leaders', () => {
   });
 });
 
+describe('other nodes', () => {
+  test('nonsense from a peer is not answered and breaks nothing', () => {
+    const world = withStream();
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    for (const text of ['', '{', 'null', '[]', '{"op":"toString"}', '{"op":"nothing","group":64,"args":[]}']) {
+      expect(world.fromPeer('js.op', bytes(text))).toBeUndefined();
+    }
+    expect(world.fromPeer('js.op', bytes('{"op":"info","group":1,"args":[]}'))).toEqual(Uint8Array.of(2));
+    expect(world.request('STREAM.INFO.S').error).toBeUndefined();
+  });
+});
+
 describe('streams', () => {
   test('create twice, update, list, delete', () => {
     const world = withStream();

@@ -303,6 +303,12 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
       leaders.set(group, leader);
       if (tell) for (const handler of leaderHandlers) handler(group, leader);
     },
+    /** A request from the other node, as bytes. */
+    fromPeer(method: string, bytes: Uint8Array): Uint8Array | undefined {
+      let answer: Uint8Array | undefined;
+      handlers.get(HERE)!.get(method)!(THERE, bytes, (reply) => (answer = reply));
+      return answer;
+    },
     /** This node has not applied the creation of the stream yet. */
     hide(stream: string): void {
       hidden.set(stream, records.get(stream)!);
