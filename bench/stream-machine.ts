@@ -5,6 +5,7 @@ import type { Group } from '../cluster/host/types.ts';
 import type { Env } from '../src/kit/env.ts';
 import { BatchBuilder, CommandType, encodeConfig } from '../src/stream/batch-codec.ts';
 import type { StreamConfig } from '../src/stream/config.ts';
+import { compileFilter } from '../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
 import { StreamMachine } from '../src/stream/machine.ts';
 import { Partition } from '../src/stream/partition.ts';
@@ -88,7 +89,8 @@ function buildAndApply(): void {
   );
 }
 
-function leaderPath(hdr: Uint8Array | undefined, what: string): void {
+/** `hdr` has eight zeros: the place of a number that counts up. Without `expect`, of a message id. */
+function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): void {
   const turn: (() => void)[] = [];
   const unused = (): never => {
     throw new Error('not part of the bench');
@@ -160,10 +162,10 @@ function leaderPath(hdr: Uint8Array | undefined, what: string): void {
   for (let i = 0; i < MESSAGES; ) {
     for (let k = 0; k < BATCH && i < MESSAGES; k++, i++) {
       if (hdr !== undefined) {
-        id++;
-        for (let d = 7, rest = id; d >= 0; d--, rest = (rest / 10) | 0) hdr[digits + d] = 48 + (rest % 10);
+        const number = expect ? i : ++id;
+        for (let d = 7, rest = number; d >= 0; d--, rest = (rest / 10) | 0) hdr[digits + d] = 48 + (rest % 10);
       }
-      partition.publish(pick(), hdr ?? NONE, PAYLOAD, sink, i);
+      partition.publish(expect ? subjects[0] : pick(), hdr ?? NONE, PAYLOAD, sink, i);
     }
     while (turn.length > 0) turn.shift()?.();
     const bodies = log;
@@ -177,3 +179,36 @@ function leaderPath(hdr: Uint8Array | undefined, what: string): void {
 buildAndApply();
 leaderPath(undefined, 'leader path, no headers');
 leaderPath(new TextEncoder().encode('NATS/1.0\r\nNats-Msg-Id: 00000000\r\n\r\n'), 'leader path, message ids');
+leaderPath(
+  new TextEncoder().encode('NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: 00000000\r\n\r\n'),
+  'leader path, compare-and-set on one key',
+  true,
+);
+
+function watchStart(): void {
+  const machine = new StreamMachine({ consumers: createConsumerTable, seed: 42, toLocalFirst: (first) => first });
+  const builder = new BatchBuilder();
+  const count = 1_000_000;
+  for (let seq = 1, index = 1; seq <= count; index++) {
+    builder.begin(seq, index);
+    if (index === 1) builder.command(CommandType.config, encodeConfig(1, { ...CONFIG, max_msgs: -1 }));
+    for (let i = 0; i < BATCH; i++, seq++) builder.publish(`$KV.bucket.key.${seq}`, NONE, NONE, 0, 0, 0, 0);
+    machine.apply(index, builder.finish());
+  }
+  const { index } = machine;
+  console.log(
+    `${count.toLocaleString('en')} distinct subjects: tables ${Math.round(index.tableBytes / count)} bytes each`,
+  );
+  for (const pattern of ['$KV.bucket.>', '$KV.*.key.77*', '$KV.bucket.key.77']) {
+    const filter = compileFilter([pattern]);
+    const start = performance.now();
+    const last = index.lastPerSubject(filter).length;
+    const countMs = performance.now();
+    index.count(0, filter);
+    console.log(
+      `  ${pattern}: last per subject (${last}) ${(countMs - start).toFixed(1)} ms, count ${(performance.now() - countMs).toFixed(1)} ms`,
+    );
+  }
+}
+
+watchStart();
