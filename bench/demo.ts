@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AckPolicy, type ConsumerMessages, type JsMsg, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { Target } from '../test/conformance/target.ts';
 
 const PUBLISHERS = 4;
@@ -69,31 +69,28 @@ class Publisher {
     this.#lastAckMs = performance.now();
     for (let from = 0; from < lines.length; from += IN_FLIGHT_MAX) {
       const window = lines.slice(from, from + IN_FLIGHT_MAX);
-      const pending = window.map((line, i) => ({ line, id: `${this.#number}.${from + i}` }));
-      const results = await Promise.allSettled(
-        pending.map(({ line, id }) => js.publish(subject, line, { msgID: id, headers: lineHeaders(id) })),
-      );
-      for (let i = 0; i < pending.length; i++) {
-        let result = results[i];
-        while (result.status === 'rejected') {
-          await pause(50);
-          [result] = await Promise.allSettled([
-            js.publish(subject, pending[i].line, { msgID: pending[i].id, headers: lineHeaders(pending[i].id) }),
-          ]);
-        }
-        this.acked.push({ seq: result.value.seq, hash: hashOf(pending[i].line), window: from });
-        this.longestGapMs = Math.max(this.longestGapMs, performance.now() - this.#lastAckMs);
-        this.#lastAckMs = performance.now();
-        onAck();
+      let waiting = window.map((line, i) => ({ line, id: `${this.#number}.${from + i}` }));
+      while (waiting.length > 0) {
+        const failed: typeof waiting = [];
+        await Promise.all(
+          waiting.map(async (attempt) => {
+            try {
+              const ack = await js.publish(subject, attempt.line, { msgID: attempt.id });
+              this.acked.push({ seq: ack.seq, hash: hashOf(attempt.line), window: from });
+              this.longestGapMs = Math.max(this.longestGapMs, performance.now() - this.#lastAckMs);
+              this.#lastAckMs = performance.now();
+              onAck();
+            } catch (error) {
+              if (!(error instanceof Error)) throw error;
+              failed.push(attempt);
+            }
+          }),
+        );
+        waiting = failed;
+        if (waiting.length > 0) await pause(50);
       }
     }
   }
-}
-
-function lineHeaders(id: string): ReturnType<typeof headers> {
-  const h = headers();
-  h.set('Line', id);
-  return h;
 }
 
 async function main(): Promise<number> {
@@ -148,7 +145,7 @@ async function runDemo(target: Target, lines: readonly string[]): Promise<number
     const nc = await open(w % 3);
     connections.push(nc);
     const consumer = await jetstream(nc).consumers.get(STREAM, 'workers');
-    const messages = await consumer.consume({ max_messages: 500, callback: take });
+    const messages = await consumer.consume({ max_messages: 500, idle_heartbeat: 1000, expires: 5000, callback: take });
     open_streams.push(messages);
   }
   const read: { seq: number; hash: string }[] = [];
@@ -156,7 +153,11 @@ async function runDemo(target: Target, lines: readonly string[]): Promise<number
   connections.push(readerConnection);
   const reader = await jetstream(readerConnection).consumers.get(STREAM);
   open_streams.push(
-    await reader.consume({ callback: (message) => void read.push({ seq: message.seq, hash: hashOf(message.data) }) }),
+    await reader.consume({
+      idle_heartbeat: 1000,
+      expires: 5000,
+      callback: (message) => void read.push({ seq: message.seq, hash: hashOf(message.data) }),
+    }),
   );
 
   const publishers: Publisher[] = [];
