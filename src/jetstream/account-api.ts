@@ -100,12 +100,16 @@ function usageHere(
 }
 
 function encodeUsage({ memory, storage, consumers, api }: AccountUsage): Uint8Array {
-  return new Uint8Array(Float64Array.of(memory, storage, consumers, api.total, api.errors).buffer);
+  const bytes = new Uint8Array(USAGE_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (const [i, value] of [memory, storage, consumers, api.total, api.errors].entries()) view.setFloat64(i * 8, value);
+  return bytes;
 }
 
 /** Undefined: malformed. */
 function decodeUsage(bytes: Uint8Array): AccountUsage | undefined {
   if (bytes.length !== USAGE_BYTES) return undefined;
-  const [memory, storage, consumers, total, errors] = new Float64Array(bytes.slice().buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const [memory, storage, consumers, total, errors] = [0, 1, 2, 3, 4].map((i) => view.getFloat64(i * 8));
   return { memory, storage, consumers, api: { total, errors } };
 }
