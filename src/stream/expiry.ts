@@ -68,8 +68,10 @@ export class ExpiryTimers {
       if (!leader.storeMarker(seq, machine.markerTtlSeconds)) break;
     }
     this.#proposed = true;
-    leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), () => {
+    leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), (gone) => {
       this.#proposed = false;
+      // A full command: there may be more, which need not wait.
+      if (typeof gone === 'number' && gone >= REMOVALS_MAX) this.#wake();
     });
   };
 

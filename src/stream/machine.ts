@@ -42,7 +42,7 @@ import type { ConsumerTable } from './types.ts';
 /** Why a batch cannot be applied: the replica must stop (the caller ends the process). */
 export class MachineError extends Error {}
 
-/** Result of a command that is not a publish: an error, a count (purge), or nothing to say. */
+/** Result of a command that is not a publish: an error, a count of removals (purge, expire), or nothing to say. */
 export type CommandResult = ApiError | number | undefined;
 
 const MICROSECOND_NS = 1000;
@@ -273,8 +273,7 @@ export class StreamMachine {
         this.results.push(undefined);
         return;
       case CommandType.expire:
-        this.#expire(body);
-        this.results.push(undefined);
+        this.results.push(this.#expire(body));
         return;
       default:
         throw new MachineError(`command of unknown type ${type}`);
@@ -367,13 +366,16 @@ export class StreamMachine {
     this.#enforceTotals();
   }
 
-  #expire(body: Uint8Array): void {
+  /** Returns how many messages and ids left. */
+  #expire(body: Uint8Array): number {
+    let gone = 0;
     const { kinds, max } = decodeExpire(body);
     if ((kinds & EXPIRE_AGE) !== 0) {
       for (let left = max; left > 0 && this.ageDueUs <= this.stampUs; left--) {
         const seq = this.#ageCandidate();
         if (this.#needsMarker(seq)) break;
         this.#remove(seq);
+        gone++;
       }
     }
     if ((kinds & EXPIRE_TTL) !== 0) {
@@ -381,10 +383,12 @@ export class StreamMachine {
         const { seq } = this.ttls;
         if (this.#needsMarker(seq)) break;
         this.ttls.pop();
+        gone++;
         if (this.index.exists(seq)) this.#remove(seq);
       }
     }
-    if ((kinds & EXPIRE_IDS) !== 0) this.ids.dropUntilStamp(this.stampUs - this.windowUs, max);
+    if ((kinds & EXPIRE_IDS) !== 0) gone += this.ids.dropUntilStamp(this.stampUs - this.windowUs, max);
+    return gone;
   }
 
   /** Expiry of a subject's last message leaves a marker (ADR-43): the leader stores it, and it removes the message. */

@@ -193,6 +193,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   onLeading(_term: number): void {
     if (this.#closed) return;
+    this.#stopLeading();
     const { machine } = this;
     machine.onRemoved = (seq) => this.#engine.onRemoved(seq);
     this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));

@@ -587,6 +587,15 @@ describe('time', () => {
     expect(world.clock.timers).toHaveLength(0);
   });
 
+  test('more than one command removes leaves without waiting', () => {
+    const world = new World({ max_age: 1_000_000_000, duplicate_window: 0 }).lead();
+    for (let i = 0; i < 25_000; i++) world.publish('a');
+    world.settle();
+    world.clock.advance(1060);
+    world.settle();
+    expect(info(world).messages).toBe(0);
+  });
+
   test('a follower does not wake; the next leader takes over', () => {
     const world = new World({ max_age: 1_000_000_000 }).lead();
     world.store('a');
