@@ -89,7 +89,7 @@ describe('house rules', () => {
 
   test('node:* stays in the rooms that touch the machine', () => {
     const wrong = findings((file) =>
-      NODE_ROOMS.some((room) => file.startsWith(`${room}/`)) || file === 'src/server.ts'
+      NODE_ROOMS.some((room) => file.startsWith(`${room}/`)) || ['src/server.ts', 'src/index.ts'].includes(file)
         ? []
         : importsOf(file).filter((target) => target.startsWith('node:')),
     );
@@ -117,11 +117,14 @@ describe('house rules', () => {
   });
 
   test('no loose ends in product code', () => {
-    const wrong = findings((_file, text) =>
-      [...text.matchAll(/\bas any\b|: any\b|@ts-ignore|\bTODO\b|\bFIXME\b|catch \(?\w*\)? ?\{ ?\}/g)].map(
-        (match) => match[0],
-      ),
-    );
+    const wrong = findings((_file, text) => {
+      const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$|'[^'\n]*'/gm, '');
+      const ends = [
+        ...code.matchAll(/\bas any\b|: any\b|catch \(?\w*\)? ?\{ ?\}/g),
+        ...text.matchAll(/@ts-ignore|\bTODO\b|\bFIXME\b/g),
+      ];
+      return ends.map((match) => match[0]);
+    });
     expect(wrong).toEqual([]);
   });
 
