@@ -32,6 +32,8 @@ export interface GroupState {
   born: number;
   /** Epoch of the staged entries that the last installed snapshot took over; 0: none. */
   adopted: number;
+  /** Odd: what was last or voted is not known for sure (voteSafe is false until the host clears it). Each change counts one up. */
+  doubts: number;
   epochs: EpochStart[];
   hardState: HardState;
   /** At the snapshot, or at creation. */
@@ -46,6 +48,7 @@ export function encodeGroupState(out: ByteWriter, state: GroupState): void {
   out
     .varint(state.born)
     .varint(state.adopted)
+    .varint(state.doubts)
     .varint(state.hardState.term)
     .varint(state.hardState.vote)
     .varint(state.lastIndex)
@@ -74,6 +77,7 @@ export function decodeGroupState(group: GroupId, body: Uint8Array): GroupState {
 function readGroupState(group: GroupId, reader: ByteReader): GroupState {
   const born = reader.varint();
   const adopted = reader.varint();
+  const doubts = reader.varint();
   const hardState = { term: reader.varint(), vote: reader.varint() };
   const lastIndex = reader.varint();
   const lastTerm = reader.varint();
@@ -91,7 +95,7 @@ function readGroupState(group: GroupId, reader: ByteReader): GroupState {
     const crc = reader.u32();
     snapshot = { index, term, file, bytes, crc, membership: readMembership(reader) };
   }
-  return { group, born, adopted, epochs, hardState, membership, snapshot, lastIndex, lastTerm };
+  return { group, born, adopted, doubts, epochs, hardState, membership, snapshot, lastIndex, lastTerm };
 }
 
 /** What two copies of a group's state say together. In the life of a group nothing of it goes back, so the higher value is the newer. */
@@ -104,7 +108,7 @@ export function mergeGroupStates(a: GroupState, b: GroupState): GroupState {
   const { hardState: x } = a;
   const { hardState: y } = b;
   const hardState = x.term !== y.term ? (x.term > y.term ? x : y) : x.vote !== 0 ? x : y;
-  return { ...base, hardState };
+  return { ...base, hardState, doubts: Math.max(a.doubts, b.doubts) };
 }
 
 /** First record of a segment. */

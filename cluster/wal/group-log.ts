@@ -15,6 +15,8 @@ export class GroupLog {
   born = 0;
   /** Staged entries of this epoch count: a snapshot took them over. */
   adopted = 0;
+  /** Odd: it must not vote. */
+  doubts = 0;
   epochs: EpochStart[];
   /** Higher than any epoch that any record carries. */
   nextEpoch: number;
@@ -163,6 +165,7 @@ export class GroupLog {
       group: this.id,
       born: this.born,
       adopted: this.adopted,
+      doubts: this.doubts,
       epochs: this.epochs,
       hardState: this.hardState,
       membership: this.membership,

@@ -10,11 +10,20 @@ import {
   type SegmentInfo,
   type StateFile,
 } from './bodies.ts';
-import { FORMAT_FILE, SNAPSHOT_DIR, STATE_FILES, segmentName, segmentOfName, sidecarName } from './options.ts';
+import {
+  FORMAT_FILE,
+  SNAPSHOT_DIR,
+  STATE_FILES,
+  segmentName,
+  segmentOfName,
+  sidecarName,
+  TAIL_FILE,
+} from './options.ts';
 import { quarantine } from './quarantine.ts';
 import { checkBody, createHeader, decodeHeader, FORMAT_VERSION, HEADER_BYTES, RecordType } from './record.ts';
 import { readOrZero, type ScannedSegment, scanSegment } from './segment-scan.ts';
 import { readSidecarInfo, type SidecarInfo } from './sidecar.ts';
+import { readTailMark, type TailEvidence } from './tail-mark.ts';
 
 export interface SegmentFile {
   id: number;
@@ -151,7 +160,8 @@ export function takeInventory(env: Env, dir: string): Inventory {
     inventory.segments.push({ id, bytes, table, scan: undefined });
   }
   for (const id of tables) if (!ids.has(id)) inventory.leftovers.push(sidecarName(id));
-  scanUnsealed(env, dir, inventory, infos);
+  const tail = readTailMark(env, dir, walId, readSmall(env, dir, TAIL_FILE));
+  scanUnsealed(env, dir, inventory, infos, tail);
   return inventory;
 }
 
@@ -175,6 +185,7 @@ function scanUnsealed(
   dir: string,
   inventory: Inventory,
   infos: ReadonlyMap<number, SegmentInfo | undefined>,
+  tail: readonly TailEvidence[],
 ): void {
   const { segments, state } = inventory;
   const ends = new Map<number, number>();
@@ -182,6 +193,7 @@ function scanUnsealed(
     const active = state.segments[state.segments.length - 1];
     if (active !== undefined) ends.set(active, state.durableEnd);
   }
+  for (const { segment, durableEnd } of tail) ends.set(segment, Math.max(ends.get(segment) ?? 0, durableEnd));
   for (let i = segments.length - 1; i >= 0; i--) {
     const segment = segments[i];
     if (segment.table === undefined) {

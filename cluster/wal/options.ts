@@ -27,6 +27,7 @@ export const defaultWalOptions: WalOptions = {
 
 export const FORMAT_FILE = 'FORMAT';
 export const STATE_FILES = ['state-a', 'state-b'] as const;
+export const TAIL_FILE = 'tail';
 export const SNAPSHOT_DIR = 'snap';
 export const QUARANTINE_DIR = 'quarantine';
 

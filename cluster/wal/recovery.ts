@@ -151,6 +151,7 @@ export class Recovery {
       log.nextEpoch = log.epoch + 1;
       log.born = (state as GroupState).born;
       log.adopted = (state as GroupState).adopted;
+      log.doubts = (state as GroupState).doubts;
     }
     for (const id of this.inventory.vanished) this.unknownUpTo = Math.max(this.unknownUpTo, placeOf(id + 1, 0) - 1);
     const row = createRow();
@@ -188,6 +189,7 @@ export class Recovery {
       finding.stateLostAt = Math.max(finding.stateLostAt, placeOf(file.id, offset));
     }
     for (const region of scan.regions) {
+      if (region.harmless) continue;
       const place = placeOf(file.id, region.to);
       const vouched = region.batchAfter === region.batchBefore + 1;
       if (!vouched) this.unknownUpTo = Math.max(this.unknownUpTo, place);
@@ -305,7 +307,10 @@ export class Recovery {
     log.damaged = this.damagedOf(finding);
     const hardKnown = this.inventory.stateSure || finding.stateAt > Math.max(this.unknownUpTo, finding.stateLostAt);
     if (lastTerm > log.hardState.term) log.hardState = { term: lastTerm, vote: 0 };
-    const voteSafe = lastKnown && hardKnown && state !== undefined && this.inventory.state !== undefined;
+    const certain = lastKnown && hardKnown && state !== undefined && this.inventory.state !== undefined;
+    // A doubt outlives the damage that it comes from: it stands in the state until the host clears it.
+    if (!certain && log.doubts % 2 === 0) log.doubts++;
+    const voteSafe = log.doubts % 2 === 0;
     if (!voteSafe || log.damaged.length > 0) {
       const { group, damaged } = {
         group: log.id,
@@ -320,7 +325,7 @@ export class Recovery {
       firstIndex: log.first,
       lastIndex: log.last,
       lastTerm,
-      membership: this.membershipOf(finding),
+      ...this.membershipOf(finding),
       voteSafe,
       damaged: log.damaged.map((range) => ({ ...range })),
     };
@@ -350,21 +355,37 @@ export class Recovery {
     return ranges;
   }
 
-  /** The newest membership entry after the snapshot that can be read, or what the snapshot (or the creation) says. */
-  private membershipOf(finding: Finding): Membership {
+  /** The newest membership entry after the snapshot that can be read, and the one before it; or what the snapshot (or the creation) says. */
+  private membershipOf(
+    finding: Finding,
+  ): Pick<RecoveredGroup, 'membership' | 'membershipIndex' | 'previousMembership'> {
     const { log } = finding;
-    const candidates = finding.memberships
+    const base = log.snapshot?.membership ?? log.membership;
+    const indexes = finding.memberships
       .filter(({ index, epoch }) => index >= log.first && index <= log.last && log.isCurrent(epoch, index))
-      .sort((a, b) => b.index - a.index);
-    for (const { index } of candidates) {
-      if (!log.table.find(index)) continue;
-      const { segment, offset } = log.table;
-      const body = this.readBody(segment, offset, (h) => h.group === log.id && h.index === index);
-      const membership = body === undefined ? undefined : decodeMembership(body);
-      if (membership !== undefined) return membership;
-      this.env.log.error('wal: a membership entry cannot be read', { group: log.id, index });
+      .map(({ index }) => index);
+    const newest: { index: Index; membership: Membership }[] = [];
+    for (const index of [...new Set(indexes)].sort((a, b) => b - a)) {
+      const membership = this.readMembership(log, index);
+      if (membership === undefined)
+        this.env.log.error('wal: a membership entry cannot be read', { group: log.id, index });
+      else newest.push({ index, membership });
+      if (newest.length === 2) break;
     }
-    return log.snapshot?.membership ?? log.membership;
+    if (newest.length === 0) return { membership: base };
+    const [{ index, membership }, before] = newest;
+    return { membership, membershipIndex: index, previousMembership: before?.membership ?? base };
+  }
+
+  private readMembership(log: GroupLog, index: Index): Membership | undefined {
+    if (!log.table.find(index)) return undefined;
+    const { segment, offset } = log.table;
+    const body = this.readBody(
+      segment,
+      offset,
+      (h) => h.group === log.id && h.index === index && h.entryKind === EntryKind.membership,
+    );
+    return body === undefined ? undefined : decodeMembership(body);
   }
 
   private position(): number {

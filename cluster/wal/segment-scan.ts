@@ -33,6 +33,8 @@ export interface LostRegion {
   /** Number of the batch it begins in, and of the first mark after it; the mark vouches for the batch before its own. */
   batchBefore: number;
   batchAfter: number | undefined;
+  /** The marks around it count as many records as were read: it held copies or marks only, nothing that is not elsewhere. */
+  harmless: boolean;
 }
 
 export interface ScannedSegment {
@@ -121,6 +123,9 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
   /** Ends of bad stretches, ascending, to be judged when the marks are known; a bad body counts from its record's start. */
   const badAt: number[] = [];
   let batch = 0;
+  /** Logical records read since the last mark (or the segment's head), and how many there were before that. */
+  let counted = 0;
+  let countedFrom: number | undefined;
   let at = 0;
 
   const isRecord = (position: number): boolean => {
@@ -140,7 +145,13 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
     if (!isRecord(at)) {
       badAt.push(at);
       const next = nextRecord(at + ALIGN_BYTES);
-      found.regions.push({ from: at, to: next < 0 ? window.size : next, batchBefore: batch, batchAfter: undefined });
+      found.regions.push({
+        from: at,
+        to: next < 0 ? window.size : next,
+        batchBefore: batch,
+        batchAfter: undefined,
+        harmless: false,
+      });
       if (next < 0) break;
       at = next;
       continue;
@@ -155,13 +166,21 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
       if (intact && body !== undefined) {
         found.info = decodeSegmentInfo(body);
         found.durableEnd = Math.max(found.durableEnd, found.info.bornBytes);
+        countedFrom = found.info.base;
       }
     } else if (h.type === RecordType.mark) {
       if (intact && body !== undefined) {
         const mark = decodeMark(body);
         found.marks.push({ offset: at, mark });
         found.durableEnd = Math.max(found.durableEnd, mark.durableEnd);
-        for (const region of found.regions) region.batchAfter ??= mark.batch;
+        const whole = countedFrom !== undefined && mark.position === countedFrom + counted;
+        for (const region of found.regions) {
+          if (region.batchAfter !== undefined) continue;
+          region.batchAfter = mark.batch;
+          region.harmless = whole;
+        }
+        counted = 0;
+        countedFrom = mark.position;
         batch = mark.batch;
       }
     } else {
@@ -169,6 +188,7 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
       if (state && intact && body !== undefined)
         found.states.push({ offset: at, state: decodeGroupState(h.group, body) });
       else if (state) found.lostStates.push({ offset: at, group: h.group });
+      if ((h.flags & RecordFlag.moved) === 0) counted++;
       found.rows.push({
         other: h.type === RecordType.entry ? 0 : h.type,
         kind: h.entryKind,
@@ -192,7 +212,7 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
   cutAt(found, found.end);
   if (window.size < found.durableEnd && (found.regions[found.regions.length - 1]?.to ?? 0) < found.durableEnd) {
     const from = Math.min(at, window.size);
-    found.regions.push({ from, to: found.durableEnd, batchBefore: batch, batchAfter: undefined });
+    found.regions.push({ from, to: found.durableEnd, batchBefore: batch, batchAfter: undefined, harmless: false });
   }
   found.position = positionAt(found);
   return found;

@@ -107,6 +107,10 @@ export interface Wal {
   /** Ranges of the group known to be damaged now: from recovery, and from reads since. */
   damagedRanges(group: GroupId): { first: Index; last: Index }[];
 
+  /** The host has made sure of the group in other ways (it was admitted anew): it may vote, also after a restart. Durable with the
+   * next flush. Without it `voteSafe` stays false over restarts. */
+  clearDoubt(group: GroupId): void;
+
   setLiveCheck(group: GroupId, check: LiveCheck): void;
   /** Copies live entries out of the worst sealed segments and unlinks them; bounded work per call. */
   compact(done: (segmentsRemoved: number) => void): void;

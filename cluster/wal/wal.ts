@@ -190,8 +190,9 @@ class SegmentedWal implements Wal {
     for (const entry of entries) {
       const { index } = entry;
       const term = index >= log.first ? log.termOf(index) : undefined;
-      const damaged = log.damaged.some((range) => index >= range.first && index <= range.last);
-      if (!damaged || index > log.last || (term !== undefined && term !== entry.term)) continue;
+      const reported = log.damaged.some((range) => index >= range.first && index <= range.last);
+      const missing = !log.table.find(index) && log.tail.get(index) === undefined && log.isLive(index);
+      if (!(reported || missing) || index > log.last || (term !== undefined && term !== entry.term)) continue;
       // The unreadable original must not be found any more; the copy counts once it is durable.
       log.table.delete(index);
       if (term === undefined && index >= log.first) log.terms.set(index, entry.term, log.last + 1);
@@ -205,6 +206,13 @@ class SegmentedWal implements Wal {
 
   damagedRanges(group: GroupId): { first: Index; last: Index }[] {
     return this.log(group).damaged.map((range) => ({ ...range }));
+  }
+
+  clearDoubt(group: GroupId): void {
+    const log = this.log(group);
+    if (log.doubts % 2 === 0) return;
+    log.doubts++;
+    this.writer.enqueueState(log, true);
   }
 
   // ---- snapshots --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ import type { Segment } from './segments.ts';
 import { createRow, SidecarBuilder } from './sidecar.ts';
 import { StateKeeper } from './state-keeper.ts';
 import { countBatch, countSync } from './stats.ts';
+import { TailMark } from './tail-mark.ts';
 
 /** Where a copied-forward entry was found; (0, 0): nowhere, it is a repair. */
 export interface Move {
@@ -100,6 +101,7 @@ export class Writer {
   durableEnd: number;
   private readonly context: WalContext;
   private readonly supply: SegmentSupply;
+  private readonly tailMark: TailMark;
   private file: DiskFile | undefined;
   private builder = new SidecarBuilder();
   /** Logical records before the active segment. */
@@ -131,6 +133,7 @@ export class Writer {
     this.durableEnd = 0;
     this.keeper = new StateKeeper(context, start.generation);
     this.supply = new SegmentSupply(context, start.nextSegment);
+    this.tailMark = new TailMark(context);
   }
 
   /** The bytes of the segment with which this life begins: the states of all groups, and what is carried over. Written by recovery, whole
@@ -379,6 +382,7 @@ export class Writer {
     this.landed = [];
     for (const copy of landed) this.land(copy);
     context.cache.evict();
+    this.tailMark.write(active.id, end, false);
     context.stats.segments = context.segments.all.size;
     context.stats.bytes = context.segments.totalBytes();
     for (const done of dones) done();
@@ -606,7 +610,9 @@ export class Writer {
     if (this.idleTimer !== undefined || this.summary.length === 0) return;
     this.idleTimer = context.env.clock.after(context.options.idleMarkMs, () => {
       this.idleTimer = undefined;
-      if (!this.busy) this.writeIdleMark(() => {});
+      if (this.busy) return;
+      this.writeIdleMark(() => {});
+      this.tailMark.write(this.active.id, this.durableEnd, true);
     });
   }
 
@@ -637,6 +643,8 @@ export class Writer {
       this.idleTimer = undefined;
       const { file } = this;
       this.supply.close();
+      this.tailMark.write(this.active.id, this.durableEnd, true);
+      this.tailMark.close();
       if (file === undefined) {
         done();
         return;

@@ -1,0 +1,94 @@
+// How far the active segment was durable, kept outside of it: a small file of two slots, written in turn when the log rests and at most every
+// MARK_EVERY_MS under load, never synced. It tells a segment whose end was cut off or wiped behind our back from one with a torn tail.
+// Invariant: what a slot says was true when it was written, and stays true; losing the file loses nothing but this evidence.
+import type { DiskFile, Env } from '../../src/kit/env.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { mustWork, type WalContext } from './context.ts';
+import { TAIL_FILE } from './options.ts';
+import { crc32c } from './record.ts';
+
+const MAGIC = 0x4c494154;
+const SLOT_BYTES = 64;
+/** Slots lie in sectors of their own. */
+const SLOT_AT = [0, 4096] as const;
+const FILE_BYTES = SLOT_AT[1] + SLOT_BYTES;
+const MARK_EVERY_MS = 100;
+
+export interface TailEvidence {
+  segment: number;
+  durableEnd: number;
+}
+
+function encodeSlot(walId: number, generation: number, segment: number, durableEnd: number): Uint8Array {
+  const out = new ByteWriter(SLOT_BYTES).u32(MAGIC).u64(walId).u64(generation).u32(segment).u64(durableEnd);
+  out.u32(crc32c(out.written()));
+  while (out.length < SLOT_BYTES) out.u8(0);
+  return out.finish();
+}
+
+/** What the file, whose content is `bytes`, says; made anew when it is missing or cut. */
+export function readTailMark(env: Env, dir: string, walId: number, bytes: Uint8Array | undefined): TailEvidence[] {
+  if (bytes?.length !== FILE_BYTES) {
+    env.disk.replaceSync(`${dir}/${TAIL_FILE}`, new Uint8Array(FILE_BYTES));
+    return [];
+  }
+  const found: TailEvidence[] = [];
+  for (const at of SLOT_AT) {
+    const reader = new ByteReader(bytes, at);
+    const known = reader.u32() === MAGIC && reader.u64() === walId;
+    reader.u64();
+    const segment = reader.u32();
+    const durableEnd = reader.u64();
+    const covered = bytes.subarray(at, reader.at);
+    if (known && reader.u32() === crc32c(covered)) found.push({ segment, durableEnd });
+  }
+  return found;
+}
+
+export class TailMark {
+  private readonly context: WalContext;
+  private file: DiskFile | undefined;
+  /** Slots are not compared with those of earlier lives: each is about a segment of its own. */
+  private generation = 0;
+  private busy = false;
+  private nextMs = 0;
+
+  constructor(context: WalContext) {
+    this.context = context;
+  }
+
+  /** `resting`: no batch follows soon, so do not wait for the interval. */
+  write(segment: number, durableEnd: number, resting: boolean): void {
+    const { context } = this;
+    const nowMs = context.env.clock.nowMs();
+    if (this.busy || (!resting && nowMs < this.nextMs)) return;
+    this.nextMs = nowMs + MARK_EVERY_MS;
+    this.busy = true;
+    this.withFile((file) => {
+      const slot = encodeSlot(context.walId, this.generation, segment, durableEnd);
+      file.write([slot], SLOT_AT[this.generation % SLOT_AT.length], (error) => {
+        mustWork(context, 'writing the tail mark', error);
+        this.generation++;
+        this.busy = false;
+      });
+    });
+  }
+
+  private withFile(use: (file: DiskFile) => void): void {
+    if (this.file !== undefined) {
+      use(this.file);
+      return;
+    }
+    const path = `${this.context.dir}/${TAIL_FILE}`;
+    this.context.env.disk.open(path, 'write', (error, file) => {
+      mustWork(this.context, `opening ${path}`, error);
+      this.file = file as DiskFile;
+      use(this.file);
+    });
+  }
+
+  close(): void {
+    this.file?.close();
+    this.file = undefined;
+  }
+}
