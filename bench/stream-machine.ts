@@ -46,6 +46,7 @@ const CONFIG: StreamConfig = {
 };
 
 const subjects = Array.from({ length: SUBJECTS }, (_, i) => `bench.orders.${i}`);
+let cpuStart = process.cpuUsage();
 let state = 1;
 function pick(): string {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -55,7 +56,11 @@ function pick(): string {
 function report(what: string, startMs: number): void {
   const ms = performance.now() - startMs;
   const rate = Math.round(MESSAGES / ms) * 1000;
-  console.log(`${what}: ${rate.toLocaleString('en')} msgs/s (${((ms * 1e6) / MESSAGES).toFixed(0)} ns each)`);
+  const cpu = process.cpuUsage(cpuStart);
+  cpuStart = process.cpuUsage();
+  console.log(
+    `${what}: ${rate.toLocaleString('en')} msgs/s (${((ms * 1e6) / MESSAGES).toFixed(0)} ns each, ${(((cpu.user + cpu.system) * 1000) / MESSAGES).toFixed(0)} ns of CPU)`,
+  );
 }
 
 function buildAndApply(): void {
