@@ -17,6 +17,7 @@ export interface NodeViewOptions {
   broker: Broker;
   node: BrokerNode | undefined;
   peers: () => PeerInfo[];
+  connectUrls: () => string[];
 }
 
 /** Several metrics of one scrape look at the same partitions. */
@@ -88,6 +89,8 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
     }),
     connections: () => front.connections().map((info) => connectionView(front, info)),
     closedConnections: () => front.closed().map((info) => connectionView(front, info)),
+    connectUrls: options.connectUrls,
+    routes: () => options.peers(),
     partitions: () => {
       const nowMs = env.clock.nowMs();
       if (nowMs - partitionsAtMs > PARTITIONS_FRESH_MS) {

@@ -194,11 +194,15 @@ class Server implements StartedServer {
           jetstream,
           api_lvl: API_LEVEL,
           cluster: cluster?.name,
-          connect_urls: cluster ? [own, ...(this.#links?.peers().map((peer) => peer.clientUrl) ?? [])] : undefined,
+          connect_urls: cluster ? this.#connectUrls() : undefined,
           own_urls: [own],
         };
       },
     });
+  }
+
+  #connectUrls(): string[] {
+    return this.#links ? [this.#ownClientUrl(), ...this.#links.peers().map((peer) => peer.clientUrl)] : [];
   }
 
   #ownClientUrl(): string {
@@ -242,7 +246,6 @@ class Server implements StartedServer {
         clusterName: cluster?.name,
         clusterHost: cluster?.host ?? '',
         clusterPort: cluster?.port ?? 0,
-        clusterUrls: [],
         authRequired: auth.user !== undefined || auth.token !== undefined,
         maxPayload,
         maxConnections: this.#front!.limits.connectionsMax,
@@ -256,6 +259,7 @@ class Server implements StartedServer {
       broker: this.#broker!,
       node: this.node,
       peers: () => this.#links?.peers() ?? [],
+      connectUrls: () => this.#connectUrls(),
     });
   }
 

@@ -112,7 +112,7 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
       held.set(item.group, queue);
     }
     heldCount++;
-    queue.push({ item: { ...item, body: item.body.slice() }, dueMs: env.clock.nowMs() + HOLD_MS_MAX });
+    queue.push({ item: { ...item, body: new Uint8Array(item.body) }, dueMs: env.clock.nowMs() + HOLD_MS_MAX });
     env.clock.after(HOLD_MS_MAX + 1, () => expire(item.group));
   };
 

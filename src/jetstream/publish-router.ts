@@ -223,8 +223,8 @@ class Router implements PublishRouter {
     const dueMs = this.#env.clock.nowMs() + HOLD_MS_MAX;
     hold.queue.push({
       subject: message.subject,
-      hdr: message.hdr.slice(),
-      payload: message.payload.slice(),
+      hdr: new Uint8Array(message.hdr),
+      payload: new Uint8Array(message.payload),
       token,
       dueMs,
     });

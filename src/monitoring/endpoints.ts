@@ -40,6 +40,7 @@ export function answerOf(endpoint: (view: NodeView, query: Query) => Answer, vie
 export function varz(view: NodeView): Answer {
   const { identity } = view;
   const traffic = view.traffic();
+  const connectUrls = view.connectUrls();
   const nowUs = view.nowUs();
   const memory = process.memoryUsage.rss();
   const usage = process.resourceUsage();
@@ -61,7 +62,7 @@ export function varz(view: NodeView): Answer {
     ping_max: 2,
     http_host: identity.httpHost,
     http_port: identity.httpPort,
-    connect_urls: identity.clusterUrls.length > 0 ? identity.clusterUrls : undefined,
+    connect_urls: connectUrls.length > 0 ? connectUrls : undefined,
     cluster: identity.clusterName
       ? { name: identity.clusterName, addr: identity.clusterHost, cluster_port: identity.clusterPort }
       : {},
@@ -74,7 +75,7 @@ export function varz(view: NodeView): Answer {
     cpu: Math.round(((usage.userCPUTime + usage.systemCPUTime) / Math.max(1, nowUs - identity.startUs)) * 1000) / 10,
     connections: traffic.connections,
     total_connections: traffic.totalConnections,
-    routes: view.meta()?.peers.length ?? 0,
+    routes: view.routes().length,
     subscriptions: traffic.subscriptions,
     in_msgs: traffic.inMsgs,
     out_msgs: traffic.outMsgs,
@@ -361,17 +362,33 @@ export function healthz(view: NodeView, query: Query): Answer {
 }
 
 export function routez(view: NodeView): Answer {
-  const peers = view.meta()?.peers ?? [];
+  const routes = view.routes().map((peer, i) => {
+    const [ip, port] = splitAddress(peer.clusterUrl);
+    return {
+      rid: i + 1,
+      remote_id: String(peer.id),
+      remote_name: peer.name,
+      ip,
+      port,
+      did_solicit: true,
+      is_configured: true,
+    };
+  });
   return {
     status: 200,
     body: {
       server_id: view.identity.serverId,
       server_name: view.identity.serverName,
       now: rfc3339(view.nowUs()),
-      num_routes: peers.length,
-      routes: peers.map((peer, i) => ({ rid: i + 1, remote_name: peer.name, is_configured: true })),
+      num_routes: routes.length,
+      routes,
     },
   };
+}
+
+function splitAddress(address: string): [host: string, port: number] {
+  const colon = address.lastIndexOf(':');
+  return [address.slice(0, colon), Number(address.slice(colon + 1))];
 }
 
 export function subsz(view: NodeView, query: Query): Answer {
@@ -379,16 +396,14 @@ export function subsz(view: NodeView, query: Query): Answer {
   const offset = integer(query, 'offset', 0);
   const all = view.connections().flatMap((c) => c.subscriptions.map((s) => ({ ...s, account: c.account })));
   const list = boolean(query, 'subs')
-    ? all
-        .slice(offset, offset + limit)
-        .map((s) => ({
-          account: s.account,
-          subject: s.subject,
-          qgroup: s.queue || undefined,
-          sid: s.sid,
-          msgs: s.delivered,
-          cid: s.cid,
-        }))
+    ? all.slice(offset, offset + limit).map((s) => ({
+        account: s.account,
+        subject: s.subject,
+        qgroup: s.queue || undefined,
+        sid: s.sid,
+        msgs: s.delivered,
+        cid: s.cid,
+      }))
     : undefined;
   return {
     status: 200,

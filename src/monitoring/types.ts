@@ -15,7 +15,6 @@ export interface ServerIdentity {
   clusterName: string | undefined;
   clusterHost: string;
   clusterPort: number;
-  clusterUrls: readonly string[];
   authRequired: boolean;
   maxPayload: number;
   maxConnections: number;
@@ -98,6 +97,10 @@ export interface NodeView {
   traffic(): TrafficCounts;
   connections(): ConnectionView[];
   closedConnections(): ConnectionView[];
+  /** Where clients find the nodes of the cluster, own first. */
+  connectUrls(): string[];
+  /** Nodes that this one has a link to. */
+  routes(): { id: number; name: string; clusterUrl: string }[];
   partitions(): PartitionView[];
   /** Streams and consumers of the whole cluster as the catalog knows them. */
   meta(): { leader: string; raft: GroupStatus | undefined; peers: ReplicaView[]; size: number } | undefined;

@@ -22,7 +22,7 @@ export class HeldQueue {
 
   /** Copies what may be part of a receive buffer. */
   publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
-    this.#queue.push({ subject, hdr: hdr.slice(), payload: payload.slice(), sink, token });
+    this.#queue.push({ subject, hdr: new Uint8Array(hdr), payload: new Uint8Array(payload), sink, token });
     this.bytes += hdr.length + payload.length;
   }
 

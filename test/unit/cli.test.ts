@@ -1,0 +1,58 @@
+// Flags: nats-server's spellings, and errors that help.
+import { describe, expect, test } from 'vitest';
+import { nearestName } from '../../src/cli/flags.ts';
+import { parseServerFlags, serverConfigOf } from '../../src/cli/server-config.ts';
+
+function config(args: string[], env: Record<string, string> = {}) {
+  const parsed = parseServerFlags(args);
+  if (!parsed.ok) return { ok: false as const, errors: [parsed.error] };
+  return serverConfigOf(parsed.values, env, 'random');
+}
+
+describe('server flags', () => {
+  test('one dash or two, with = or a space', () => {
+    for (const args of [['-p', '5000'], ['--port=5000'], ['-p=5000'], ['--port', '5000']]) {
+      expect(config(args)).toMatchObject({ ok: true, config: { port: 5000, name: 'random', jetstream: false } });
+    }
+    expect(config(['-js', '-sd=/tmp/x', '-DV'])).toMatchObject({
+      ok: true,
+      config: { jetstream: true, storeDir: '/tmp/x', debug: true, trace: true },
+    });
+    expect(config(['-js=false'])).toMatchObject({ ok: true, config: { jetstream: false } });
+    expect(config(['-p', '-1'])).toMatchObject({ ok: true, config: { port: 0 } });
+  });
+
+  test('an unknown flag names the nearest one', () => {
+    expect(config(['--cluster_nmae', 'x'])).toEqual({
+      ok: false,
+      errors: ['unknown flag --cluster_nmae; did you mean --cluster_name?'],
+    });
+    expect(config(['--qqqqqqqqqqqq'])).toEqual({ ok: false, errors: ['unknown flag --qqqqqqqqqqqq'] });
+  });
+
+  test('all errors at once', () => {
+    const result = config(['-p', '99999', '--user', 'u', '--routes', 'nats://a:1', '--default_replicas', '9']);
+    expect(result.ok).toBe(false);
+    expect(result.ok ? [] : result.errors).toHaveLength(4);
+  });
+
+  test('beyond loopback a cluster needs its secret', () => {
+    const args = ['--cluster', 'nats://10.0.0.1:6222', '--routes', 'nats://10.0.0.2:6222'];
+    expect(config(args).ok).toBe(false);
+    expect(config(args, { FLOTILLA_CLUSTER_SECRET: 's' })).toMatchObject({
+      ok: true,
+      config: { cluster: { routes: ['10.0.0.2:6222'], secret: 's' } },
+    });
+  });
+
+  test('values must fit', () => {
+    expect(config(['-p', 'abc'])).toMatchObject({ errors: ['-p needs a whole number, not "abc"'] });
+    expect(config(['-n'])).toMatchObject({ errors: ['-n needs a value'] });
+    expect(config(['-js=maybe'])).toMatchObject({ errors: ['--js takes true or false, not "maybe"'] });
+  });
+
+  test('nearest name', () => {
+    expect(nearestName('sevrer', ['server', 'start'])).toBe('server');
+    expect(nearestName('xyz', ['server'])).toBeUndefined();
+  });
+});
