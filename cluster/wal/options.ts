@@ -6,7 +6,7 @@ export interface WalOptions {
   segmentBytes: number;
   /** Budget of the memory tail, for all groups. */
   tailBytes: number;
-  /** Zeros are written ahead of use, so that a sync does not also journal the growth of the file (ADR 0002). */
+  /** Zeros are written ahead of use, so that a sync need not also journal the growth of the file: lower medians, but every byte is written twice (ADR 0002). */
   preallocate: boolean;
   /** After so long without a batch a mark says that the last one is durable. */
   idleMarkMs: number;
@@ -19,7 +19,7 @@ export interface WalOptions {
 export const defaultWalOptions: WalOptions = {
   segmentBytes: 64 * 1024 * 1024,
   tailBytes: 48 * 1024 * 1024,
-  preallocate: true,
+  preallocate: false,
   idleMarkMs: 20,
   compactLiveShare: 0.5,
   compactBytesMax: 64 * 1024 * 1024,

@@ -81,6 +81,7 @@ export class SegmentSupply {
     spare.zeroing = true;
     file.write([this.zeros], spare.zeroed, (writeError) => {
       mustWork(context, 'preallocating', writeError);
+      // Handed out or closed meanwhile.
       if (this.spare !== spare) return;
       file.sync((syncError) => {
         mustWork(context, 'syncing a preallocated segment', syncError);
@@ -92,5 +93,6 @@ export class SegmentSupply {
 
   close(): void {
     this.spare?.file?.close();
+    this.spare = undefined;
   }
 }

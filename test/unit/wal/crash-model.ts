@@ -317,6 +317,8 @@ export function trial(world: World, steps: readonly Step[], prng: Prng): { crash
     }
     if (!crashed) life.env.kill('power', 'the end');
   }
+  world.disk.faults.syncErrorProbability = 0;
+  world.disk.faults.spaceBytes = Number.POSITIVE_INFINITY;
   // Recovery itself is interrupted now and then, at any of its operations.
   world.crashAt = undefined;
   for (let interruptions = prng.int(3); interruptions > 0; interruptions--) {

@@ -90,6 +90,21 @@ test('the workload passes every crash point', () => {
   expect(WAL_CRASH_POINTS.filter((name) => !passed.has(name))).toEqual([]);
 });
 
+test('failed syncs and full disks end the node; nothing answered for is lost', () => {
+  let crashed = 0;
+  for (let i = 0; i < (FULL ? 300 : 60); i++) {
+    const world = worldOf(SEED + (i % 5), `faults-${i}`);
+    if (i % 2 === 0) world.disk.faults.syncErrorProbability = 0.01;
+    else world.disk.faults.spaceBytes = 9000 + i * 700;
+    try {
+      if (trial(world, makeSteps(SEED + (i % 5), STEPS), createPrng(`faults-${SEED}-${i}`)).crashed) crashed++;
+    } catch (error) {
+      throw new Error(`faults-${i}`, { cause: error });
+    }
+  }
+  expect(crashed).toBeGreaterThan(10);
+});
+
 test('a disk that answers syncs without doing them is found out', () => {
   let failures = 0;
   for (let at = 200; at < 900; at += 50) {
