@@ -4,6 +4,7 @@
 // Order: new segment, state file, tables. A crash in between leaves files from which the next start finds the same.
 import type { Env } from '../../src/kit/env.ts';
 import type { GroupId } from '../core/types.ts';
+import type { CarriedEntry } from './batch-packer.ts';
 import { mustWork, type WalContext } from './context.ts';
 import { type Inventory, takeInventory } from './inventory.ts';
 import {
@@ -25,7 +26,7 @@ import { stateFileBytes } from './state-keeper.ts';
 import { createStats } from './stats.ts';
 import { TailCache } from './tail-cache.ts';
 import type { RecoveredGroup } from './types.ts';
-import { type CarriedEntry, Writer } from './writer.ts';
+import { Writer } from './writer.ts';
 
 export interface Started {
   context: WalContext;

@@ -4,82 +4,19 @@
 // Invariant: a batch is only written when everything before it in its segment, and all earlier segments, are durable.
 import type { DiskFile, Timer } from '../../src/kit/env.ts';
 import type { GroupId, LogEntry } from '../core/types.ts';
-import { type BatchSummary, encodeGroupState, encodeMark, encodeSegmentInfo, encodeSummary } from './bodies.ts';
-import { ByteWriter } from './bytes.ts';
-import { chainAdd } from './chain.ts';
-import { crashPoint, invariant, mustWork, type WalContext } from './context.ts';
+import { BatchPacker, type CarriedEntry, emptyPending, type Landed, type Move, type Pending } from './batch-packer.ts';
+import { crashPoint, mustWork, type WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import { sidecarName } from './options.ts';
-import {
-  crc32c,
-  createHeader,
-  decodeHeader,
-  HEADER_BYTES,
-  RecordFlag,
-  type RecordHeader,
-  RecordType,
-  recordBytes,
-} from './record.ts';
-import { RecordPacker } from './record-packer.ts';
+import { HEADER_BYTES, RecordFlag, recordBytes } from './record.ts';
 import { SegmentSupply } from './segment-supply.ts';
 import type { Segment } from './segments.ts';
-import { createRow, SidecarBuilder } from './sidecar.ts';
 import { StateKeeper } from './state-keeper.ts';
 import { countBatch, countSync } from './stats.ts';
 import { TailMark } from './tail-mark.ts';
 
-/** Where a copied-forward entry was found; (0, 0): nowhere, it is a repair. */
-export interface Move {
-  segment: number;
-  offset: number;
-  chain: readonly number[] | undefined;
-}
-
-/** What will be written next, as columns. */
-interface Pending {
-  groups: GroupLog[];
-  entries: LogEntry[];
-  epochs: number[];
-  epochFroms: number[];
-  flags: number[];
-  tables: LocationTable[];
-  moves: (Move | undefined)[];
-  dirty: GroupLog[];
-  tombstones: GroupId[];
-  bytes: number;
-  hardStateChanged: boolean;
-}
-
-/** A copy whose new place counts once the batch is durable. */
-interface Landed {
-  group: GroupLog;
-  table: LocationTable;
-  index: number;
-  move: Move;
-  segment: number;
-  offset: number;
-  bodyLength: number;
-}
-
-const NO_BODY = new Uint8Array(0);
-const MARK_BYTES = 256;
-
-function emptyPending(): Pending {
-  return {
-    groups: [],
-    entries: [],
-    epochs: [],
-    epochFroms: [],
-    flags: [],
-    tables: [],
-    moves: [],
-    dirty: [],
-    tombstones: [],
-    bytes: 0,
-    hardStateChanged: false,
-  };
-}
+const STATE_BYTES = 256;
 
 export interface WriterStart {
   active: Segment;
@@ -88,98 +25,37 @@ export interface WriterStart {
   previous: { id: number; end: number };
 }
 
-/** A record that recovery carries over from the unsure tail of the last segment. */
-export interface CarriedEntry {
-  header: RecordHeader;
-  body: Uint8Array;
-}
-
 export class Writer {
   readonly keeper: StateKeeper;
   active: Segment;
   /** The active segment is durable up to here. */
-  durableEnd: number;
+  durableEnd = 0;
   private readonly context: WalContext;
   private readonly supply: SegmentSupply;
   private readonly tailMark: TailMark;
   private file: DiskFile | undefined;
-  private builder = new SidecarBuilder();
-  /** Logical records before the active segment. */
-  private base: number;
-  private end: number;
-  private batchNumber = 0;
-  /** Groups touched by the batch under way, and what it will have done to them once it is durable. */
-  private touched: GroupLog[] = [];
-  private summary: BatchSummary[] = [];
+  private readonly packer: BatchPacker;
+  private end = 0;
   private pending = emptyPending();
   private waiting: (() => void)[] = [];
-  private landed: Landed[] = [];
   private busy = false;
-  private position: number;
   private idleTimer: Timer | undefined;
-  private previous: { id: number; end: number };
   private partsLeft = 0;
-  private readonly header = createHeader();
-  private readonly row = createRow();
-  private readonly scratch = new ByteWriter(4096);
 
   constructor(context: WalContext, start: WriterStart) {
     this.context = context;
     this.active = start.active;
-    this.previous = start.previous;
-    this.base = context.position;
-    this.position = context.position;
-    this.end = 0;
-    this.durableEnd = 0;
+    this.packer = new BatchPacker(context, start.active.id, start.previous);
     this.keeper = new StateKeeper(context, start.generation);
     this.supply = new SegmentSupply(context, start.nextSegment);
     this.tailMark = new TailMark(context);
   }
 
-  /** The bytes of the segment with which this life begins: the states of all groups, and what is carried over. Written by recovery, whole
-   * and durable, before anything else; at once known to the location tables. */
+  /** The content of the first segment of this life; see BatchPacker.birth. */
   birth(carried: readonly CarriedEntry[]): Uint8Array {
-    const { context, row } = this;
-    const packer = new RecordPacker(this.active.id, 0);
-    this.packSegmentHead(packer, 0);
-    for (const { header, body } of carried) {
-      header.flags |= RecordFlag.moved;
-      packer.put(header, body);
-      row.other = 0;
-      row.kind = header.entryKind;
-      row.group = header.group;
-      row.epoch = header.epoch;
-      row.epochFrom = header.epochFrom;
-      row.index = header.index;
-      row.term = header.term;
-      row.offset = header.offset;
-      row.bodyLength = body.length;
-      row.staged = (header.flags & RecordFlag.staged) !== 0;
-      row.moved = true;
-      row.damaged = false;
-      this.builder.add(row);
-      context.groups.get(header.group)?.table.set(header.index, header.segment, header.offset, body.length);
-    }
-    const buffers = packer.finish();
-    const whole = new Uint8Array(packer.end);
-    let at = 0;
-    for (const buffer of buffers) {
-      whole.set(buffer, at);
-      at += buffer.length;
-    }
-    // The first record once more, now that the size is known.
-    const first = new RecordPacker(this.active.id, 0);
-    this.packSegmentRecord(first, packer.end);
-    at = 0;
-    for (const buffer of first.finish()) {
-      whole.set(buffer, at);
-      at += buffer.length;
-    }
-    this.end = packer.end;
-    this.durableEnd = packer.end;
-    this.keeper.durableEnd = packer.end;
-    this.active.end = packer.end;
-    this.active.bytes = packer.end;
+    const whole = this.packer.birth(carried);
+    const { active, keeper } = this;
+    this.end = this.durableEnd = keeper.durableEnd = active.end = active.bytes = whole.length;
     return whole;
   }
 
@@ -234,7 +110,7 @@ export class Writer {
     if (group.stateDirty) return;
     group.stateDirty = true;
     this.pending.dirty.push(group);
-    this.pending.bytes += MARK_BYTES;
+    this.pending.bytes += STATE_BYTES;
   }
 
   enqueueTombstone(group: GroupId): void {
@@ -275,11 +151,11 @@ export class Writer {
     if (this.idleTimer !== undefined) this.context.env.clock.cancel(this.idleTimer);
     this.idleTimer = undefined;
     const full = this.end + this.pending.bytes > this.context.options.segmentBytes;
-    if (full && this.batchNumber > 0) {
+    if (full && this.packer.batchNumber > 0) {
       this.supply.take((id, file, bytes) => this.rotate(id, file, bytes));
       return;
     }
-    this.withFile((file) => this.writeBatch(file, false));
+    this.withFile((file) => this.writeBatch(file));
   }
 
   private withFile(use: (file: DiskFile) => void): void {
@@ -302,55 +178,38 @@ export class Writer {
     const old = this.active;
     old.end = this.durableEnd;
     const path = `${context.dir}/${sidecarName(old.id)}`;
-    const table = this.builder.finish(old.id, context.walId, old.end, this.base);
+    const table = this.packer.turnTo(id, old.end);
     context.env.disk.replace(path, table, (error) => {
       mustWork(context, `replacing ${path}`, error);
       crashPoint(context, 'wal.seal.sidecar');
       old.sealed = true;
     });
     this.file?.close();
-    this.previous = { id: old.id, end: old.end };
     this.file = file;
     this.active = context.segments.create(id, bytes);
-    this.builder = new SidecarBuilder();
-    this.base = this.position;
     this.end = 0;
     this.durableEnd = 0;
     this.keeper.durableEnd = 0;
-    this.batchNumber = 0;
-    this.summary = [];
     crashPoint(context, 'wal.segment.activated');
-    this.writeBatch(file, true);
+    this.writeBatch(file);
   }
 
-  private writeBatch(file: DiskFile, freshSegment: boolean): void {
+  private writeBatch(file: DiskFile): void {
     const { context, pending } = this;
     const dones = this.waiting;
     this.waiting = [];
     this.pending = emptyPending();
     const start = this.end;
-    const recordsBefore = this.position;
-    const packer = new RecordPacker(this.active.id, start);
-    if (freshSegment) this.packSegmentHead(packer, 0);
-    else this.packMark(packer);
-    this.touched = [];
-    this.packStates(packer, pending);
-    this.packEntries(packer, pending);
-    this.summary = this.touched.map(summaryOf);
-    this.batchNumber++;
-    const buffers = packer.finish();
-    this.end = packer.end;
-    const position = this.position;
-    countBatch(context.stats, pending.entries.length + pending.dirty.length, packer.end - start);
-    invariant(context, position >= recordsBefore, 'the position went back');
+    const { end, position, buffers } = this.packNext(start, pending);
+    countBatch(context.stats, pending.entries.length + pending.dirty.length, end - start);
     crashPoint(context, 'wal.batch.encoded');
 
     this.partsLeft = 1;
     const part = (): void => {
       if (--this.partsLeft > 0) return;
-      this.completed(packer.end, position, dones);
+      this.completed(end, position, dones);
     };
-    if (freshSegment || pending.hardStateChanged) {
+    if (start === 0 || pending.hardStateChanged) {
       this.partsLeft++;
       this.keeper.save(part);
     }
@@ -367,6 +226,12 @@ export class Writer {
     });
   }
 
+  private packNext(start: number, pending: Pending): { end: number; position: number; buffers: Uint8Array[] } {
+    const packed = this.packer.pack(start, this.durableEnd, pending);
+    this.end = packed.end;
+    return { end: packed.end, position: this.packer.position, buffers: packed.finish() };
+  }
+
   private completed(end: number, position: number, dones: (() => void)[]): void {
     const { context, active } = this;
     this.durableEnd = end;
@@ -374,12 +239,12 @@ export class Writer {
     active.end = end;
     active.bytes = Math.max(active.bytes, end);
     context.position = position;
-    for (const group of this.touched) {
+    for (const group of this.packer.touched) {
       group.durable = Math.max(group.durable, group.batchLast);
       group.tail.durable = group.durable;
     }
-    const { landed } = this;
-    this.landed = [];
+    const { landed } = this.packer;
+    this.packer.landed = [];
     for (const copy of landed) this.land(copy);
     context.cache.evict();
     this.tailMark.write(active.id, end, false);
@@ -401,213 +266,13 @@ export class Writer {
     if (repaired) group.forgetDamage(index, index);
   }
 
-  // ---- packing ----------------------------------------------------------------------------------------------------------
-
-  private prepare(type: number, group: GroupId, body: Uint8Array): RecordHeader {
-    const h = this.header;
-    h.type = type;
-    h.entryKind = 0;
-    h.flags = RecordFlag.noChain;
-    h.bodyCrc = crc32c(body);
-    h.group = group;
-    h.epoch = 0;
-    h.epochFrom = 0;
-    h.index = 0;
-    h.term = 0;
-    h.chain0 = h.chain1 = h.chain2 = h.chain3 = 0;
-    return h;
-  }
-
-  /** A record that is no entry: written, and noted in the table. */
-  private packOther(
-    packer: RecordPacker,
-    type: number,
-    group: GroupId,
-    epoch: number,
-    index: number,
-    flags: number,
-    body: Uint8Array,
-  ): void {
-    const h = this.prepare(type, group, body);
-    h.epoch = epoch;
-    h.index = index;
-    h.flags |= flags;
-    packer.put(h, body);
-    const { row } = this;
-    row.other = type;
-    row.kind = 0;
-    row.group = group;
-    row.epoch = epoch;
-    row.epochFrom = 0;
-    row.index = index;
-    row.term = 0;
-    row.offset = h.offset;
-    row.bodyLength = body.length;
-    row.staged = false;
-    row.moved = (flags & RecordFlag.moved) !== 0;
-    row.damaged = false;
-    this.builder.add(row);
-  }
-
-  private packSegmentRecord(packer: RecordPacker, bornBytes: number): void {
-    const { context, previous } = this;
-    const { walId } = context;
-    const body = encodeSegmentInfo({
-      walId,
-      base: this.position,
-      previous: previous.id,
-      previousEnd: previous.end,
-      bornBytes,
-    });
-    packer.put(this.prepare(RecordType.segment, 0, body), body);
-  }
-
-  /** Who we are, and the states of all groups, so that no older segment is needed for them; not counted as new records. */
-  private packSegmentHead(packer: RecordPacker, bornBytes: number): void {
-    const { context } = this;
-    this.packSegmentRecord(packer, bornBytes);
-    const oldest = context.segments.oldest();
-    for (const group of context.groups.values()) {
-      group.pruneEpochs(oldest);
-      this.packState(packer, group, RecordFlag.moved);
-    }
-    for (const [id, tombstone] of context.tombstones) {
-      if (tombstone.segment < oldest) context.tombstones.delete(id);
-      else
-        this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, RecordFlag.moved, NO_BODY);
-    }
-  }
-
-  private packState(packer: RecordPacker, group: GroupLog, flags: number): void {
-    this.scratch.length = 0;
-    encodeGroupState(this.scratch, group.state());
-    this.packOther(packer, RecordType.state, group.id, group.epoch, 0, flags, this.scratch.finish());
-  }
-
-  private packMark(packer: RecordPacker): void {
-    const { scratch } = this;
-    scratch.length = 0;
-    encodeMark(scratch, this.durableEnd, this.batchNumber, this.position, this.summary.length);
-    for (const done of this.summary) encodeSummary(scratch, done);
-    const body = scratch.finish();
-    packer.put(this.prepare(RecordType.mark, 0, body), body);
-  }
-
-  private touch(group: GroupLog): void {
-    if (group.batchNumber === this.context.stats.batches) return;
-    group.batchNumber = this.context.stats.batches;
-    group.batchLast = group.durable;
-    group.batchState = false;
-    this.touched.push(group);
-  }
-
-  private packStates(packer: RecordPacker, pending: Pending): void {
-    for (const group of pending.dirty) {
-      group.stateDirty = false;
-      if (group.deleted) continue;
-      this.touch(group);
-      group.batchState = true;
-      this.packState(packer, group, 0);
-      this.position++;
-    }
-    for (const id of pending.tombstones) {
-      const tombstone = this.context.tombstones.get(id);
-      if (tombstone === undefined) continue;
-      this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, 0, NO_BODY);
-      this.position++;
-    }
-  }
-
-  private packEntries(packer: RecordPacker, pending: Pending): void {
-    const { header: h, row } = this;
-    const { entries, groups, epochs, epochFroms, flags, tables, moves } = pending;
-    for (let i = 0; i < entries.length; i++) {
-      const group = groups[i];
-      if (group.deleted) continue;
-      const entry = entries[i];
-      const move = moves[i];
-      const staged = (flags[i] & RecordFlag.staged) !== 0;
-      h.type = RecordType.entry;
-      h.entryKind = entry.kind;
-      h.flags = flags[i];
-      h.bodyCrc = entry.crc;
-      h.group = group.id;
-      h.epoch = epochs[i];
-      h.epochFrom = epochFroms[i];
-      h.index = entry.index;
-      h.term = entry.term;
-      if (move !== undefined || staged) this.setChain(h, move?.chain);
-      else this.advanceChain(h, group, entry);
-      packer.put(h, entry.body);
-      row.other = 0;
-      row.kind = entry.kind;
-      row.group = group.id;
-      row.epoch = h.epoch;
-      row.epochFrom = h.epochFrom;
-      row.index = entry.index;
-      row.term = entry.term;
-      row.offset = h.offset;
-      row.bodyLength = entry.body.length;
-      row.staged = staged;
-      row.moved = move !== undefined;
-      row.damaged = false;
-      this.builder.add(row);
-      const bodyLength = entry.body.length;
-      if (move !== undefined) {
-        const { segment, offset } = h;
-        this.landed.push({ group, table: tables[i], index: entry.index, move, segment, offset, bodyLength });
-        continue;
-      }
-      this.position++;
-      if (staged) {
-        tables[i].set(entry.index, h.segment, h.offset, bodyLength);
-        continue;
-      }
-      this.touch(group);
-      if (tables[i] !== group.table || !group.isCurrent(h.epoch, entry.index)) continue;
-      group.tail.setChain(entry.index, group.chain);
-      group.table.set(entry.index, h.segment, h.offset, bodyLength);
-      group.batchLast = entry.index;
-    }
-  }
-
-  private setChain(h: RecordHeader, chain: readonly number[] | undefined): void {
-    if (chain === undefined) h.flags |= RecordFlag.noChain;
-    h.chain0 = chain?.[0] ?? 0;
-    h.chain1 = chain?.[1] ?? 0;
-    h.chain2 = chain?.[2] ?? 0;
-    h.chain3 = chain?.[3] ?? 0;
-  }
-
-  /** chain(index) from chain(index - 1), which is the last one written, in the tail, in the file, or unknown. */
-  private advanceChain(h: RecordHeader, group: GroupLog, entry: LogEntry): void {
-    const { chain } = group;
-    if (group.chainIndex !== entry.index - 1 && !this.loadChain(group, entry.index - 1)) {
-      chain.fill(0);
-      h.flags |= RecordFlag.chainStart;
-    }
-    chainAdd(chain, entry.index, entry.term, entry.kind, entry.crc);
-    group.chainIndex = entry.index;
-    h.chain0 = chain[0];
-    h.chain1 = chain[1];
-    h.chain2 = chain[2];
-    h.chain3 = chain[3];
-  }
-
-  private loadChain(group: GroupLog, index: number): boolean {
-    if (group.tail.readChain(index, group.chain)) return true;
-    const { table } = group;
-    if (!table.find(index)) return false;
-    return readChainOf(this.context, table.segment, table.offset, group.chain);
-  }
-
   // ---- idle mark, close -------------------------------------------------------------------------------------------------
 
   /** A batch under load is vouched for by the mark of the next one; the last one before a pause gets a mark of its own. It is not synced:
    * it only has to be there after a process crash, and what it says stays true. */
   private armIdleMark(): void {
     const { context } = this;
-    if (this.idleTimer !== undefined || this.summary.length === 0) return;
+    if (this.idleTimer !== undefined || this.packer.summary.length === 0) return;
     this.idleTimer = context.env.clock.after(context.options.idleMarkMs, () => {
       this.idleTimer = undefined;
       if (this.busy) return;
@@ -619,17 +284,14 @@ export class Writer {
   private writeIdleMark(done: () => void): void {
     const { context } = this;
     const start = this.end;
-    const packer = new RecordPacker(this.active.id, start);
-    this.packMark(packer);
-    this.summary = [];
-    this.batchNumber++;
-    this.end = packer.end;
     const { file } = this;
     if (file === undefined) {
       done();
       return;
     }
-    file.write(packer.finish(), start, (error) => {
+    const packed = this.packer.packIdleMark(start, this.durableEnd);
+    this.end = packed.end;
+    file.write(packed.finish(), start, (error) => {
       mustWork(context, 'writing a mark', error);
       crashPoint(context, 'wal.mark.idle');
       done();
@@ -657,46 +319,5 @@ export class Writer {
         }),
       );
     });
-  }
-}
-
-function summaryOf(group: GroupLog): BatchSummary {
-  const { id, epoch, epochFrom, batchLast, batchState } = group;
-  return {
-    group: id,
-    epoch,
-    epochFrom,
-    lastIndex: batchLast,
-    lastTerm: group.termOf(batchLast) ?? 0,
-    state: batchState,
-  };
-}
-
-const chainHeader = createHeader();
-
-/** The chain value in a record's header on disk, read at once: one small read, only where a log is rewritten or begins after a restart. */
-export function readChainOf(context: WalContext, segment: number, offset: number, chain: Uint32Array): boolean {
-  const path = context.segments.path(segment);
-  if (context.env.disk.sizeSync(path) === undefined) return false;
-  const bytes = readQuietly(context, path, offset);
-  if (bytes === undefined) return false;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const h = chainHeader;
-  if (!decodeHeader(bytes, view, 0, h) || h.segment !== segment || h.offset !== offset) return false;
-  if ((h.flags & RecordFlag.noChain) !== 0) return false;
-  chain[0] = h.chain0;
-  chain[1] = h.chain1;
-  chain[2] = h.chain2;
-  chain[3] = h.chain3;
-  return true;
-}
-
-function readQuietly(context: WalContext, path: string, offset: number): Uint8Array | undefined {
-  try {
-    return context.env.disk.readRangeSync(path, offset, HEADER_BYTES);
-  } catch (error) {
-    if (!(error instanceof Error) || !('code' in error)) throw error;
-    context.env.log.warn('wal: a header cannot be read', { path, offset, error: error.message });
-    return undefined;
   }
 }

@@ -1,0 +1,423 @@
+// Packs one batch into records: mark or segment head, states, tombstones, entries. Used by writer.ts once a batch, and once at birth by recovery.
+// Knows what the active segment holds so far: its table rows, its number of records, what the batch before did.
+// Invariant: states go before entries; an entry's location is known to its group's table from here on, and counts as durable when the writer says so.
+import type { GroupId, LogEntry } from '../core/types.ts';
+import { type BatchSummary, encodeGroupState, encodeMark, encodeSegmentInfo, encodeSummary } from './bodies.ts';
+import { ByteWriter } from './bytes.ts';
+import { chainAdd } from './chain.ts';
+import type { WalContext } from './context.ts';
+import type { GroupLog } from './group-log.ts';
+import type { LocationTable } from './location-table.ts';
+import {
+  crc32c,
+  createHeader,
+  decodeHeader,
+  HEADER_BYTES,
+  RecordFlag,
+  type RecordHeader,
+  RecordType,
+} from './record.ts';
+import { RecordPacker } from './record-packer.ts';
+import { createRow, SidecarBuilder } from './sidecar.ts';
+
+/** Where a copied-forward entry was found; (0, 0): nowhere, it is a repair. */
+export interface Move {
+  segment: number;
+  offset: number;
+  chain: readonly number[] | undefined;
+}
+
+/** What will be written next, as columns. */
+export interface Pending {
+  groups: GroupLog[];
+  entries: LogEntry[];
+  epochs: number[];
+  epochFroms: number[];
+  flags: number[];
+  tables: LocationTable[];
+  moves: (Move | undefined)[];
+  dirty: GroupLog[];
+  tombstones: GroupId[];
+  bytes: number;
+  hardStateChanged: boolean;
+}
+
+/** A copy whose new place counts once the batch is durable. */
+export interface Landed {
+  group: GroupLog;
+  table: LocationTable;
+  index: number;
+  move: Move;
+  segment: number;
+  offset: number;
+  bodyLength: number;
+}
+
+/** A record that recovery carries over from the unsure tail of the last segment. */
+export interface CarriedEntry {
+  header: RecordHeader;
+  body: Uint8Array;
+}
+
+const NO_BODY = new Uint8Array(0);
+
+export function emptyPending(): Pending {
+  return {
+    groups: [],
+    entries: [],
+    epochs: [],
+    epochFroms: [],
+    flags: [],
+    tables: [],
+    moves: [],
+    dirty: [],
+    tombstones: [],
+    bytes: 0,
+    hardStateChanged: false,
+  };
+}
+
+export class BatchPacker {
+  /** Logical records packed since the WAL began. */
+  position: number;
+  /** Copies of the batch under way. */
+  landed: Landed[] = [];
+  /** Groups touched by the batch under way, and what it will have done to them once it is durable. */
+  touched: GroupLog[] = [];
+  summary: BatchSummary[] = [];
+  /** Batches of this segment so far. */
+  batchNumber = 0;
+  private readonly context: WalContext;
+  /** The active segment and the one before it. */
+  private segment: number;
+  private previous: { id: number; end: number };
+  private builder = new SidecarBuilder();
+  /** Logical records before the active segment. */
+  private base: number;
+  private readonly header = createHeader();
+  private readonly row = createRow();
+  private readonly scratch = new ByteWriter(4096);
+
+  constructor(context: WalContext, segment: number, previous: { id: number; end: number }) {
+    this.context = context;
+    this.segment = segment;
+    this.previous = previous;
+    this.position = context.position;
+    this.base = context.position;
+  }
+
+  /** The table of the active segment, which ends at `end`; what is packed next belongs to `segment`. */
+  turnTo(segment: number, end: number): Uint8Array {
+    const table = this.builder.finish(this.segment, this.context.walId, end, this.base);
+    this.previous = { id: this.segment, end };
+    this.segment = segment;
+    this.builder = new SidecarBuilder();
+    this.base = this.position;
+    this.batchNumber = 0;
+    this.summary = [];
+    return table;
+  }
+
+  /** One batch from `start` on. `durableEnd`: what its mark vouches for. */
+  pack(start: number, durableEnd: number, pending: Pending): RecordPacker {
+    const packer = new RecordPacker(this.segment, start);
+    if (start === 0) this.packSegmentHead(packer, 0);
+    else this.packMark(packer, durableEnd);
+    this.touched = [];
+    this.packStates(packer, pending);
+    this.packEntries(packer, pending);
+    this.summary = this.touched.map(summaryOf);
+    this.batchNumber++;
+    return packer;
+  }
+
+  /** A mark alone: an empty batch. */
+  packIdleMark(start: number, durableEnd: number): RecordPacker {
+    const packer = new RecordPacker(this.segment, start);
+    this.packMark(packer, durableEnd);
+    this.summary = [];
+    this.batchNumber++;
+    return packer;
+  }
+
+  /** The bytes of the segment with which this life begins: the states of all groups, and what is carried over. Written by recovery, whole
+   * and durable, before anything else; at once known to the location tables. */
+  birth(carried: readonly CarriedEntry[]): Uint8Array {
+    const { context, row } = this;
+    const packer = new RecordPacker(this.segment, 0);
+    this.packSegmentHead(packer, 0);
+    for (const { header, body } of carried) {
+      header.flags |= RecordFlag.moved;
+      packer.put(header, body);
+      row.other = 0;
+      row.kind = header.entryKind;
+      row.group = header.group;
+      row.epoch = header.epoch;
+      row.epochFrom = header.epochFrom;
+      row.index = header.index;
+      row.term = header.term;
+      row.offset = header.offset;
+      row.bodyLength = body.length;
+      row.staged = (header.flags & RecordFlag.staged) !== 0;
+      row.moved = true;
+      row.damaged = false;
+      this.builder.add(row);
+      context.groups.get(header.group)?.table.set(header.index, header.segment, header.offset, body.length);
+    }
+    const buffers = packer.finish();
+    const whole = new Uint8Array(packer.end);
+    let at = 0;
+    for (const buffer of buffers) {
+      whole.set(buffer, at);
+      at += buffer.length;
+    }
+    // The first record once more, now that the size is known.
+    const first = new RecordPacker(this.segment, 0);
+    this.packSegmentRecord(first, packer.end);
+    at = 0;
+    for (const buffer of first.finish()) {
+      whole.set(buffer, at);
+      at += buffer.length;
+    }
+    return whole;
+  }
+
+  private prepare(type: number, group: GroupId, body: Uint8Array): RecordHeader {
+    const h = this.header;
+    h.type = type;
+    h.entryKind = 0;
+    h.flags = RecordFlag.noChain;
+    h.bodyCrc = crc32c(body);
+    h.group = group;
+    h.epoch = 0;
+    h.epochFrom = 0;
+    h.index = 0;
+    h.term = 0;
+    h.chain0 = h.chain1 = h.chain2 = h.chain3 = 0;
+    return h;
+  }
+
+  /** A record that is no entry: written, and noted in the table. */
+  private packOther(
+    packer: RecordPacker,
+    type: number,
+    group: GroupId,
+    epoch: number,
+    index: number,
+    flags: number,
+    body: Uint8Array,
+  ): void {
+    const h = this.prepare(type, group, body);
+    h.epoch = epoch;
+    h.index = index;
+    h.flags |= flags;
+    packer.put(h, body);
+    const { row } = this;
+    row.other = type;
+    row.kind = 0;
+    row.group = group;
+    row.epoch = epoch;
+    row.epochFrom = 0;
+    row.index = index;
+    row.term = 0;
+    row.offset = h.offset;
+    row.bodyLength = body.length;
+    row.staged = false;
+    row.moved = (flags & RecordFlag.moved) !== 0;
+    row.damaged = false;
+    this.builder.add(row);
+  }
+
+  private packSegmentRecord(packer: RecordPacker, bornBytes: number): void {
+    const { context, previous } = this;
+    const { walId } = context;
+    const body = encodeSegmentInfo({
+      walId,
+      base: this.position,
+      previous: previous.id,
+      previousEnd: previous.end,
+      bornBytes,
+    });
+    packer.put(this.prepare(RecordType.segment, 0, body), body);
+  }
+
+  /** Who we are, and the states of all groups, so that no older segment is needed for them; not counted as new records. */
+  private packSegmentHead(packer: RecordPacker, bornBytes: number): void {
+    const { context } = this;
+    this.packSegmentRecord(packer, bornBytes);
+    const oldest = context.segments.oldest();
+    for (const group of context.groups.values()) {
+      group.pruneEpochs(oldest);
+      this.packState(packer, group, RecordFlag.moved);
+    }
+    for (const [id, tombstone] of context.tombstones) {
+      if (tombstone.segment < oldest) context.tombstones.delete(id);
+      else
+        this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, RecordFlag.moved, NO_BODY);
+    }
+  }
+
+  private packState(packer: RecordPacker, group: GroupLog, flags: number): void {
+    this.scratch.length = 0;
+    encodeGroupState(this.scratch, group.state());
+    this.packOther(packer, RecordType.state, group.id, group.epoch, 0, flags, this.scratch.finish());
+  }
+
+  private packMark(packer: RecordPacker, durableEnd: number): void {
+    const { scratch } = this;
+    scratch.length = 0;
+    encodeMark(scratch, durableEnd, this.batchNumber, this.position, this.summary.length);
+    for (const done of this.summary) encodeSummary(scratch, done);
+    const body = scratch.finish();
+    packer.put(this.prepare(RecordType.mark, 0, body), body);
+  }
+
+  private touch(group: GroupLog): void {
+    if (group.batchNumber === this.context.stats.batches) return;
+    group.batchNumber = this.context.stats.batches;
+    group.batchLast = group.durable;
+    group.batchState = false;
+    this.touched.push(group);
+  }
+
+  private packStates(packer: RecordPacker, pending: Pending): void {
+    for (const group of pending.dirty) {
+      group.stateDirty = false;
+      if (group.deleted) continue;
+      this.touch(group);
+      group.batchState = true;
+      this.packState(packer, group, 0);
+      this.position++;
+    }
+    for (const id of pending.tombstones) {
+      const tombstone = this.context.tombstones.get(id);
+      if (tombstone === undefined) continue;
+      this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, 0, NO_BODY);
+      this.position++;
+    }
+  }
+
+  private packEntries(packer: RecordPacker, pending: Pending): void {
+    const { header: h, row } = this;
+    const { entries, groups, epochs, epochFroms, flags, tables, moves } = pending;
+    for (let i = 0; i < entries.length; i++) {
+      const group = groups[i];
+      if (group.deleted) continue;
+      const entry = entries[i];
+      const move = moves[i];
+      const staged = (flags[i] & RecordFlag.staged) !== 0;
+      h.type = RecordType.entry;
+      h.entryKind = entry.kind;
+      h.flags = flags[i];
+      h.bodyCrc = entry.crc;
+      h.group = group.id;
+      h.epoch = epochs[i];
+      h.epochFrom = epochFroms[i];
+      h.index = entry.index;
+      h.term = entry.term;
+      if (move !== undefined || staged) this.setChain(h, move?.chain);
+      else this.advanceChain(h, group, entry);
+      packer.put(h, entry.body);
+      row.other = 0;
+      row.kind = entry.kind;
+      row.group = group.id;
+      row.epoch = h.epoch;
+      row.epochFrom = h.epochFrom;
+      row.index = entry.index;
+      row.term = entry.term;
+      row.offset = h.offset;
+      row.bodyLength = entry.body.length;
+      row.staged = staged;
+      row.moved = move !== undefined;
+      row.damaged = false;
+      this.builder.add(row);
+      const bodyLength = entry.body.length;
+      if (move !== undefined) {
+        const { segment, offset } = h;
+        this.landed.push({ group, table: tables[i], index: entry.index, move, segment, offset, bodyLength });
+        continue;
+      }
+      this.position++;
+      if (staged) {
+        tables[i].set(entry.index, h.segment, h.offset, bodyLength);
+        continue;
+      }
+      this.touch(group);
+      if (tables[i] !== group.table || !group.isCurrent(h.epoch, entry.index)) continue;
+      group.tail.setChain(entry.index, group.chain);
+      group.table.set(entry.index, h.segment, h.offset, bodyLength);
+      group.batchLast = entry.index;
+    }
+  }
+
+  private setChain(h: RecordHeader, chain: readonly number[] | undefined): void {
+    if (chain === undefined) h.flags |= RecordFlag.noChain;
+    h.chain0 = chain?.[0] ?? 0;
+    h.chain1 = chain?.[1] ?? 0;
+    h.chain2 = chain?.[2] ?? 0;
+    h.chain3 = chain?.[3] ?? 0;
+  }
+
+  /** chain(index) from chain(index - 1), which is the last one written, in the tail, in the file, or unknown. */
+  private advanceChain(h: RecordHeader, group: GroupLog, entry: LogEntry): void {
+    const { chain } = group;
+    if (group.chainIndex !== entry.index - 1 && !this.loadChain(group, entry.index - 1)) {
+      chain.fill(0);
+      h.flags |= RecordFlag.chainStart;
+    }
+    chainAdd(chain, entry.index, entry.term, entry.kind, entry.crc);
+    group.chainIndex = entry.index;
+    h.chain0 = chain[0];
+    h.chain1 = chain[1];
+    h.chain2 = chain[2];
+    h.chain3 = chain[3];
+  }
+
+  private loadChain(group: GroupLog, index: number): boolean {
+    if (group.tail.readChain(index, group.chain)) return true;
+    const { table } = group;
+    if (!table.find(index)) return false;
+    return readChainOf(this.context, table.segment, table.offset, group.chain);
+  }
+}
+
+function summaryOf(group: GroupLog): BatchSummary {
+  const { id, epoch, epochFrom, batchLast, batchState } = group;
+  return {
+    group: id,
+    epoch,
+    epochFrom,
+    lastIndex: batchLast,
+    lastTerm: group.termOf(batchLast) ?? 0,
+    state: batchState,
+  };
+}
+
+const chainHeader = createHeader();
+
+/** The chain value in a record's header on disk, read at once: one small read, only where a log is rewritten or begins after a restart. */
+function readChainOf(context: WalContext, segment: number, offset: number, chain: Uint32Array): boolean {
+  const path = context.segments.path(segment);
+  if (context.env.disk.sizeSync(path) === undefined) return false;
+  const bytes = readQuietly(context, path, offset);
+  if (bytes === undefined) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const h = chainHeader;
+  if (!decodeHeader(bytes, view, 0, h) || h.segment !== segment || h.offset !== offset) return false;
+  if ((h.flags & RecordFlag.noChain) !== 0) return false;
+  chain[0] = h.chain0;
+  chain[1] = h.chain1;
+  chain[2] = h.chain2;
+  chain[3] = h.chain3;
+  return true;
+}
+
+function readQuietly(context: WalContext, path: string, offset: number): Uint8Array | undefined {
+  try {
+    return context.env.disk.readRangeSync(path, offset, HEADER_BYTES);
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    context.env.log.warn('wal: a header cannot be read', { path, offset, error: error.message });
+    return undefined;
+  }
+}
