@@ -11,7 +11,8 @@ import { segmentName, sidecarName } from './options.ts';
 import { quarantine } from './quarantine.ts';
 import { checkBody, createHeader, decodeHeader, HEADER_BYTES, RecordFlag, RecordType, recordBytes } from './record.ts';
 import type { Segment } from './segments.ts';
-import { createRow, readSidecarInfo, SidecarReader } from './sidecar.ts';
+import { createRow, SidecarReader } from './sidecar.ts';
+import { readTable } from './tables.ts';
 import type { Writer } from './writer.ts';
 
 /** Segments looked at by one call. */
@@ -107,11 +108,8 @@ export class Compactor {
   /** Which entries of the segment count; those that a snapshot made superfluous are forgotten on the way. */
   private examine(segment: Segment, done: (live: Live[] | undefined, lostAndWanted: boolean) => void): void {
     const { context } = this;
-    const path = `${context.dir}/${sidecarName(segment.id)}`;
-    this.readWhole(path, (bytes) => {
-      const info = bytes === undefined ? undefined : readSidecarInfo(bytes);
-      if (bytes === undefined || info === undefined || info.segment !== segment.id) {
-        context.env.log.error('wal: the table of a segment cannot be read', { segment: segment.id });
+    readTable(context, segment.id, (bytes) => {
+      if (bytes === undefined) {
         segment.doubtful = true;
         done(undefined, false);
         return;
@@ -145,25 +143,6 @@ export class Compactor {
         context.env.clock.after(0, slice);
       };
       slice();
-    });
-  }
-
-  private readWhole(path: string, done: (bytes: Uint8Array | undefined) => void): void {
-    const { disk } = this.context.env;
-    const size = disk.sizeSync(path);
-    if (size === undefined) {
-      done(undefined);
-      return;
-    }
-    disk.open(path, 'read', (error, file) => {
-      if (error !== null || file === null) {
-        done(undefined);
-        return;
-      }
-      file.read(0, size, (readError, bytes) => {
-        file.close();
-        done(readError === null ? bytes : undefined);
-      });
     });
   }
 

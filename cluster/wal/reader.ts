@@ -191,6 +191,27 @@ export class Reader {
     });
   }
 
+  /** Verifies first..last on disk, as far as one read goes: so many are good, and whether the next one is damaged. */
+  verify(group: GroupLog, first: Index, last: Index, done: (good: number, damaged: boolean) => void): void {
+    const span = group.deleted ? undefined : spanAt(group.table, first, last, READ_BYTES_MAX);
+    if (span === undefined || !this.isDurable(span.segment, span.from)) {
+      done(1, false);
+      return;
+    }
+    this.readSpan(group, span, (entries) => {
+      const good = entries.length;
+      if (good === span.indexes.length) {
+        done(good, false);
+        return;
+      }
+      const { table } = group;
+      const still = !group.deleted && table.find(span.indexes[good]) && table.offset === span.offsets[good];
+      const damaged = still && table.segment === span.segment;
+      if (damaged) this.foundDamage(group, span.indexes[good], span);
+      done(damaged ? good : good + 1, damaged);
+    });
+  }
+
   /** The good entries of the span, up to the first bad one. */
   private readSpan(group: GroupLog, span: Span, done: (entries: LogEntry[]) => void): void {
     const { segments } = this.context;

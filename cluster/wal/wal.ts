@@ -11,6 +11,7 @@ import { SNAPSHOT_DIR, type WalOptions } from './options.ts';
 import { quarantine } from './quarantine.ts';
 import { Reader } from './reader.ts';
 import { RecordFlag } from './record.ts';
+import { Scrub } from './scrub.ts';
 import { decodeSnapshot, matching, readSnapshotFile, snapshotPath, writeSnapshot } from './snapshots.ts';
 import { startWal } from './start.ts';
 import type { LiveCheck, RecoveredGroup, Wal, WalStats } from './types.ts';
@@ -29,6 +30,7 @@ class SegmentedWal implements Wal {
   private readonly writer: Writer;
   private readonly reader: Reader;
   private readonly compactor: Compactor;
+  private readonly scrubber: Scrub;
   /** Snapshots of one group are saved one after the other. */
   private readonly saving = new Map<GroupId, (() => void)[]>();
 
@@ -43,6 +45,7 @@ class SegmentedWal implements Wal {
       (retry) => writer.flush(retry),
       (segment, offset) => segment !== writer.active.id || offset < writer.durableEnd,
     );
+    this.scrubber = new Scrub(context, this.reader);
   }
 
   get durable(): number {
@@ -361,6 +364,10 @@ class SegmentedWal implements Wal {
 
   setLiveCheck(group: GroupId, check: LiveCheck): void {
     this.log(group).liveCheck = check;
+  }
+
+  scrub(bytesMax: number, done: (damaged: { group: GroupId; index: Index }[]) => void): void {
+    this.scrubber.run(bytesMax, done);
   }
 
   compact(done: (segmentsRemoved: number) => void): void {

@@ -303,6 +303,44 @@ test('an older state of the whole directory is known by its position', () => {
   }
 });
 
+test('a scrub finds what nobody reads, wherever it is in a sealed segment', () => {
+  const prepared = prepare('closed');
+  const world = worldWith(prepared, 'scrub');
+  const life = bootSurely(world);
+  life.env.run(() => life.wal.setLiveCheck(64, isLive));
+  const round = (): string[] => {
+    const found: string[] = [];
+    for (let i = 0; i < 60; i++) {
+      settle(world, life, (done) =>
+        life.wal.scrub(2000, (damaged) => {
+          for (const { group, index } of damaged) found.push(`${group}/${index}`);
+          done();
+        }),
+      );
+    }
+    return [...new Set(found)].sort();
+  };
+  expect(round()).toEqual([]);
+  const harmed = new Set<string>();
+  for (const [group, index] of [
+    [0, 5],
+    [64, 9],
+    [129, 3],
+  ]) {
+    const text = textOf(prepared.truth.get(group)?.entries.get(index)?.body) as string;
+    for (const path of world.disk.files('wal/').filter((name) => name.endsWith('.seg'))) {
+      const at = Buffer.from(world.disk.content(path) as Uint8Array).indexOf(text);
+      if (at < 0) continue;
+      world.disk.flipBit(path, at + 3, 2);
+      harmed.add(`${group}/${index}`);
+    }
+  }
+  expect(harmed.size).toBe(3);
+  expect(round()).toEqual([...harmed].sort());
+  repairAll(world, life, prepared.truth);
+  expect(round()).toEqual([]);
+});
+
 test('both copies of the hard state damaged: no vote', () => {
   const prepared = prepare('closed');
   const world = worldWith(prepared, 'both');

@@ -51,7 +51,14 @@ export function boot(world: World): Life | undefined {
       return world.crashAt?.(name, world.points.length - 1);
     },
   });
-  const wal = env.run(() => openWal(env, 'wal', world.options));
+  let wal: Wal | undefined;
+  try {
+    wal = env.run(() => openWal(env, 'wal', world.options));
+  } catch (error) {
+    // The disk refused: the process ends, as a real one does.
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    env.kill('process', error.message);
+  }
   return wal === undefined ? undefined : { env, wal };
 }
 
