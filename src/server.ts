@@ -2,7 +2,8 @@
 // `flotilla server` and by tests in their own process (index.ts). Invariant: nothing below the data directory is touched before its
 // lock is held, and an error at start leaves nothing running.
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
+import { createServer as createTcpServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type Identity, loadIdentity } from '../cluster/host/identity.ts';
 import { createLinks, type Links } from '../cluster/rpc/links.ts';
@@ -20,7 +21,7 @@ import { createNodeLog, type NodeLog } from './kit/log-node.ts';
 import { nodeNet } from './kit/net-node.ts';
 import { API_LEVEL, FORMAT_VERSION, NATS_VERSION } from './kit/version.ts';
 import { type Monitoring, startMonitoring } from './monitoring/http.ts';
-import { type BrokerNode, createNode, durableIdentity, WAL_DIR } from './node.ts';
+import { type BrokerNode, createNode, durableIdentity, type NodeOptions, WAL_DIR } from './node.ts';
 import { nodeViewOf } from './node-view.ts';
 import { createNatsFront, type NatsFront } from './protocols/nats/front.ts';
 
@@ -42,12 +43,10 @@ export interface StartedServer {
   close(): Promise<void>;
 }
 
-const LAME_DUCK_GRACE_MS = 10_000;
-const LAME_DUCK_MS = 120_000;
-
 export async function startServer(config: ServerConfig): Promise<StartedServer> {
   const log = createNodeLog({ level: config.debug ? 'debug' : 'info' });
   const dataDir = resolve(config.storeDir, 'jetstream');
+  await portsFree(config);
   const lock = config.jetstream ? takeDirectory(dataDir) : undefined;
   const server = new Server(config, dataDir, lock, log);
   try {
@@ -59,14 +58,42 @@ export async function startServer(config: ServerConfig): Promise<StartedServer> 
   }
 }
 
+/** A look before anything is made: a port that is taken leaves no trace on disk. */
+async function portsFree({ host, port, http, cluster }: ServerConfig): Promise<void> {
+  const wanted = [
+    { what: 'port', host, port },
+    { what: 'monitoring port', ...http },
+    { what: 'cluster port', host: cluster?.host, port: cluster?.port },
+  ];
+  for (const each of wanted) {
+    if (!each.port) continue;
+    await bound(`${each.what}: ${each.host}:${each.port}`, (done) => {
+      const probe = createTcpServer();
+      probe.once('error', done);
+      probe.listen(each.port, each.host, () => probe.close(() => done(null)));
+    });
+  }
+}
+
 function takeDirectory(dir: string): DataDirLock {
   try {
-    if (existsSync(dir) && !statSync(dir).isDirectory()) throw new Error('storage directory is not a directory');
     mkdirSync(dir, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    const isFile = code === 'EEXIST' || code === 'ENOTDIR';
+    throw new StartError(
+      isFile
+        ? `storage directory is not a directory: ${dir}`
+        : `could not create storage directory ${dir}: ${error.message}`,
+    );
+  }
+  try {
     return lockDataDir(dir);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    throw new StartError(`could not create storage directory ${dir}: ${error.message}`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StartError(code ? `storage directory ${dir} is not writable: ${error.message}` : error.message);
   }
 }
 
@@ -109,7 +136,7 @@ class Server implements StartedServer {
     const bootId = this.#env.random.uint32();
     const transport: Transport = cluster ? this.#createLinks(self, bootId) : createSoloTransport(self);
     if (jetstream) {
-      this.node = createNode({
+      this.node = this.#createNode({
         env: this.#env,
         transport,
         bootId,
@@ -138,6 +165,16 @@ class Server implements StartedServer {
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       throw new StartError(error.message);
+    }
+  }
+
+  #createNode(options: NodeOptions): BrokerNode {
+    try {
+      return createNode(options);
+    } catch (error) {
+      // Anything but a plain Error is a fault of the program and keeps its stack.
+      if (!(error instanceof Error) || error.name !== 'Error') throw error;
+      throw new StartError(`could not open the data directory: ${error.message}`);
     }
   }
 
@@ -173,17 +210,14 @@ class Server implements StartedServer {
   }
 
   #createFront(): void {
-    const { host, port, auth, cluster, jetstream, maxPayload } = this.#config;
+    const { host, port, auth, cluster, jetstream, limits } = this.#config;
     this.#front = createNatsFront({
       env: this.#env,
       net: nodeNet,
       broker: this.#broker!,
       listen: { host, port },
-      auth: createAuth({
-        users: auth.user === undefined ? [] : [{ user: auth.user, password: auth.pass ?? '' }],
-        token: auth.token,
-      }),
-      limits: { payloadBytesMax: maxPayload },
+      auth: createAuth(auth),
+      limits,
       info: () => {
         const own = this.#ownClientUrl();
         return {
@@ -234,7 +268,7 @@ class Server implements StartedServer {
   }
 
   #view(): ReturnType<typeof nodeViewOf> {
-    const { host, http, cluster, auth, storeDir, jetstream, maxPayload } = this.#config;
+    const { host, http, cluster, auth, storeDir, jetstream, limits } = this.#config;
     return nodeViewOf({
       identity: {
         serverId: this.#serverId,
@@ -246,10 +280,10 @@ class Server implements StartedServer {
         clusterName: cluster?.name,
         clusterHost: cluster?.host ?? '',
         clusterPort: cluster?.port ?? 0,
-        authRequired: auth.user !== undefined || auth.token !== undefined,
-        maxPayload,
-        maxConnections: this.#front!.limits.connectionsMax,
-        maxPending: this.#front!.limits.pendingBytesMax,
+        authRequired: createAuth(auth).required,
+        maxPayload: limits.payloadBytesMax,
+        maxConnections: limits.connectionsMax,
+        maxPending: limits.pendingBytesMax,
         storeDir: join(storeDir, 'jetstream'),
         jetstream,
         startUs: this.#startUs,
@@ -269,7 +303,8 @@ class Server implements StartedServer {
   }
 
   async lameDuck(): Promise<void> {
-    await new Promise<void>((done) => this.#front!.lameDuck(LAME_DUCK_GRACE_MS, LAME_DUCK_MS, done));
+    const { lameDuckGraceMs, lameDuckMs } = this.#config;
+    await new Promise<void>((done) => this.#front!.lameDuck(lameDuckGraceMs, lameDuckMs, done));
     await this.close();
   }
 

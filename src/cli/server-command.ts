@@ -1,9 +1,11 @@
-// `flotilla server`: one node from flags, until a signal. Exit codes: 0 clean end, 1 could not start (one line says why).
+// `flotilla server`: one node from flags and a configuration file, until a signal. Exit codes: 0 clean end, 1 could not start (one line says why).
 import { randomBytes } from 'node:crypto';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NATS_VERSION } from '../kit/version.ts';
 import { StartError, type StartedServer, startServer } from '../server.ts';
+import type { FileFindings } from './config-file.ts';
+import { loadConfigFile } from './config-load.ts';
 import { helpOf } from './flags.ts';
 import { parseServerFlags, SERVER_FLAGS, type ServerConfig, serverConfigOf } from './server-config.ts';
 
@@ -19,8 +21,21 @@ export async function server(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (parsed.rest.length > 0) return fail(`unrecognized argument "${parsed.rest[0]}"`);
-  const result = serverConfigOf(parsed.values, process.env, randomBytes(6).toString('hex'));
-  if (!result.ok) return fail(result.errors.join('\nflotilla: '));
+  const configFile = parsed.values.config as string | undefined;
+  const file: FileFindings = configFile
+    ? loadConfigFile(configFile, process.env)
+    : { settings: { limits: {} }, errors: [], warnings: [] };
+  const result = serverConfigOf(parsed.values, process.env, randomBytes(6).toString('hex'), file.settings);
+  for (const warning of file.warnings) complain(`warning: ${warning}`);
+  if (!result.ok || file.errors.length > 0) {
+    // What the flags and the file contradict each other in is told when the file itself is sound.
+    for (const error of file.errors.length > 0 || result.ok ? file.errors : result.errors) complain(error);
+    return 1;
+  }
+  if (parsed.values.test) {
+    complain(`configuration${configFile ? ` file ${configFile}` : ''} is valid`);
+    return 0;
+  }
   const { config } = result;
   let started: StartedServer;
   try {
@@ -76,7 +91,11 @@ function writePidAndPorts(config: ServerConfig, started: StartedServer): string 
   return file;
 }
 
-function fail(text: string): number {
+function complain(text: string): void {
   process.stderr.write(`flotilla: ${text}\n`);
+}
+
+function fail(text: string): number {
+  complain(text);
   return 1;
 }

@@ -1,4 +1,7 @@
 // What one node needs to know, from flags (and a configuration file): shape, defaults, checks. All errors at once.
+import type { AuthConfig } from '../auth/auth.ts';
+import { DEFAULT_LIMITS, type NatsLimits } from '../protocols/nats/limits.ts';
+import type { FileSettings } from './config-file.ts';
 import { type FlagSpec, type FlagValues, parseFlags } from './flags.ts';
 
 export interface ServerConfig {
@@ -9,7 +12,7 @@ export interface ServerConfig {
   http: { host: string; port: number } | undefined;
   jetstream: boolean;
   storeDir: string;
-  auth: { user?: string; pass?: string; token?: string };
+  auth: AuthConfig;
   cluster:
     | {
         name: string;
@@ -21,7 +24,9 @@ export interface ServerConfig {
       }
     | undefined;
   defaultReplicas: number;
-  maxPayload: number;
+  limits: NatsLimits;
+  lameDuckGraceMs: number;
+  lameDuckMs: number;
   debug: boolean;
   trace: boolean;
   pidFile?: string;
@@ -43,6 +48,7 @@ export const SERVER_FLAGS = {
     help: 'server name (default: a random one)',
   },
   config: { names: ['c', 'config'], kind: 'string', value: 'file', help: 'configuration file' },
+  test: { names: ['t'], kind: 'boolean', help: 'check the configuration and exit' },
   httpPort: { names: ['m', 'http_port'], kind: 'integer', value: 'port', help: 'port for monitoring' },
   jetstream: { names: ['js', 'jetstream'], kind: 'boolean', help: 'enable JetStream' },
   storeDir: { names: ['sd', 'store_dir'], kind: 'string', value: 'dir', help: 'directory of stored data' },
@@ -101,78 +107,128 @@ export function parseServerFlags(args: readonly string[]): ReturnType<typeof par
   return parseFlags<ServerFlag>(SERVER_FLAGS, args);
 }
 
-/** Flags to configuration. `randomName` names a server that was given none. */
+const LAME_DUCK_GRACE_MS = 10_000;
+const LAME_DUCK_MS = 120_000;
+
+/** Flags over a file's settings over defaults. `randomName` names a server that was given none. */
 export function serverConfigOf(
   values: FlagValues<ServerFlag>,
   env: Record<string, string | undefined>,
   randomName: string,
+  file: FileSettings = { limits: {} },
 ): ConfigResult {
   const errors: string[] = [];
   const text = (key: ServerFlag): string | undefined => values[key] as string | undefined;
-  const portOf = (value: unknown, fallback: number, what: string): number => {
-    if (value === undefined) return fallback;
-    const port = value as number;
+  const portOf = (port: number, what: string): number => {
     if (port === -1) return 0;
     if (port < 0 || port > 65535) errors.push(`${what}: ${port} is not a port (0 to 65535, or -1 for any free one)`);
     return port;
   };
 
-  const name = text('name') ?? randomName;
+  const name = text('name') ?? file.name ?? randomName;
   if (/\s/.test(name) || name === '') errors.push('server name must not be empty or contain spaces');
-  const port = portOf(values.port, 4222, 'port');
-  const host = text('addr') ?? '0.0.0.0';
-  const httpPort = values.httpPort === undefined ? undefined : portOf(values.httpPort, 8222, 'monitoring port');
+  const host = text('addr') ?? file.host ?? '0.0.0.0';
+  const port = portOf((values.port as number | undefined) ?? file.port ?? 4222, 'port');
+  const monitorPort = (values.httpPort as number | undefined) ?? file.http?.port;
+  const http =
+    monitorPort === undefined
+      ? undefined
+      : { host: file.http?.host ?? host, port: portOf(monitorPort, 'monitoring port') };
 
-  const auth = { user: text('user'), pass: text('pass'), token: text('auth') };
-  if ((auth.user === undefined) !== (auth.pass === undefined)) errors.push('--user and --pass belong together');
-  if (auth.user !== undefined && auth.token !== undefined) errors.push('--auth and --user exclude each other');
-
-  let cluster: ServerConfig['cluster'];
-  const routes = (text('routes') ?? '').split(',').filter((route) => route !== '');
-  if (text('cluster') !== undefined) {
-    const address = parseAddress(text('cluster')!);
-    if (address === undefined) errors.push(`cluster: "${text('cluster')}" is not an address like nats://host:port`);
-    const parsedRoutes = routes.map((route) => {
-      const parsed = parseAddress(route);
-      if (parsed === undefined) errors.push(`routes: "${route}" is not an address like nats://host:port`);
-      return parsed ? `${parsed.host}:${parsed.port}` : '';
-    });
-    cluster = {
-      name: text('clusterName') ?? 'flotilla',
-      host: address?.host ?? '',
-      port: address?.port ?? 0,
-      routes: parsedRoutes,
-      advertise: text('clusterAdvertise'),
-      secret: env.FLOTILLA_CLUSTER_SECRET ?? '',
-    };
-    if (address && !isLoopback(address.host) && cluster.secret === '') {
-      errors.push('cluster: beyond loopback, nodes must share a secret: set FLOTILLA_CLUSTER_SECRET');
-    }
-  } else if (routes.length > 0 || text('clusterName') !== undefined) {
-    errors.push('--routes and --cluster_name need --cluster');
+  const auth = authOf(values, file, errors);
+  const cluster = clusterOf(values, env, file, errors);
+  const limits = { ...DEFAULT_LIMITS, ...file.limits };
+  if (limits.payloadBytesMax > limits.pendingBytesMax) {
+    errors.push(
+      `max_payload (${limits.payloadBytesMax}) must not be higher than max_pending (${limits.pendingBytesMax})`,
+    );
   }
-
-  const defaultReplicas = (values.defaultReplicas as number | undefined) ?? 1;
+  const defaultReplicas = (values.defaultReplicas as number | undefined) ?? file.defaultReplicas ?? 1;
   if (defaultReplicas < 1 || defaultReplicas > 5) errors.push('default_replicas must be 1 to 5');
   if (errors.length > 0) return { ok: false, errors };
+  const debugTrace = values.debugTrace === true;
   return {
     ok: true,
     config: {
       name,
       host,
       port,
-      http: httpPort === undefined ? undefined : { host, port: httpPort },
-      jetstream: values.jetstream === true,
-      storeDir: text('storeDir') ?? './data/flotilla',
+      http,
+      jetstream: (values.jetstream as boolean | undefined) ?? file.jetstream ?? false,
+      storeDir: text('storeDir') ?? file.storeDir ?? './data/flotilla',
       auth,
       cluster,
       defaultReplicas,
-      maxPayload: 1 << 20,
-      debug: values.debug === true || values.debugTrace === true,
-      trace: values.trace === true || values.debugTrace === true,
-      pidFile: text('pid'),
-      portsFileDir: text('portsFileDir'),
+      limits,
+      lameDuckGraceMs: file.lameDuckGraceMs ?? LAME_DUCK_GRACE_MS,
+      lameDuckMs: file.lameDuckMs ?? LAME_DUCK_MS,
+      debug: debugTrace || ((values.debug as boolean | undefined) ?? file.debug ?? false),
+      trace: debugTrace || ((values.trace as boolean | undefined) ?? file.trace ?? false),
+      pidFile: text('pid') ?? file.pidFile,
+      portsFileDir: text('portsFileDir') ?? file.portsFileDir,
     },
+  };
+}
+
+/** Credentials given by flags replace all of the file's. */
+function authOf(values: FlagValues<ServerFlag>, file: FileSettings, errors: string[]): AuthConfig {
+  const flags = {
+    user: values.user as string | undefined,
+    pass: values.pass as string | undefined,
+    token: values.auth as string | undefined,
+  };
+  if ((flags.user === undefined) !== (flags.pass === undefined)) errors.push('--user and --pass belong together');
+  if (flags.user !== undefined && flags.token !== undefined) errors.push('--auth and --user exclude each other');
+  const byFlags = flags.user !== undefined || flags.token !== undefined;
+  const { user, pass, token } = byFlags ? flags : file;
+  if (user !== undefined) return { users: [{ user, password: pass ?? '' }] };
+  if (token !== undefined) return { users: [], token };
+  const users = byFlags ? [] : (file.users ?? []);
+  const { noAuthUser } = file;
+  if (noAuthUser !== undefined && !users.some((known) => known.user === noAuthUser)) {
+    errors.push(`no_auth_user: there is no user "${noAuthUser}"`);
+  }
+  return { users, noAuthUser };
+}
+
+function clusterOf(
+  values: FlagValues<ServerFlag>,
+  env: Record<string, string | undefined>,
+  file: FileSettings,
+  errors: string[],
+): ServerConfig['cluster'] {
+  const flagged = values.cluster as string | undefined;
+  const flaggedRoutes = values.routes as string | undefined;
+  const flaggedName = values.clusterName as string | undefined;
+  if (flagged === undefined && file.cluster === undefined) {
+    if (flaggedRoutes || flaggedName !== undefined) errors.push('--routes and --cluster_name need --cluster');
+    return undefined;
+  }
+  let host = file.cluster?.host ?? '0.0.0.0';
+  let port = file.cluster?.port;
+  if (flagged !== undefined) {
+    const address = parseAddress(flagged);
+    if (address === undefined) errors.push(`cluster: "${flagged}" is not an address like nats://host:port`);
+    else ({ host, port } = address);
+  } else if (port === undefined) errors.push('cluster: needs a port, or listen: host:port');
+  const routes = flaggedRoutes?.split(',').filter((route) => route !== '') ?? file.cluster?.routes ?? [];
+  const secret = env.FLOTILLA_CLUSTER_SECRET ?? file.cluster?.secret ?? '';
+  if (!isLoopback(host) && secret === '') {
+    errors.push(
+      'cluster: beyond loopback, nodes must share a secret: set FLOTILLA_CLUSTER_SECRET, or password in cluster.authorization',
+    );
+  }
+  return {
+    name: flaggedName ?? file.cluster?.name ?? 'flotilla',
+    host,
+    port: port === -1 ? 0 : (port ?? 0),
+    routes: routes.map((route) => {
+      const parsed = parseAddress(route);
+      if (parsed === undefined) errors.push(`routes: "${route}" is not an address like nats://host:port`);
+      return parsed ? `${parsed.host}:${parsed.port}` : '';
+    }),
+    advertise: (values.clusterAdvertise as string | undefined) ?? file.cluster?.advertise,
+    secret,
   };
 }
 
