@@ -14,6 +14,7 @@ import type { Broker } from './broker/types.ts';
 import { createJetStreamApi, type JetStreamApi } from './jetstream/api.ts';
 import { createConsumerRouter } from './jetstream/consumer-router.ts';
 import { createPublishRouter, type PublishRouter } from './jetstream/publish-router.ts';
+import { DiskRoom } from './kit/disk-room.ts';
 import type { Env } from './kit/env.ts';
 import { createMeta, type Identity, type Meta } from './meta/meta.ts';
 import { groupOf, type StreamRecord } from './meta/types.ts';
@@ -34,7 +35,7 @@ export interface NodeOptions {
   /** A peer remembers more of this node than it has itself: it was emptied or restored from an old copy. */
   onRolledBack: (reason: string) => void;
   /** Sizes other than the defaults; for tests. */
-  tuning?: { wal?: Partial<WalOptions>; snapshots?: Partial<SnapshotPolicy> };
+  tuning?: { wal?: Partial<WalOptions>; snapshots?: Partial<SnapshotPolicy>; diskReserveBytes?: number };
 }
 
 export interface BrokerNode {
@@ -75,6 +76,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     snapshots: options.tuning?.snapshots,
     rebalance: false,
   });
+  const room = new DiskRoom(env, options.tuning?.diskReserveBytes);
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
 
@@ -109,6 +111,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       stride: record.stride,
       config: record.config,
       clusterTimeUs: () => host.clusterTimeUs(),
+      isDiskLow: () => room.isLow,
       outlet: {
         deliverTo: (inbox, message) => broker.deliverTo(account, inbox, message),
         hasInterest: (inbox) => broker.hasInterest(account, inbox),
@@ -149,6 +152,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     start: () => meta.start(),
     drain: (done) => host.drain(DRAIN_MS_MAX, done),
     close: (done) => {
+      room.close();
       meta.close();
       api.close();
       publishRouter.close();

@@ -38,6 +38,7 @@ import type {
 const CACHE_BYTES_MAX = 4 << 20;
 const IN_FLIGHT_BYTES_MAX = 32 << 20;
 const IN_FLIGHT_MESSAGES_MAX = 64 << 10;
+const DISK_LOW = apiError(10047);
 
 export interface PartitionOptions {
   env: Env;
@@ -52,6 +53,8 @@ export interface PartitionOptions {
   configRevision?: number;
   outlet: Outlet;
   clusterTimeUs: () => number;
+  /** The disk has no room for new messages. */
+  isDiskLow?: () => boolean;
   inFlightBytesMax?: number;
   inFlightMessagesMax?: number;
 }
@@ -66,6 +69,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly machine: StreamMachine;
   readonly nowMs: () => number;
   readonly #env: Env;
+  readonly #isDiskLow: () => boolean;
   readonly #stride: number;
   readonly #leader: PartitionLeader;
   readonly #engine: DeliveryEngine;
@@ -93,6 +97,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#stride = stride;
     this.#config = config;
     this.#configRevision = options.configRevision ?? options.streamId;
+    this.#isDiskLow = options.isDiskLow ?? (() => false);
     this.nowMs = () => env.clock.nowMs();
     this.machine = new StreamMachine({
       consumers: createConsumerTable,
@@ -242,7 +247,8 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   // ---- writes
 
   publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
-    this.#leader.publish(subject, hdr, payload, sink, token);
+    if (this.#isDiskLow()) sink.refused(token, DISK_LOW);
+    else this.#leader.publish(subject, hdr, payload, sink, token);
   }
 
   deleteMessage(seq: number, done: Done<true>): void {
