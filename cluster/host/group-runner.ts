@@ -22,6 +22,8 @@ import type { Group, GroupMachine, GroupStatus } from './types.ts';
 
 /** Entries are taken from the WAL for application in pieces of this size. */
 const APPLY_PIECE_BYTES = 1024 * 1024;
+/** An entry must fit into one frame between nodes. */
+export const ENTRY_BYTES_MAX = 12 * 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES = 64;
 const READ_BODY_BYTES = 64 * 1024 * 1024;
 
@@ -57,6 +59,8 @@ export class GroupRunner implements Group, HasDeadline {
   leading = false;
   applied: Index;
   inFlightBytes = 0;
+  /** Not handed back to the preferred leader before. */
+  handBackMs = 0;
   /** Applied since the last snapshot. */
   logBytes = 0;
   logEntries = 0;
@@ -119,6 +123,8 @@ export class GroupRunner implements Group, HasDeadline {
 
   propose(body: Uint8Array): Index | undefined {
     if (!this.leading || this.closed) return undefined;
+    if (body.length > ENTRY_BYTES_MAX)
+      throw new Error(`entry of ${body.length} bytes: the limit is ${ENTRY_BYTES_MAX}`);
     const at = this.raft.propose(EntryKind.batch, body, crc32c(body));
     if (at === undefined) return undefined;
     this.inFlightBytes += body.length;

@@ -13,6 +13,7 @@ import { AppendSender, type AppendSenderOwner } from './append-sender.ts';
 import { ClusterClock } from './cluster-clock.ts';
 import { Deadlines } from './deadlines.ts';
 import { DigestCheck } from './digest-check.ts';
+import { Doubt } from './doubt.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
 import { openRaft } from './open-raft.ts';
 import { Repair } from './repair.ts';
@@ -30,10 +31,15 @@ const FRAME_BYTES = 1024 * 1024;
 const STALL_MS = 100;
 const TIMER_SLACK_MS = 0.01;
 const HOUSEKEEPING_MS = 1_000;
+const SCRUB_PASS_MS = 24 * 3_600_000;
+const SCRUB_BYTES_MIN = 64 * 1024;
 const DRAIN_POLL_MS = 20;
 /** A preferred leader gets its group back when its link has been up for so long. */
 const REBALANCE_AFTER_MS = 5_000;
 const REBALANCE_PER_ROUND = 16;
+const HAND_BACK_AGAIN_MS = 60_000;
+/** A flush that takes longer than this: the disk hangs, leadership goes to nodes whose disk does not. */
+const FLUSH_STUCK_MS = 3_000;
 const WARN_EVERY_MS = 10_000;
 
 export interface HostOptions {
@@ -102,6 +108,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly standing: Standing;
   private readonly digests: DigestCheck;
   private readonly repairs: Repair;
+  private readonly doubts: Doubt;
   private readonly snapshotTaker: SnapshotTaker;
   private readonly snapshotSender: SnapshotSender;
   private readonly snapshotReceiver: SnapshotReceiver;
@@ -117,6 +124,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private timer: Timer | undefined;
   private timerMs = Number.POSITIVE_INFINITY;
   private warnedMs = Number.NEGATIVE_INFINITY;
+  /** When the flushes that are not done yet were asked for, ascending. */
+  private readonly flushesMs: number[] = [];
+  private diskStuck = false;
   private draining = false;
   private closed = false;
 
@@ -141,6 +151,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     });
     this.digests = new DigestCheck(this, rpc);
     this.repairs = new Repair(this, rpc);
+    this.doubts = new Doubt(this, rpc);
     this.snapshotTaker = new SnapshotTaker(this, options.snapshots ?? {});
     this.snapshotSender = new SnapshotSender(this);
     this.snapshotReceiver = new SnapshotReceiver(this, this.snapshotSender.rpc);
@@ -230,6 +241,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   close(): void {
     this.closed = true;
+    this.standing.close();
     if (this.timer !== undefined) this.env.clock.cancel(this.timer);
     for (const runner of this.runners.values()) {
       this.forget(runner);
@@ -319,10 +331,13 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const may =
       !runner.voteUnsafe &&
       !runner.stateMissing &&
+      !this.diskStuck &&
       !runner.termsUnknown &&
       !this.repairs.holdsTail(runner) &&
       this.standing.mayVote(raft.membership.voters);
     if (may === raft.mayVote) return;
+    // Members that sleep under this leader must notice that it is gone.
+    if (!may && raft.role === 'leader') raft.wake(this.env.clock.nowMs());
     raft.setMayVote(may);
     this.dirty(runner);
   }
@@ -424,6 +439,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (mustFlush) {
       this.stats.turns++;
       this.env.crashPoint('host:before-flush');
+      this.flushesMs.push(beganMs);
       this.wal.flush(() => this.onDurable(durables));
     }
     this.apply(beganMs + APPLY_BUDGET_MS);
@@ -448,6 +464,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   private onDurable(durables: readonly Durable[]): void {
     if (this.closed) return;
+    this.flushesMs.shift();
     this.env.crashPoint('host:flushed');
     for (const { runner, index, term, messages } of durables) {
       if (runner.closed) continue;
@@ -499,14 +516,38 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (this.closed) return;
     this.time.recompute();
     this.stats.clockSkewUs = Math.round(this.time.skewUs);
+    this.reviewDisk();
     for (const runner of this.runners.values()) {
       if (!runner.raft.mayVote) this.reviewVote(runner);
+      if (runner.voteUnsafe) this.doubts.advance(runner);
       if (runner.stateMissing) this.snapshotReceiver.want(runner);
     }
     this.snapshotTaker.keepHouse();
     this.repairs.keepHouse();
+    this.scrub();
     if (this.options.rebalance !== false && !this.draining) this.rebalance();
     this.env.clock.after(HOUSEKEEPING_MS, () => this.keepHouse());
+  }
+
+  /** Everything sealed is read again within a day: latent damage must be found while others have good copies. */
+  private scrub(): void {
+    const bytes = Math.max(SCRUB_BYTES_MIN, Math.ceil((this.wal.stats.bytes * HOUSEKEEPING_MS) / SCRUB_PASS_MS));
+    this.wal.scrub(bytes, (found) => {
+      for (const { group, index } of found) {
+        const runner = this.runners.get(group);
+        if (runner !== undefined) this.repairs.need(runner, index, () => {});
+      }
+    });
+  }
+
+  /** A leader whose disk hangs could go on with the others' disks, until its memory is full. */
+  private reviewDisk(): void {
+    const stuck = this.flushesMs.length > 0 && this.env.clock.nowMs() - this.flushesMs[0] > FLUSH_STUCK_MS;
+    if (stuck === this.diskStuck) return;
+    this.diskStuck = stuck;
+    if (stuck) this.env.log.error(`the log could not be synced for ${FLUSH_STUCK_MS} ms, this node gives up leading`);
+    else this.env.log.info('the log is synced again');
+    for (const runner of this.runners.values()) this.reviewVote(runner);
   }
 
   /** Leadership goes back to those who should have it, a few groups at a time. */
@@ -516,23 +557,25 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const runner of this.runners.values()) {
       const { raft, preferredLeader: to } = runner;
       if (!runner.leading || to === this.self || !raft.membership.voters.includes(to)) continue;
-      if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < REBALANCE_AFTER_MS || raft.transferringTo !== 0) continue;
+      if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < REBALANCE_AFTER_MS || nowMs < runner.handBackMs) continue;
       const member = raft.progress.find((progress) => progress.peer === to);
       if (member === undefined || member.state !== 'replicate' || member.match < raft.commit) continue;
+      // A member that did not take it is not asked again soon: nothing is accepted during an attempt.
+      runner.handBackMs = nowMs + HAND_BACK_AGAIN_MS;
       runner.transferLeadership(to);
       if (++moved >= REBALANCE_PER_ROUND) return;
     }
   }
 
-  /** To the connected voter that has most of the log. */
+  /** To a connected voter that has most of the log; to another one when it does not take it. */
   private handOver(runner: GroupRunner): void {
     const { raft } = runner;
-    let best: { peer: PeerId; match: Index } | undefined;
-    for (const { peer, match } of raft.progress) {
-      if (!raft.membership.voters.includes(peer) || !this.transport.isUp(peer)) continue;
-      if (best === undefined || match > best.match) best = { peer, match };
-    }
-    if (best !== undefined) runner.transferLeadership(best.peer);
+    const heirs = raft.progress.filter(
+      ({ peer }) => raft.membership.voters.includes(peer) && this.transport.isUp(peer),
+    );
+    const most = heirs.reduce((match, heir) => Math.max(match, heir.match), 0);
+    const best = heirs.filter((heir) => heir.match === most);
+    if (best.length > 0) runner.transferLeadership(best[Math.floor(this.env.random.float() * best.length)].peer);
   }
 
   private forget(runner: GroupRunner): void {

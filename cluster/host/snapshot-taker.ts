@@ -111,8 +111,11 @@ export class SnapshotTaker {
   }
 
   private isSomeoneBehind(runner: GroupRunner, index: number): boolean {
+    // Whoever lacks more than a snapshot's worth of entries is better off with the snapshot.
+    const { entries } = this.policy;
     return runner.raft.progress.some(
-      ({ peer, match, state }) => match < index && state !== 'snapshot' && this.owner.transport.isUp(peer),
+      ({ peer, match, state }) =>
+        match < index && match >= index - entries && state !== 'snapshot' && this.owner.transport.isUp(peer),
     );
   }
 

@@ -40,6 +40,7 @@ export class Standing {
   private reported: Map<PeerId, number>;
   private persisting = false;
   private rolledBack = false;
+  private closed = false;
 
   constructor(options: StandingOptions) {
     this.options = options;
@@ -66,6 +67,11 @@ export class Standing {
     return count >= majorityOf(voters);
   }
 
+  /** What is not written yet is forgotten. */
+  close(): void {
+    this.closed = true;
+  }
+
   private onHeartbeat(from: PeerId, durable: number, durableSeen: number): void {
     const own = this.options.wal.durable;
     if (durableSeen > own) {
@@ -89,8 +95,10 @@ export class Standing {
     this.persisting = true;
     const { env } = this.options;
     env.clock.after(PERSIST_EVERY_MS, () => {
+      if (this.closed) return;
       const written = new Map(this.seen);
       env.disk.replace(SEEN_FILE, save(written), (error) => {
+        if (this.closed) return;
         if (error !== null) env.fatal(`cannot write ${SEEN_FILE}: ${error.message}`);
         this.reported = written;
         this.persisting = false;

@@ -42,7 +42,8 @@ export interface Group {
   readonly leader: PeerId;
   readonly term: Term;
   readonly applied: Index;
-  /** Appends a batch to the group's log; it leaves for WAL and followers at the end of this turn. Undefined: not leading. */
+  /** Appends a batch (at most 12 MiB) to the group's log; it leaves for WAL and followers at the end of this turn. Undefined: not
+   * leading, or handing leadership over. */
   propose(body: Uint8Array): Index | undefined;
   /** Bytes proposed and not yet applied on this leader. */
   readonly inFlightBytes: number;

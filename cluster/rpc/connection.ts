@@ -35,6 +35,8 @@ export class Connection {
   /** This end dialed that address; '' when the other end did. */
   readonly dialed: string;
   readonly socket: Socket;
+  /** For bulk data, beside the link; both ends know it once the dialing end has said hello. */
+  bulk: boolean;
   /** The other end is this node. */
   isSelf = false;
   private readonly owner: ConnectionOwner;
@@ -47,6 +49,7 @@ export class Connection {
     this.socket = socket;
     this.own = own;
     this.dialed = dialed;
+    this.bulk = own.bulk;
     this.parser = new FrameParser(HANDSHAKE_FRAME_BYTES_MAX, (header, body) => this.onFrame(header, body));
     this.timer = owner.env.clock.after(HANDSHAKE_TIMEOUT_MS, () => this.close('no handshake within 3 s'));
     socket.onClose((error) => this.finish(error?.message ?? 'closed by the other end'));
@@ -63,10 +66,7 @@ export class Connection {
       this.refuse('a cluster secret is required beyond loopback');
       return;
     }
-    const { id, bootId, name, format, clusterName, clusterId, clientUrl, clusterUrl, monitorUrl, nonce } = own;
-    this.write({
-      hello: { id, bootId, name, format, clusterName, clusterId, clientUrl, clusterUrl, monitorUrl, nonce },
-    });
+    this.write({ hello: { ...own } });
   }
 
   write(header: FrameHeader, body: readonly Uint8Array[] = []): void {
@@ -134,6 +134,7 @@ export class Connection {
       return;
     }
     this.peer = hello;
+    this.bulk ||= hello.bulk;
     this.state = 'proof';
     this.write({ proof: { mac: this.mac(this.own, hello) } });
   }

@@ -12,6 +12,8 @@ export interface Hello extends PeerInfo {
   clusterId: string;
   bootId: number;
   nonce: Uint8Array;
+  /** Said by the end that dials: this is the connection for bulk data, beside the link. */
+  bulk: boolean;
 }
 
 export const NONCE_BYTES = 16;
@@ -37,6 +39,7 @@ export function readHello(own: Hello, raw: frames.Hello.$Properties): Hello | st
     clusterUrl: raw.clusterUrl ?? '',
     monitorUrl: raw.monitorUrl ?? '',
     nonce: raw.nonce ?? new Uint8Array(0),
+    bulk: raw.bulk ?? false,
   };
   const texts = [hello.clusterName, hello.clusterId, hello.name, hello.clientUrl, hello.clusterUrl, hello.monitorUrl];
   if (texts.some((text) => text.length > TEXT_LENGTH_MAX)) return 'malformed hello';
@@ -72,7 +75,7 @@ export function transcript(prover: Hello, other: Hello): string {
   return JSON.stringify(['flotilla link', fields(prover), fields(other)]);
 }
 
-function fields(hello: Hello): (string | number)[] {
+function fields(hello: Hello): (string | number | boolean)[] {
   return [
     hello.format,
     hello.clusterName,
@@ -84,6 +87,7 @@ function fields(hello: Hello): (string | number)[] {
     hello.clusterUrl,
     hello.monitorUrl,
     hello.nonce.join(),
+    hello.bulk,
   ];
 }
 

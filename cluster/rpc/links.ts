@@ -10,7 +10,7 @@ import { Connection, type ConnectionOwner } from './connection.ts';
 import { Dialer } from './dialer.ts';
 import { type Hello, NONCE_BYTES, peerInfoOf } from './handshake.ts';
 import { LinkQueue } from './link-queue.ts';
-import type { Channel, NodeHeartbeat, PeerInfo, Transport } from './types.ts';
+import { type Channel, Channel as Channels, type NodeHeartbeat, type PeerInfo, type Transport } from './types.ts';
 
 const HEARTBEAT_MS = 150;
 const SILENT_MS = 2_000;
@@ -18,6 +18,9 @@ const SILENT_MS = 2_000;
 const ALIVE_MS = 400;
 const STALL_MS = 100;
 const HANDSHAKES_MAX = 128;
+const BULK_DIAL_MS = 2_000;
+const BULK_STUCK_MS = 5_000;
+const BULK_REDIAL_MS = 1_000;
 /** The same refusal is logged once in this time. */
 const REFUSAL_LOG_MS = 60_000;
 const REFUSALS_KEPT_MAX = 1_000;
@@ -71,11 +74,24 @@ export interface Links extends Transport {
   close(done: () => void): void;
 }
 
-interface Link {
-  info: PeerInfo;
+interface Lane {
   connection: Connection;
   queue: LinkQueue;
   dirty: boolean;
+  /** When what waits to leave last became less. */
+  movedMs: number;
+  waitingBytes: number;
+}
+
+interface Link {
+  info: PeerInfo;
+  main: Lane;
+  /** Snapshot transfer and repair, so that they never stand before heartbeats. Until it is up they take the main connection. */
+  bulk: Lane | undefined;
+}
+
+function laneOf(connection: Connection): Lane {
+  return { connection, queue: new LinkQueue(), dirty: false, movedMs: 0, waitingBytes: 0 };
 }
 
 export function createLinks(options: LinksOptions): Links {
@@ -101,6 +117,8 @@ class TcpLinks implements Links, ConnectionOwner {
   private readonly dialer: Dialer;
   private readonly links = new Map<PeerId, Link>();
   private readonly shaking = new Set<Connection>();
+  /** Connections that this end dialed for the bulk data of a link. */
+  private readonly bulkDials = new Map<Connection, Link>();
   private readonly heardMs = new Map<PeerId, number>();
   private readonly handlers: ((from: PeerId, bytes: Uint8Array) => void)[] = [];
   private readonly upHandlers: ((peer: PeerInfo) => void)[] = [];
@@ -110,7 +128,7 @@ class TcpLinks implements Links, ConnectionOwner {
   private heartbeatSource: ((peer: PeerId) => NodeHeartbeat) | undefined;
   private clusterId: string;
   private listener: Listener | undefined;
-  private dirty: Link[] = [];
+  private dirty: Lane[] = [];
   private flushQueued = false;
   private beatDueMs = 0;
   private shut = false;
@@ -132,11 +150,12 @@ class TcpLinks implements Links, ConnectionOwner {
 
   send(to: PeerId, channel: Channel, parts: readonly Uint8Array[]): boolean {
     const link = this.links.get(to);
-    if (link?.queue.push(channel, parts, link.connection.socket.bufferedBytes) !== true) {
+    const lane = channel === Channels.transfer ? (link?.bulk ?? link?.main) : link?.main;
+    if (lane?.queue.push(channel, parts, lane.connection.socket.bufferedBytes) !== true) {
       this.stats.sendsRefused++;
       return false;
     }
-    this.markDirty(link);
+    this.markDirty(lane);
     return true;
   }
 
@@ -214,7 +233,7 @@ class TcpLinks implements Links, ConnectionOwner {
   }
 
   bootIdOf(peer: PeerId): number {
-    return this.links.get(peer)?.connection.peer?.bootId ?? 0;
+    return this.links.get(peer)?.main.connection.peer?.bootId ?? 0;
   }
 
   close(done: () => void): void {
@@ -222,7 +241,7 @@ class TcpLinks implements Links, ConnectionOwner {
     this.shut = true;
     this.dialer.close();
     for (const connection of this.shaking) connection.close('');
-    for (const link of [...this.links.values()]) link.connection.end();
+    for (const link of [...this.links.values()]) link.main.connection.end();
     if (this.listener === undefined) done();
     else this.listener.close(done);
   }
@@ -234,25 +253,31 @@ class TcpLinks implements Links, ConnectionOwner {
   }
 
   choose(connection: Connection): string | undefined {
-    const { id, name } = connection.peer!;
+    const { id, name, bootId } = connection.peer!;
     for (const other of this.shaking) {
-      if (other !== connection && other.state === 'welcomed' && other.peer!.id === id) {
-        return `another connection to node ${name} is being set up`;
-      }
+      if (other === connection || other.bulk !== connection.bulk) continue;
+      if (other.state !== 'welcomed' || other.peer!.id !== id) continue;
+      return `another connection to node ${name} is being set up`;
     }
     const link = this.links.get(id);
+    if (connection.bulk) {
+      return this.bootIdOf(id) === bootId ? undefined : `there is no link to node ${name} yet`;
+    }
     if (link === undefined) return undefined;
     const silentMs = this.env.clock.nowMs() - this.lastHeardMs(id);
     return silentMs < ALIVE_MS ? `there is a link to node ${name} already` : undefined;
   }
 
   up(connection: Connection): void {
-    const info = peerInfoOf(connection.peer!);
-    const old = this.links.get(info.id);
-    if (old !== undefined) old.connection.close('replaced by a new connection');
     this.shaking.delete(connection);
+    if (connection.bulk) {
+      this.bulkUp(connection);
+      return;
+    }
+    const info = peerInfoOf(connection.peer!);
+    this.links.get(info.id)?.main.connection.close('replaced by a new connection');
     this.dialer.reached(connection.dialed, info.id);
-    const link: Link = { info, connection, queue: new LinkQueue(), dirty: false };
+    const link: Link = { info, main: laneOf(connection), bulk: undefined };
     this.links.set(info.id, link);
     this.heardMs.set(info.id, this.env.clock.nowMs());
     this.stats.linksUp++;
@@ -265,6 +290,28 @@ class TcpLinks implements Links, ConnectionOwner {
     }
     this.sendHeartbeat(link);
     for (const handler of this.upHandlers) handler(info);
+    this.dialBulk(link);
+  }
+
+  private bulkUp(connection: Connection): void {
+    const link = this.links.get(connection.peer!.id);
+    if (link === undefined) {
+      connection.close('');
+      return;
+    }
+    link.bulk?.connection.close('');
+    link.bulk = laneOf(connection);
+  }
+
+  /** Whoever dialed the link dials the connection for bulk data as well, at the same address. */
+  private dialBulk(link: Link): void {
+    const { dialed } = link.main.connection;
+    const where = parseHostPort(dialed);
+    if (where === undefined || this.shut || this.links.get(link.info.id) !== link || link.bulk !== undefined) return;
+    this.options.net.dial(where.host, where.port, BULK_DIAL_MS, (_error, socket) => {
+      if (socket === null) this.env.clock.after(BULK_REDIAL_MS, () => this.dialBulk(link));
+      else this.adopt(socket, '', link);
+    });
   }
 
   frame(connection: Connection, header: FrameHeader, body: Uint8Array): void {
@@ -296,12 +343,13 @@ class TcpLinks implements Links, ConnectionOwner {
   }
 
   heard(connection: Connection): void {
-    if (connection.state === 'up') this.heardMs.set(connection.peer!.id, this.env.clock.nowMs());
+    if (connection.state === 'up' && !connection.bulk) this.heardMs.set(connection.peer!.id, this.env.clock.nowMs());
   }
 
   writable(connection: Connection): void {
     const link = this.links.get(connection.peer!.id);
-    if (link?.connection === connection && link.queue.bytes > 0) this.markDirty(link);
+    const lane = connection.bulk ? link?.bulk : link?.main;
+    if (lane?.connection === connection && lane.queue.bytes > 0) this.markDirty(lane);
   }
 
   closed(connection: Connection, fault: string): void {
@@ -309,8 +357,16 @@ class TcpLinks implements Links, ConnectionOwner {
     if (connection.dialed !== '') this.dialer.lost(connection.dialed, connection.peer?.id ?? 0, connection.isSelf);
     const peer = connection.peer;
     const link = peer === undefined ? undefined : this.links.get(peer.id);
-    if (peer !== undefined && link?.connection === connection) {
+    const dialedBulk = this.bulkDials.get(connection);
+    this.bulkDials.delete(connection);
+    if (dialedBulk !== undefined) this.env.clock.after(BULK_REDIAL_MS, () => this.dialBulk(dialedBulk));
+    if (link !== undefined && link.bulk?.connection === connection) {
+      link.bulk = undefined;
+      return;
+    }
+    if (peer !== undefined && link?.main.connection === connection) {
       this.links.delete(peer.id);
+      link.bulk?.connection.close('');
       this.stats.linksDown++;
       if (!this.shut) this.env.log.warn(`link to node ${peer.name} is down: ${fault}`, { peer: peer.id });
       this.dialer.peerDown(peer.id);
@@ -322,20 +378,24 @@ class TcpLinks implements Links, ConnectionOwner {
 
   // ---- inside
 
-  private adopt(socket: Socket, dialed: string): void {
+  /** `bulkOf`: dialed for the bulk data of that link. */
+  private adopt(socket: Socket, dialed: string, bulkOf?: Link): void {
     if (this.shut || this.shaking.size >= HANDSHAKES_MAX) {
       socket.onClose(() => {});
       socket.destroy();
       if (dialed !== '') this.dialer.lost(dialed, 0, false);
       return;
     }
-    const connection = new Connection(this, socket, this.hello(), dialed);
-    if (connection.state !== 'closed') this.shaking.add(connection);
+    const connection = new Connection(this, socket, this.hello(bulkOf !== undefined), dialed);
+    if (connection.state === 'closed') return;
+    this.shaking.add(connection);
+    if (bulkOf !== undefined) this.bulkDials.set(connection, bulkOf);
   }
 
-  private hello(): Hello {
+  private hello(bulk: boolean): Hello {
     return {
       ...this.self,
+      bulk,
       format: this.options.formatVersion,
       clusterName: this.options.clusterName,
       clusterId: this.clusterId,
@@ -344,10 +404,10 @@ class TcpLinks implements Links, ConnectionOwner {
     };
   }
 
-  private markDirty(link: Link): void {
-    if (link.dirty) return;
-    link.dirty = true;
-    this.dirty.push(link);
+  private markDirty(lane: Lane): void {
+    if (lane.dirty) return;
+    lane.dirty = true;
+    this.dirty.push(lane);
     if (this.flushQueued) return;
     this.flushQueued = true;
     // Twice: what others do at the end of this turn (the host's pass) leaves in the same frame.
@@ -356,21 +416,21 @@ class TcpLinks implements Links, ConnectionOwner {
 
   private flush(): void {
     this.flushQueued = false;
-    const links = this.dirty;
+    const lanes = this.dirty;
     this.dirty = [];
-    for (const link of links) {
-      link.dirty = false;
-      if (link.connection.state === 'up') this.write(link, undefined);
+    for (const lane of lanes) {
+      lane.dirty = false;
+      if (lane.connection.state === 'up') this.write(lane, undefined);
     }
   }
 
   /** One write: what the queue lets go, then `last`. */
-  private write(link: Link, last: Uint8Array[] | undefined): void {
-    const { socket } = link.connection;
+  private write(lane: Lane, last: Uint8Array[] | undefined): void {
+    const { socket } = lane.connection;
     const parts: Uint8Array[] = [];
     let bytes = 0;
     for (;;) {
-      const frame = link.queue.nextFrame(socket.bufferedBytes + bytes);
+      const frame = lane.queue.nextFrame(socket.bufferedBytes + bytes);
       if (frame === undefined) break;
       for (const part of frame) {
         parts.push(part);
@@ -392,11 +452,20 @@ class TcpLinks implements Links, ConnectionOwner {
     for (const link of [...this.links.values()]) {
       // After a stall of our own what peers have sent is still unread: judge them at the next beat.
       const silentMs = nowMs - this.lastHeardMs(link.info.id);
-      if (!late && silentMs > SILENT_MS) link.connection.close(`silent for ${Math.round(silentMs)} ms`);
+      if (!late && silentMs > SILENT_MS) link.main.connection.close(`silent for ${Math.round(silentMs)} ms`);
       else this.sendHeartbeat(link);
+      if (!late && link.bulk !== undefined) this.watchBulk(link.bulk, nowMs);
     }
     this.beatDueMs = nowMs + HEARTBEAT_MS;
     this.env.clock.after(HEARTBEAT_MS, () => this.beat());
+  }
+
+  /** It has no heartbeats: it is given up when what it should carry does not move. */
+  private watchBulk(lane: Lane, nowMs: number): void {
+    const waiting = lane.queue.bytes + lane.connection.socket.bufferedBytes;
+    if (waiting === 0 || waiting < lane.waitingBytes || lane.waitingBytes === 0) lane.movedMs = nowMs;
+    lane.waitingBytes = waiting;
+    if (nowMs - lane.movedMs > BULK_STUCK_MS) lane.connection.close('nothing leaves any more');
   }
 
   private sendHeartbeat(link: Link): void {
@@ -406,13 +475,13 @@ class TcpLinks implements Links, ConnectionOwner {
       durable: 0,
       durableSeen: 0,
     };
-    this.write(link, encodeFrame({ heartbeat }, []));
+    this.write(link.main, encodeFrame({ heartbeat }, []));
   }
 
   private tellPeers(): void {
     const infos = [...this.links.values()].map((link) => link.info).filter((info) => info.clusterUrl !== '');
     const gossip = { id: infos.map((info) => info.id), clusterUrl: infos.map((info) => info.clusterUrl) };
-    for (const link of this.links.values()) link.connection.write({ gossip });
+    for (const link of this.links.values()) link.main.connection.write({ gossip });
   }
 
   private logRefusal(connection: Connection, fault: string): void {

@@ -385,6 +385,55 @@ describe('what a node cannot be sure of', () => {
     },
   );
 
+  test('a node that is unsure of its last entries does not vote until all the others have vouched for it', () => {
+    const world = new World({ seed: 21, nodes: 3, host: { rebalance: false } });
+    world.start();
+    for (let i = 0; i < 50; i++) world.put(`put ${i}`);
+    world.untilEqual();
+    const node = world.node(3);
+    node.kill();
+    const segment = node.disk
+      .files('wal/')
+      .filter((path) => path.endsWith('.seg'))
+      .at(-1)!;
+    const bytes = node.disk.content(segment)!;
+    let end = bytes.length;
+    while (bytes[end - 1] === 0) end--;
+    node.disk.zero(segment, Math.floor(end * 0.7), end);
+    for (const file of ['wal/state-a', 'wal/state-b']) node.disk.flipBit(file, 20, 1);
+    world.node(1).kill();
+    node.start();
+    const runner = () => node.group() as GroupRunner;
+    expect(runner().voteUnsafe).toBe(true);
+    world.scheduler.runFor(5_000);
+    // One of the others is missing: it might have this node's forgotten vote.
+    expect(runner().voteUnsafe).toBe(true);
+    expect(world.leader()).toBeUndefined();
+    world.node(1).start();
+    world.until('no doubt', () => !runner().voteUnsafe && runner().raft.mayVote);
+    world.untilEqual();
+    expect(node.machine().count).toBe(50);
+    world.node(2).kill();
+    world.put('put with its vote');
+    node.kill('power');
+    node.start();
+    expect(runner().voteUnsafe).toBe(false);
+  });
+
+  test('a node whose disk hangs gives up leading', () => {
+    const world = new World({ seed: 22, nodes: 3, host: { rebalance: false } });
+    world.start();
+    world.put('put a');
+    const [first] = world.nodes;
+    expect(world.leader()).toBe(first);
+    // The flush never comes back.
+    (first.wal as { flush: (done: () => void) => void }).flush = () => {};
+    first.env.run(() => first.group().propose(Buffer.from('put b')));
+    world.until('another leader', () => world.leader() !== undefined && world.leader() !== first);
+    world.put('put c');
+    expect(first.env.logs.some((line) => /gives up leading/.test(line.message))).toBe(true);
+  });
+
   test('an unreadable snapshot is fetched from another member', () => {
     const world = new World({ seed: 19, nodes: 3, host: small });
     world.start();

@@ -66,7 +66,9 @@ async function until(condition: () => boolean, timeoutMs = 5_000): Promise<void>
 }
 
 /** A TCP proxy whose connections can be cut or frozen. */
-async function proxy(to: () => number): Promise<{ address: string; cut(): void; freeze(): void; recorded(): Buffer }> {
+async function proxy(
+  to: () => number,
+): Promise<{ address: string; cut(): void; freeze(): void; recorded(): Buffer; connections(): number }> {
   const pairs: [TcpSocket, TcpSocket][] = [];
   const recorded: Buffer[] = [];
   const server = createServer((from) => {
@@ -98,6 +100,7 @@ async function proxy(to: () => number): Promise<{ address: string; cut(): void; 
     address: `127.0.0.1:${port}`,
     cut,
     recorded: () => Buffer.concat(recorded),
+    connections: () => pairs.length,
     freeze() {
       for (const [a, b] of pairs) for (const socket of [a, b]) socket.removeAllListeners('data').pause();
     },
@@ -154,6 +157,33 @@ describe('links', () => {
     const silent = await node(4, { routes: [a.address], gossip: false });
     await until(() => silent.links.peers().length >= 1);
     expect(silent.links.peers().map((p) => p.id)).toContain(1);
+  });
+
+  test('bulk data has a connection of its own; a heartbeat never waits for it', async () => {
+    const a = await node(1, { gossip: false });
+    const sockets: string[] = [];
+    const through = await proxy(() => a.links.port);
+    const b = await node(2, { routes: [through.address], gossip: false });
+    await until(() => b.ups.length === 1);
+    let got = 0;
+    const first: number[] = [];
+    b.links.onMessage(Channel.transfer, (_, bytes) => {
+      got += bytes.length;
+      first.push(bytes[0]);
+    });
+    a.links.onMessage(Channel.transfer, (_, bytes) => sockets.push(String(bytes.length)));
+    await until(() => through.connections() === 2);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const chunk = new Uint8Array(1024 * 1024);
+    let sent = 0;
+    while (a.links.send(2, Channel.transfer, [Uint8Array.of(sent), chunk])) sent++;
+    expect(sent).toBeGreaterThan(10);
+    b.links.send(1, Channel.transfer, [chunk]);
+    let beats = 0;
+    b.links.onHeartbeat(() => beats++);
+    await until(() => got === sent * (chunk.length + 1) && sockets.length === 1 && beats > 0);
+    expect(first).toEqual(first.map((_, i) => i));
+    expect(b.downs).toEqual([]);
   });
 
   test('heartbeats carry what the source says, also while data flows', async () => {
