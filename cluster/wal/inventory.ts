@@ -142,9 +142,9 @@ export function takeInventory(env: Env, dir: string): Inventory {
       continue;
     }
     const isListed = listed.includes(id);
-    // Removed by compaction, or made ahead and never used: no record in it counts.
+    // Removed by compaction, or made ahead and never used: no record in it counts. Only said when the list is surely the newest.
     const removed = !isListed && stateSure && id <= highestListed;
-    const unused = !isListed && state !== undefined && id > highestListed && owner === undefined;
+    const unused = !isListed && stateSure && id > highestListed && owner === undefined;
     if (removed || unused) {
       inventory.leftovers.push(segmentName(id), ...(tables.includes(id) ? [sidecarName(id)] : []));
       continue;

@@ -23,9 +23,10 @@ const placeOf = (segment: number, offset: number): number => segment * TWO32 + o
 class Finding {
   readonly log: GroupLog;
   state: GroupState | undefined;
-  /** Newest state record that only a table names. */
+  /** Newest state record that a table names. */
   stateRow: { segment: number; offset: number; epoch: number } | undefined;
-  stateFound = false;
+  /** Place of the newest state record that a scan read. */
+  scannedStateAt = 0;
   /** Place of the last record that tells where the log ended, and of the last state record. */
   seenAt = 0;
   stateAt = 0;
@@ -111,7 +112,9 @@ export class Recovery {
     let changed = false;
     for (const [group, finding] of this.findings) {
       const { stateRow } = finding;
-      if (finding.stateFound || stateRow === undefined || stateRow.epoch <= (finding.tombstone?.epoch ?? 0)) continue;
+      if (stateRow === undefined || stateRow.epoch <= (finding.tombstone?.epoch ?? 0)) continue;
+      // A later segment may be sealed while an earlier one still has to be scanned.
+      if (placeOf(stateRow.segment, stateRow.offset) < finding.scannedStateAt) continue;
       const body = this.readBody(
         stateRow.segment,
         stateRow.offset,
@@ -219,7 +222,7 @@ export class Recovery {
 
   private applyState(state: GroupState, place: number): void {
     const finding = this.finding(state.group);
-    finding.stateFound = true;
+    finding.scannedStateAt = Math.max(finding.scannedStateAt, place);
     finding.stateAt = Math.max(finding.stateAt, place);
     finding.seenAt = Math.max(finding.seenAt, place);
     const epoch = state.epochs[state.epochs.length - 1]?.epoch ?? 0;
