@@ -155,7 +155,10 @@ class Server implements StartedServer {
     await this.#listen();
     this.#tellTopology(transport);
     this.node?.start();
-    this.log.info(`Listening for client connections on ${this.#config.host}:${this.#front!.address.port}`);
+    const { host } = this.#config;
+    this.log.info(
+      `Listening for client connections on ${host.includes(':') ? `[${host}]` : host}:${this.#front!.address.port}`,
+    );
     this.log.info('Server is ready');
   }
 

@@ -1,9 +1,10 @@
 // `flotilla start` (npm start): a cluster on this machine, one process per node, and what to try with it.
 // It owns the processes it started and nothing else: Ctrl-C stops them cleanly and keeps their data.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { lockDataDir } from '../kit/lock.ts';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
 
 const FLAGS = {
@@ -46,7 +47,8 @@ interface NodeProcess {
 }
 
 export async function start(args: readonly string[], mainFile: string): Promise<number> {
-  const parsed = parseFlags(FLAGS, args);
+  // `npm start -- --nodes 1` has its `--` taken by npm; who calls the launcher directly may leave it.
+  const parsed = parseFlags(FLAGS, args[0] === '--' ? args.slice(1) : args);
   if (!parsed.ok) return fail(parsed.error);
   const { values, rest } = parsed;
   if (rest.length > 0) return fail(`start takes flags only, not "${rest[0]}"`);
@@ -71,7 +73,10 @@ export async function start(args: readonly string[], mainFile: string): Promise<
   }));
   const nodes = only === undefined ? all : [all[only - 1]];
 
-  if (existsSync(dataDir) && !statSync(dataDir).isDirectory()) return fail(`${dataDir} is not a directory`);
+  for (const node of nodes) {
+    const error = dirError(node.dir);
+    if (error) return fail(`node ${node.name}: ${error}. Nothing was started or changed.`);
+  }
   for (const node of nodes) {
     for (const port of [node.clientPort, node.monitorPort, node.clusterPort]) {
       const error = await portError(port);
@@ -105,8 +110,8 @@ class Supervisor {
     const finished = new Promise<number>((resolveRun) => {
       this.#finish = resolveRun;
     });
-    process.on('SIGINT', () => this.#stop());
-    process.on('SIGTERM', () => this.#stop());
+    // A closed terminal ends the cluster too: nothing would be left to stop it with.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.#stop());
     for (const node of this.#nodes) this.#launch(node);
     if (await this.#untilReady()) await this.#greet();
     return await finished;
@@ -190,7 +195,8 @@ class Supervisor {
       if (healthy.every(Boolean)) return true;
       await new Promise((resume) => setTimeout(resume, 100));
     }
-    if (!this.#stopping) say('The nodes are up, but the cluster is not healthy yet; see http://127.0.0.1:8222/healthz');
+    const healthUrl = `http://127.0.0.1:${this.#nodes[0].monitorPort}/healthz`;
+    if (!this.#stopping) say(`The nodes are up, but the cluster is not healthy yet; see ${healthUrl}`);
     return !this.#stopping;
   }
 
@@ -201,8 +207,11 @@ class Supervisor {
         `  ${node.name}  pid ${String(node.child?.pid).padEnd(7)} nats://127.0.0.1:${node.clientPort}  ` +
         `http://127.0.0.1:${node.monitorPort}  ${leading.get(node.name) ?? ''}`,
     );
-    const victim = this.#nodes[0];
-    const url = `nats://127.0.0.1:${victim.clientPort}`;
+    // The leader is the one worth killing; the commands go to the others, so that they work right after it.
+    const victim =
+      this.#nodes.find((node) => leading.get(node.name)?.startsWith('leads the cluster')) ?? this.#nodes[0];
+    const others = this.#nodes.length > 1 ? this.#nodes.filter((node) => node !== victim) : [victim];
+    const [first, last] = [others[0], others[others.length - 1]].map((node) => `nats://127.0.0.1:${node.clientPort}`);
     say(
       [
         '',
@@ -210,8 +219,8 @@ class Supervisor {
         ...lines,
         '',
         'Try next (in another terminal):',
-        `  1. store ten messages, replicated:    npm run -s flotilla -- pub orders.new "hello" --count 10 --stream ORDERS -s ${url}`,
-        `  2. read them, from any node:          npm run -s flotilla -- sub "orders.>" --stream ORDERS -s nats://127.0.0.1:${this.#nodes[this.#nodes.length - 1].clientPort}`,
+        `  1. store ten messages, replicated:    npm run -s flotilla -- pub orders.new "hello" --count 10 --stream ORDERS -s ${first}`,
+        `  2. read them, from any node:          npm run -s flotilla -- sub "orders.>" --stream ORDERS -s ${last}`,
         `  3. kill a node, then do 1 and 2 again: kill -9 ${victim.child?.pid}`,
         '',
         'Ctrl-C stops all nodes and keeps their data.',
@@ -258,11 +267,31 @@ async function isHealthy(port: number): Promise<boolean> {
   return (await getJson(`http://127.0.0.1:${port}/healthz`)) !== undefined;
 }
 
+/** Why a node could not use its directory; looked at before anything is started, and before `--fresh` removes anything. */
+function dirError(dir: string): string | undefined {
+  try {
+    const stored = join(dir, 'jetstream');
+    if (existsSync(stored) && statSync(stored).isDirectory()) {
+      lockDataDir(stored).release();
+      return undefined;
+    }
+    let parent = stored;
+    while (!existsSync(parent)) parent = dirname(parent);
+    if (!statSync(parent).isDirectory()) return `storage directory is not a directory: ${parent}`;
+    accessSync(parent, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    return code ? `storage directory ${dir} is not writable: ${error.message}` : error.message;
+  }
+}
+
 function portError(port: number): Promise<string | undefined> {
   return new Promise((done) => {
     const probe = createServer();
     probe.once('error', (error: NodeJS.ErrnoException) => {
-      done(error.code === 'EADDRINUSE' ? 'already in use by another program' : error.message);
+      done(error.code === 'EADDRINUSE' ? 'address already in use by another program' : error.message);
     });
     probe.listen(port, '127.0.0.1', () => probe.close(() => done(undefined)));
   });
