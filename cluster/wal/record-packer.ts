@@ -3,7 +3,9 @@
 // Invariant: the buffers, one after the other, are the bytes of the segment from `start` to `end`.
 import { encodeHeader, HEADER_BYTES, type RecordHeader, recordBytes } from './record.ts';
 
-const SLAB_BYTES = 65_536;
+/** The first slab holds a batch of a few records; fresh memory for each batch is what the collector is kept busy with. */
+const SLAB_BYTES_MIN = 2_048;
+const SLAB_BYTES_MAX = 65_536;
 /** An iovec entry costs more than copying this much. */
 const COPY_BYTES_MAX = 512;
 
@@ -12,7 +14,7 @@ export class RecordPacker {
   readonly segment: number;
   /** File position of the next record. */
   end: number;
-  private slab = new Uint8Array(SLAB_BYTES);
+  private slab = new Uint8Array(SLAB_BYTES_MIN);
   private view = new DataView(this.slab.buffer);
   private from = 0;
   private at = 0;
@@ -56,7 +58,7 @@ export class RecordPacker {
   private room(bytes: number): void {
     if (this.at + bytes <= this.slab.length) return;
     this.cut();
-    this.slab = new Uint8Array(SLAB_BYTES);
+    this.slab = new Uint8Array(Math.min(SLAB_BYTES_MAX, this.slab.length * 4));
     this.view = new DataView(this.slab.buffer);
     this.from = 0;
     this.at = 0;

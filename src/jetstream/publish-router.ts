@@ -10,6 +10,7 @@ import { type Catalog, groupOf, type Partitions, type StreamRecord } from '../me
 import { type ApiError, apiError } from '../stream/errors.ts';
 import { partitionOfSubject } from '../stream/partitioning.ts';
 import type { AckSink } from '../stream/types.ts';
+import { AckBodies } from './ack-bodies.ts';
 import { ANSWERS, FORWARD, FrameBuilder, frameHeader, readFrame } from './publish-codec.ts';
 
 /** How long a publish waits for a leader to be known. */
@@ -94,6 +95,7 @@ class Router implements PublishRouter {
   readonly #routes = new Map<number, Route>();
   readonly #holds = new Map<number, Hold>();
   readonly #links = new Map<PeerId, PeerLink>();
+  readonly #ackBodies = new AckBodies();
   #holdTimer: Timer | undefined;
   #flushAsked = false;
   #closed = false;
@@ -296,9 +298,9 @@ class Router implements PublishRouter {
     this.stats.stored++;
     const slot = this.#claim(token);
     if (slot < 0) return;
-    const text = this.#prefixes[slot] + seq + (duplicate ? ',"duplicate":true}' : '}');
     this.#observeLatency(this.#env.clock.nowMs() - this.#startMs[slot]);
-    this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, encoder.encode(text));
+    const body = this.#ackBodies.stored(this.#prefixes[slot], seq, duplicate);
+    this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, body);
     this.#releaseSlot(slot);
   }
 
