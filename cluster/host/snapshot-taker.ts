@@ -4,6 +4,7 @@
 // Invariant: a snapshot names exactly the applied index at which its state was taken.
 import type { SnapshotMeta } from '../core/types.ts';
 import type { Transport } from '../rpc/types.ts';
+import { SEGMENTS_PER_COMPACTION } from '../wal/compaction.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
 import type { HostStats } from './types.ts';
 
@@ -21,6 +22,8 @@ export interface SnapshotPolicy {
 
 const DEFAULTS: SnapshotPolicy = { bytes: 8 * 1024 * 1024, entries: 10_000, growth: 2, waitMs: 5_000, gapMs: 20 };
 const WAIT_POLL_MS = 20;
+/** What was applied may have removed what older segments hold (a purge, acks, a deleted group): so often they are all looked at. */
+const LOOK_FOR_DEAD_MS = 5_000;
 
 interface Owner extends RunnerOwner {
   readonly stats: HostStats;
@@ -36,7 +39,10 @@ export class SnapshotTaker {
   private readonly stateBytes = new WeakMap<GroupRunner, number>();
   private busy = false;
   private compacting = false;
-  private compactDue = false;
+  /** Calls of compact() that may find nothing before it is left alone. */
+  private compactions = 0;
+  private lookedMs = Number.NEGATIVE_INFINITY;
+  private lookedAtEntries = -1;
 
   constructor(owner: Owner, policy: Partial<SnapshotPolicy>) {
     this.owner = owner;
@@ -62,13 +68,24 @@ export class SnapshotTaker {
 
   keepHouse(): void {
     this.next();
-    if (!this.compactDue || this.compacting) return;
+    this.lookForDead();
+    if (this.compactions === 0 || this.compacting) return;
     this.compacting = true;
     this.owner.wal.compact((removed) => {
       this.compacting = false;
       // Bounded work per call: while it finds something it goes on with the next round.
-      if (removed === 0) this.compactDue = false;
+      if (removed === 0) this.compactions--;
     });
+  }
+
+  /** Space comes back although nothing more is written: when the disk is full, nothing is. */
+  private lookForDead(): void {
+    const { env, wal, stats } = this.owner;
+    const nowMs = env.clock.nowMs();
+    if (nowMs - this.lookedMs < LOOK_FOR_DEAD_MS || stats.appliedEntries === this.lookedAtEntries) return;
+    this.lookedMs = nowMs;
+    this.lookedAtEntries = stats.appliedEntries;
+    this.compactions = Math.max(this.compactions, Math.ceil(wal.stats.segments / SEGMENTS_PER_COMPACTION));
   }
 
   private isDue(runner: GroupRunner): boolean {
@@ -125,7 +142,7 @@ export class SnapshotTaker {
     wal.saveSnapshot(runner.id, meta, state, () => {
       env.crashPoint('host:snapshot-saved');
       stats.snapshotsTaken++;
-      this.compactDue = true;
+      this.compactions = Math.max(this.compactions, 1);
       let bytes = 0;
       for (const part of state) bytes += part.length;
       this.stateBytes.set(runner, bytes);

@@ -16,7 +16,7 @@ import { readTable } from './tables.ts';
 import type { Writer } from './writer.ts';
 
 /** Segments looked at by one call. */
-const EXAMINED_MAX = 8;
+export const SEGMENTS_PER_COMPACTION = 8;
 /** Rows judged before others get a turn. */
 const ROWS_PER_SLICE = 5_000;
 /** Bytes read, enqueued and flushed at once. */
@@ -53,7 +53,7 @@ export class Compactor {
       .filter((segment) => segment.sealed && segment.id !== this.writer.active.id)
       .sort((a, b) => a.examined - b.examined || a.liveBytes / a.bytes - b.liveBytes / b.bytes);
     const dead = candidates.filter((segment) => segment.liveRecords === 0 && !segment.doubtful);
-    const rest = candidates.filter((segment) => !dead.includes(segment)).slice(0, EXAMINED_MAX);
+    const rest = candidates.filter((segment) => !dead.includes(segment)).slice(0, SEGMENTS_PER_COMPACTION);
     this.examineNext(rest, 0, dead, this.context.options.compactBytesMax, (gone) =>
       this.remove(gone, () => {
         this.running = false;

@@ -70,6 +70,22 @@ describe('one node', () => {
     expect(node.host.stats.appliedEntries).toBeLessThan(150);
   });
 
+  test('space comes back after removals although nothing more is written', () => {
+    const host = { snapshots: { ...small.snapshots, entries: 100, bytes: 1e9, growth: 0 } };
+    const world = new World({ seed: 21, nodes: 1, host, wal: { segmentBytes: 16 * 1024, tailBytes: 4_000 } });
+    world.start();
+    const [node] = world.nodes;
+    const indexes = Array.from({ length: 110 }, (_, i) => world.put(`put ${i} ${'y'.repeat(1_000)}`));
+    world.scheduler.runFor(10_000);
+    const { segments } = node.wal.stats;
+    expect(segments).toBeGreaterThan(5);
+    const { snapshotsTaken } = node.host.stats;
+    for (const index of indexes.slice(0, 80)) world.put(`del ${index}`);
+    world.scheduler.runFor(15_000);
+    expect(node.host.stats.snapshotsTaken).toBe(snapshotsTaken);
+    expect(node.wal.stats.segments).toBeLessThan(segments - 3);
+  });
+
   test('a group can be deleted and created anew', () => {
     const world = new World({ seed: 4, nodes: 1 });
     world.start();
