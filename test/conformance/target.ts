@@ -83,6 +83,19 @@ export class Target {
     this.nodes[i].process = undefined;
   }
 
+  dataDir(i: number): string {
+    return join(this.dir, this.nodes[i].name);
+  }
+
+  signal(i: number, signal: NodeJS.Signals): void {
+    this.nodes[i].process?.kill(signal);
+  }
+
+  /** Starts a stopped node without waiting for it. */
+  launch(i: number): void {
+    this.spawn(i);
+  }
+
   pid(i: number): number | undefined {
     return this.nodes[i].process?.pid;
   }
