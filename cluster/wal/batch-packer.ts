@@ -5,7 +5,7 @@ import type { GroupId, LogEntry } from '../core/types.ts';
 import { type BatchSummary, encodeGroupState, encodeMark, encodeSegmentInfo, encodeSummary } from './bodies.ts';
 import { ByteWriter } from './bytes.ts';
 import { chainAdd } from './chain.ts';
-import type { WalContext } from './context.ts';
+import type { Tombstone, WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import {
@@ -251,10 +251,14 @@ export class BatchPacker {
       this.packState(packer, group, RecordFlag.moved);
     }
     for (const [id, tombstone] of context.tombstones) {
-      if (tombstone.segment < oldest) context.tombstones.delete(id);
-      else
-        this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, RecordFlag.moved, NO_BODY);
+      if (tombstone.segment >= oldest) this.packTombstone(packer, id, tombstone, RecordFlag.moved);
+      else if (tombstone.repeatedIn < oldest) context.tombstones.delete(id);
     }
+  }
+
+  private packTombstone(packer: RecordPacker, id: GroupId, tombstone: Tombstone, flags: number): void {
+    tombstone.repeatedIn = this.segment;
+    this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, flags, NO_BODY);
   }
 
   private packState(packer: RecordPacker, group: GroupLog, flags: number): void {
@@ -292,7 +296,7 @@ export class BatchPacker {
     for (const id of pending.tombstones) {
       const tombstone = this.context.tombstones.get(id);
       if (tombstone === undefined) continue;
-      this.packOther(packer, RecordType.tombstone, id, tombstone.epoch, tombstone.segment, 0, NO_BODY);
+      this.packTombstone(packer, id, tombstone, 0);
       this.position++;
     }
   }

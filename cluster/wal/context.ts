@@ -8,10 +8,14 @@ import type { SegmentSet } from './segments.ts';
 import type { TailCache } from './tail-cache.ts';
 import type { WalStats } from './types.ts';
 
-/** A deleted group: its records up to this epoch are dead. `segment` was active at the deletion. */
+/** A deleted group: its records up to this epoch are dead. Every segment repeats it while there are segments from before the deletion;
+ * it is remembered as long as any segment says so, because a new group of the same id must begin with a higher epoch. */
 export interface Tombstone {
   epoch: number;
+  /** Active at the deletion. */
   segment: number;
+  /** The last segment that says so. */
+  repeatedIn: number;
 }
 
 export interface WalContext {

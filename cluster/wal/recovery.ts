@@ -241,7 +241,9 @@ export class Recovery {
     const place = placeOf(file.id, row.offset);
     log.nextEpoch = Math.max(log.nextEpoch, row.epoch + 1);
     if (row.other === RecordType.tombstone) {
-      if ((finding.tombstone?.epoch ?? 0) < row.epoch) finding.tombstone = { epoch: row.epoch, segment: row.index };
+      if ((finding.tombstone?.epoch ?? 0) <= row.epoch) {
+        finding.tombstone = { epoch: row.epoch, segment: row.index, repeatedIn: file.id };
+      }
       return;
     }
     if (row.other !== 0) {

@@ -86,7 +86,8 @@ class SegmentedWal implements Wal {
     log.staged?.table.clear();
     context.cache.clear(log.tail);
     context.groups.delete(group);
-    context.tombstones.set(group, { epoch: log.nextEpoch, segment: writer.active.id });
+    const { id } = writer.active;
+    context.tombstones.set(group, { epoch: log.nextEpoch, segment: id, repeatedIn: id });
     writer.enqueueTombstone(group);
     writer.flush(() => this.dropSnapshot(group, snapshot));
   }

@@ -90,6 +90,45 @@ test('the workload passes every crash point', () => {
   expect(WAL_CRASH_POINTS.filter((name) => !passed.has(name))).toEqual([]);
 });
 
+/** Other sizes, budgets and paces per seed: what only a rare constellation of files shows. */
+test('many worlds, a few crashes each', { timeout: 3_600_000 }, () => {
+  for (let seed = SEED; seed < SEED + (FULL ? 400 : 25); seed++) {
+    const prng = createPrng(`world-${seed}`);
+    const options = {
+      segmentBytes: prng.pick([2000, 4000, 6000, 12_000, 30_000]),
+      tailBytes: prng.pick([0, 2000, 50_000]),
+      compactBytesMax: prng.pick([1000, 16_384, 1_000_000]),
+      compactLiveShare: prng.pick([0.2, 0.5, 0.95]),
+      idleMarkMs: prng.pick([0.5, 2, 20]),
+      preallocate: prng.chance(0.3),
+    };
+    const steps = makeSteps(`world-${seed}`, prng.pick([60, 150, 300]));
+    const world = (): World => {
+      const made = createWorld(`world-${seed}`, options);
+      made.disk.latency.stallProbability = 0.02;
+      made.disk.latency.stallMs = 20;
+      return made;
+    };
+    let operations = 0;
+    const undisturbed = world();
+    undisturbed.disk.crashAt = (operation) => {
+      operations = operation;
+      return undefined;
+    };
+    for (let i = 0; i < (FULL ? 20 : 4); i++) {
+      const at = prng.int(Math.max(1, operations));
+      const kind = prng.pick(KINDS);
+      const disturbed = i === 0 ? undisturbed : world();
+      if (i > 0) disturbed.disk.crashAt = (operation) => (operation === at ? kind : undefined);
+      try {
+        trial(disturbed, steps, createPrng(`trial-${seed}-${i}`));
+      } catch (error) {
+        throw new Error(`world ${seed}, trial ${i}: ${kind} crash at operation ${at}`, { cause: error });
+      }
+    }
+  }
+});
+
 test('failed syncs and full disks end the node; nothing answered for is lost', () => {
   let crashed = 0;
   for (let i = 0; i < (FULL ? 300 : 60); i++) {
