@@ -1,6 +1,6 @@
 // Turns the bytes of a name into a string without decoding it when the same bytes were seen lately. Used by parsers and by
 // the route codec: subjects repeat, and an interned string compares by pointer and has its hash ready for Maps.
-// Direct-mapped: a slot remembers the last name that hashed to it, so memory is bounded whatever clients send.
+// Direct-mapped: a slot remembers a name that hashed to it twice running, so memory is bounded whatever clients send.
 
 const SLOTS = 4096;
 /** Longer names are decoded each time. */
@@ -10,6 +10,10 @@ export class Interner {
   readonly #names: string[] = new Array<string>(SLOTS).fill('');
   /** Bytes of the name in the same slot; undefined while empty. */
   readonly #bytes: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(SLOTS).fill(undefined);
+
+  /** Hash of the last name that missed in the slot: a name is kept when it comes twice, so those used once (reply inboxes, ack
+   * subjects) cost neither a copy nor the place of a hot one. */
+  readonly #missed = new Int32Array(SLOTS);
 
   /** The UTF-8 in `buf[from, to)`, remembered. */
   intern(buf: Buffer, from: number, to: number): string {
@@ -26,8 +30,14 @@ export class Interner {
       if (i === length) return this.#names[slot];
     }
     const name = decodeName(buf, from, to);
-    this.#bytes[slot] = Uint8Array.prototype.slice.call(buf, from, to);
-    this.#names[slot] = name;
+    if (this.#missed[slot] === hash) {
+      const bytes = new Uint8Array(length);
+      for (let i = 0; i < length; i++) bytes[i] = buf[from + i];
+      this.#bytes[slot] = bytes;
+      this.#names[slot] = name;
+    } else {
+      this.#missed[slot] = hash;
+    }
     return name;
   }
 }
