@@ -2,9 +2,9 @@
 // `flotilla server` and by tests in their own process (index.ts). Invariant: nothing below the data directory is touched before its
 // lock is held, and an error at start leaves nothing running.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { createServer as createTcpServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { type Identity, loadIdentity } from '../cluster/host/identity.ts';
 import { createLinks, type Links } from '../cluster/rpc/links.ts';
 import { createSoloTransport } from '../cluster/rpc/solo-transport.ts';
@@ -75,9 +75,20 @@ async function portsFree({ host, port, http, cluster }: ServerConfig): Promise<v
   }
 }
 
+/** Step by step: Node's recursive mkdir never returns where making a directory answers ENOENT, as /proc does. */
+function makeDirectories(dir: string): void {
+  const missing: string[] = [];
+  for (let path = dir; statSync(path, { throwIfNoEntry: false }) === undefined; path = dirname(path))
+    missing.push(path);
+  if (missing.length === 0 && !statSync(dir).isDirectory()) {
+    throw Object.assign(new Error('not a directory'), { code: 'ENOTDIR' });
+  }
+  for (const path of missing.reverse()) if (!existsSync(path)) mkdirSync(path);
+}
+
 function takeDirectory(dir: string): DataDirLock {
   try {
-    mkdirSync(dir, { recursive: true });
+    makeDirectories(dir);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const { code } = error as NodeJS.ErrnoException;

@@ -35,6 +35,8 @@ const FLAGS = {
 const RESTART_MS = 3000;
 const READY_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
+/** Streams of an earlier run elect their leaders just after the nodes are up. */
+const LEADERS_MS_MAX = 3000;
 
 interface NodeProcess {
   number: number;
@@ -201,7 +203,7 @@ class Supervisor {
   }
 
   async #greet(): Promise<void> {
-    const leading = await leadership(this.#nodes);
+    const leading = await leadership(this.#nodes, Date.now() + LEADERS_MS_MAX);
     const lines = this.#nodes.map(
       (node) =>
         `  ${node.name}  pid ${String(node.child?.pid).padEnd(7)} nats://127.0.0.1:${node.clientPort}  ` +
@@ -230,13 +232,15 @@ class Supervisor {
   }
 }
 
-/** Per node name, what it leads, from the nodes' own monitoring. */
-async function leadership(nodes: readonly NodeProcess[]): Promise<Map<string, string>> {
+/** Per node name, what it leads, from the nodes' own monitoring; waits until every stream has a leader, or for the deadline. */
+async function leadership(nodes: readonly NodeProcess[], deadlineMs: number): Promise<Map<string, string>> {
   const result = new Map<string, string>();
+  let hasAll = true;
   await Promise.all(
     nodes.map(async (node) => {
       const answer = await getJson(`http://127.0.0.1:${node.monitorPort}/jsz?streams=true`);
       const details = answer?.account_details?.flatMap((account) => account.stream_detail ?? []) ?? [];
+      if (details.some((stream) => stream.cluster && !stream.cluster.leader)) hasAll = false;
       const led = details.filter((stream) => stream.cluster?.leader === node.name).map((stream) => stream.name);
       const parts = [];
       if (answer?.meta_cluster?.leader === node.name) parts.push('leads the cluster');
@@ -245,7 +249,9 @@ async function leadership(nodes: readonly NodeProcess[]): Promise<Map<string, st
       result.set(node.name, parts.join('; '));
     }),
   );
-  return result;
+  if (hasAll || Date.now() >= deadlineMs) return result;
+  await new Promise((resume) => setTimeout(resume, 100));
+  return await leadership(nodes, deadlineMs);
 }
 
 interface JszAnswer {

@@ -1,0 +1,187 @@
+// Real server processes: what harnesses wait for, and starts that fail: one clear line, exit code 1, nothing changed on disk.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32c } from '@node-rs/crc32';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+
+const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts');
+const PROCESS_MS_MAX = 15_000;
+
+interface Run {
+  child: ChildProcess;
+  stderr: () => string;
+  ended: Promise<{ code: number | null; stderr: string }>;
+}
+
+const root = mkdtempSync(join(tmpdir(), 'flotilla-cli-'));
+const running = new Set<ChildProcess>();
+
+function run(...args: string[]): Run {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  running.add(child);
+  let stderr = '';
+  child.stderr!.setEncoding('utf8').on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), PROCESS_MS_MAX);
+  const ended = new Promise<{ code: number | null; stderr: string }>((done) => {
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      running.delete(child);
+      done({ code, stderr });
+    });
+  });
+  return { child, stderr: () => stderr, ended };
+}
+
+function server(dir: string, ...args: string[]): Run {
+  return run('server', '-a', '127.0.0.1', '-p', '-1', '-n', 'n1', '-js', '-sd', dir, ...args);
+}
+
+/** Resolves with what stderr says up to the line that harnesses wait for. */
+function ready({ child, stderr, ended }: Run): Promise<string> {
+  return new Promise((done, reject) => {
+    const look = () => stderr().includes('Server is ready') && done(stderr());
+    child.stderr!.on('data', look);
+    look();
+    void ended.then(() => reject(new Error(`not ready: ${stderr()}`)));
+  });
+}
+
+/** Every file with its content. */
+function picture(dir: string): string {
+  if (!existsSync(dir)) return 'absent';
+  if (!statSync(dir).isDirectory()) return readFileSync(dir, 'latin1');
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .sort()
+    .map((name) => {
+      const file = join(dir, name);
+      const content = statSync(file).isFile() ? createHash('sha256').update(readFileSync(file)).digest('hex') : 'dir';
+      return `${name} ${content}`;
+    })
+    .join('\n');
+}
+
+function newerFormat(text: string): string {
+  const body = text.replace(/^(flotilla-wal) \d+ (\d+) .*\n$/, '$1 99 $2');
+  return `${body} ${crc32c(body)}\n`;
+}
+
+async function refused(dir: string, ...args: string[]): Promise<string> {
+  const before = picture(dir);
+  const { code, stderr } = await server(dir, ...args).ended;
+  expect(picture(dir)).toBe(before);
+  const lines = stderr.trimEnd().split('\n');
+  expect(lines, stderr).toHaveLength(1);
+  expect(code).toBe(1);
+  return lines[0];
+}
+
+/** A directory in which a server has run. */
+let used: string;
+
+beforeAll(async () => {
+  used = join(root, 'used');
+  const first = server(used);
+  await ready(first);
+  first.child.kill('SIGTERM');
+  expect((await first.ended).code).toBe(0);
+});
+
+afterEach(async () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+describe('a server process', () => {
+  test('tells its address, then that it is ready; writes its ports; ends cleanly', async () => {
+    const file = join(root, 'ok.conf');
+    writeFileSync(
+      file,
+      `host: 127.0.0.1, port: -1, http: "127.0.0.1:-1"
+       jetstream { store_dir: "${join(root, 'ok')}" }
+       ports_file_dir: "${root}"
+       lame_duck_grace_period: "10ms", lame_duck_duration: "10ms"`,
+    );
+    const started = run('server', '-c', file);
+    const stderr = await ready(started);
+    const [, port] = /Listening for client connections on 127\.0\.0\.1:(\d+)\n[\s\S]*Server is ready/.exec(stderr)!;
+    const portsFile = join(root, `nats-server_${started.child.pid}.ports`);
+    await expect.poll(() => existsSync(portsFile)).toBe(true);
+    expect(JSON.parse(readFileSync(portsFile, 'utf8'))).toMatchObject({ nats: [`nats://127.0.0.1:${port}`] });
+    expect(readdirSync(join(root, 'ok', 'jetstream')).length).toBeGreaterThan(0);
+    started.child.kill('SIGUSR2');
+    expect(await started.ended).toMatchObject({ code: 0 });
+    expect(existsSync(portsFile)).toBe(false);
+  });
+
+  test('-t checks a configuration; a bad one says where', async () => {
+    const good = join(root, 'good.conf');
+    const broken = join(root, 'broken.conf');
+    const wrong = join(root, 'wrong.conf');
+    writeFileSync(good, 'port: 4222\n');
+    writeFileSync(broken, '{"jetstream": true,\n');
+    writeFileSync(wrong, 'prot: 1\n\ntls { }\n');
+    const runs = [run('server', '-t', '-c', good), run('server', '-c', broken), run('server', '-c', wrong)];
+    const [checked, parse, keys] = await Promise.all(runs.map((each) => each.ended));
+    expect(checked).toEqual({ code: 0, stderr: `flotilla: configuration file ${good} is valid\n` });
+    expect(parse.code).toBe(1);
+    expect(parse.stderr).toContain(`${broken}: Parse error on line 2: '`);
+    expect(keys.code).toBe(1);
+    expect(keys.stderr).toContain(`${wrong}:1: unknown field "prot"; did you mean "port"?\n`);
+    expect(keys.stderr).toContain(`${wrong}:3: tls is not supported by this server yet\n`);
+  });
+});
+
+describe('a start that fails changes nothing', () => {
+  test('ports that are taken', async () => {
+    const holder = createServer();
+    await new Promise<void>((done) => holder.listen(0, '127.0.0.1', done));
+    const { port } = holder.address() as { port: number };
+    const dir = join(root, 'never');
+    const busy = `127.0.0.1:${port}, address already in use`;
+    expect(await refused(dir, '-p', String(port))).toBe(`flotilla: Error listening on port: ${busy}`);
+    expect(await refused(used, '-m', String(port))).toBe(`flotilla: Error listening on monitoring port: ${busy}`);
+    const cluster = ['--cluster', `nats://127.0.0.1:${port}`];
+    expect(await refused(used, ...cluster)).toBe(`flotilla: Error listening on cluster port: ${busy}`);
+    holder.close();
+  });
+
+  test('a store directory that is a file, or cannot be made', async () => {
+    const file = join(root, 'file');
+    writeFileSync(file, 'mine');
+    expect(await refused(file)).toContain('storage directory is not a directory');
+    if (process.platform === 'linux') {
+      expect(await refused('/proc/flotilla')).toContain('could not create storage directory /proc/flotilla');
+    }
+  });
+
+  test('a directory that another process holds', async () => {
+    const dir = join(root, 'held');
+    const owner = server(dir);
+    await ready(owner);
+    const { code, stderr } = await server(dir).ended;
+    expect(stderr).toBe(`flotilla: data directory ${join(dir, 'jetstream')} is in use by process ${owner.child.pid}\n`);
+    expect(code).toBe(1);
+    owner.child.kill('SIGTERM');
+    expect((await owner.ended).code).toBe(0);
+  });
+
+  test('a newer format, and an identity that is gone', async () => {
+    const store = join(used, 'jetstream');
+    const formatFile = join(store, 'wal', 'FORMAT');
+    const format = readFileSync(formatFile, 'latin1');
+    writeFileSync(formatFile, newerFormat(format));
+    expect(await refused(used)).toContain('has format 99, this release knows formats up to');
+    writeFileSync(formatFile, format);
+    for (const name of ['identity', 'identity.copy']) rmSync(join(store, name));
+    expect(await refused(used)).toContain('no identity; move them away to join as a new node');
+    for (const name of ['identity', 'identity.copy']) writeFileSync(join(store, name), 'damaged');
+    expect(await refused(used)).toContain('both copies of the identity file are damaged');
+  });
+});
