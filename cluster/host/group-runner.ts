@@ -66,6 +66,8 @@ export class GroupRunner implements Group, HasDeadline {
   logEntries = 0;
   /** The machine's state is not that of `applied`: nothing may be applied (its snapshot is unreadable). */
   stateMissing = false;
+  /** Entries or state are missing here that others no longer have as such: a snapshot at or above this index is wanted. */
+  snapshotWanted: Index | undefined;
   /** Its log's end or its hard state is not known for sure: no vote in this life. */
   voteUnsafe = false;
   /** Terms of damaged entries are unknown: it takes no part until they are repaired. */
@@ -316,6 +318,8 @@ export class GroupRunner implements Group, HasDeadline {
     this.logBytes = 0;
     this.logEntries = 0;
     this.stateMissing = false;
+    this.termsUnknown = false;
+    this.snapshotWanted = undefined;
     this.applying = false;
     this.settleReads();
   }

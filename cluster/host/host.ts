@@ -174,7 +174,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const opened = openRaft(openOptions);
     const { raft, snapshotIndex } = opened;
     const runner = new GroupRunner(this, id, raft, machine, preferredLeader, snapshotIndex);
-    wal.setLiveCheck(id, (index) => machine.isEntryLive(index));
+    // A machine without its state cannot tell what is dead.
+    wal.setLiveCheck(id, (index) => runner.stateMissing || runner.installing || machine.isEntryLive(index));
     const state = snapshotIndex === 0 ? undefined : wal.readSnapshotSync(id);
     if (snapshotIndex > 0 && state === undefined) {
       env.log.error(`group ${id}: its snapshot at ${snapshotIndex} is unreadable, it is asked for elsewhere`);
@@ -323,6 +324,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       runner.termsUnknown = termsUnknown;
     }
     this.reviewVote(runner);
+  }
+
+  /** A received snapshot took the place of what was here. */
+  restored(runner: GroupRunner): void {
+    this.stats.snapshotsInstalled++;
+    this.repairs.review(runner);
+    this.reviewVote(runner);
+    this.dirty(runner);
   }
 
   /** The right to vote, and to stand, as far as it is known now. */
@@ -520,7 +529,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const runner of this.runners.values()) {
       if (!runner.raft.mayVote) this.reviewVote(runner);
       if (runner.voteUnsafe) this.doubts.advance(runner);
-      if (runner.stateMissing) this.snapshotReceiver.want(runner);
+      if (runner.stateMissing) runner.snapshotWanted ??= runner.applied;
+      if (runner.termsUnknown && !this.repairs.isBusy(runner)) runner.snapshotWanted ??= runner.raft.lastIndex;
+      if (runner.snapshotWanted !== undefined) this.snapshotReceiver.want(runner, runner.snapshotWanted);
     }
     this.snapshotTaker.keepHouse();
     this.repairs.keepHouse();

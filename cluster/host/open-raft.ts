@@ -62,7 +62,7 @@ export function openRaft(options: OpenOptions): OpenedRaft {
     lastIndex: recovered.lastIndex,
     terms: runs,
   });
-  return { raft, snapshotIndex, voteUnsafe: !recovered.voteSafe || behind, termsUnknown: unknown };
+  return { raft, snapshotIndex, voteUnsafe: !recovered.voteSafe || behind || unknown, termsUnknown: unknown };
 }
 
 function termRuns(wal: Wal, group: GroupId, recovered: RecoveredGroup): { runs: TermRun[]; unknown: boolean } {
@@ -70,7 +70,7 @@ function termRuns(wal: Wal, group: GroupId, recovered: RecoveredGroup): { runs: 
   const baseTerm = recovered.snapshot?.term ?? 0;
   const first = (recovered.snapshot?.index ?? 0) + 1;
   const last = recovered.lastIndex;
-  const whole = wal.damagedRanges(group).every((range) => range.last < first);
+  const whole = recovered.voteSafe && wal.damagedRanges(group).every((range) => range.last < first);
   let unknown = false;
   let index = first;
   while (index <= last) {
@@ -86,7 +86,9 @@ function termRuns(wal: Wal, group: GroupId, recovered: RecoveredGroup): { runs: 
       index = after;
       continue;
     }
-    if (runs.length === 0 || known !== before) runs.push({ start: index, term: known });
+    // Terms never fall along a log: some of these entries had been replaced, and damage hides which.
+    if (known < before) unknown = true;
+    if (runs.length === 0 || known > before) runs.push({ start: index, term: Math.max(known, before) });
     index = next;
   }
   return { runs, unknown };

@@ -58,6 +58,11 @@ export class Repair {
     return this.holding.has(runner);
   }
 
+  /** Are entries of the group being fetched? */
+  isBusy(runner: GroupRunner): boolean {
+    return this.tasks.some((task) => task.runner === runner);
+  }
+
   /** `then` runs when the entry was repaired; at once, when too much is damaged already. */
   need(runner: GroupRunner, index: Index, then: () => void): void {
     const known = this.tasks.find((task) => task.runner === runner && task.first <= index && index <= task.last);
@@ -79,7 +84,7 @@ export class Repair {
   }
 
   keepHouse(): void {
-    for (const task of this.tasks) this.ask(task);
+    for (const task of [...this.tasks]) this.ask(task);
   }
 
   private add(runner: GroupRunner, first: Index, last: Index, then: () => void): void {
@@ -91,6 +96,11 @@ export class Repair {
   private ask(task: Task): void {
     if (task.asking) return;
     const { runner } = task;
+    const last = this.nextRun(task);
+    if (last === undefined) {
+      this.finish(task);
+      return;
+    }
     const { voters, learners } = runner.raft.membership;
     const peers = [...voters, ...learners].filter(
       (peer) => peer !== this.owner.self && this.owner.transport.isUp(peer),
@@ -98,14 +108,39 @@ export class Repair {
     if (peers.length === 0) return;
     task.asking = true;
     const peer = peers[task.turn++ % peers.length];
-    const request = encodeRequest({ group: runner.id, index: 0, from: task.first, to: task.last });
+    const request = encodeRequest({ group: runner.id, index: 0, from: task.first, to: last });
     this.rpc.request(peer, METHOD, request, TIMEOUT_MS, (answer) => {
       task.asking = false;
       if (runner.closed || !this.tasks.includes(task)) return;
       const batch = answer.ok ? decodeEntries(answer.bytes) : undefined;
       const entries = (batch?.entries ?? []).filter((entry) => this.isSame(task, entry, batch!.commit));
       if (entries.length > 0) this.take(task, entries);
+      else if (batch?.gone && batch.commit >= last && last > runner.applied) this.wantSnapshot(task, last);
     });
+  }
+
+  /** Last index of the run to ask for next; skips what lies below the snapshot and is dead. Undefined: nothing is left. */
+  private nextRun(task: Task): Index | undefined {
+    const { runner } = task;
+    const firstIndex = this.owner.wal.firstIndex(runner.id);
+    const isWanted = (index: Index) => index >= firstIndex || runner.stateMissing || runner.machine.isEntryLive(index);
+    while (task.first <= task.last && !isWanted(task.first)) task.first++;
+    if (task.first > task.last) return undefined;
+    let last = task.first;
+    while (last < task.last && isWanted(last + 1)) last++;
+    return last;
+  }
+
+  /** It was committed, and the others have folded it into a snapshot: nobody has it as an entry any more. */
+  private wantSnapshot(task: Task, last: Index): void {
+    const { runner } = task;
+    runner.snapshotWanted = Math.max(runner.snapshotWanted ?? 0, runner.termsUnknown ? runner.raft.lastIndex : last);
+  }
+
+  /** The group's machine was replaced, or its log begins later: some damage may not matter any more. */
+  review(runner: GroupRunner): void {
+    for (const task of this.tasks.filter((task) => task.runner === runner)) this.ask(task);
+    this.settleTail(runner);
   }
 
   private isSame(task: Task, entry: LogEntry, commit: Index): boolean {
@@ -131,12 +166,15 @@ export class Repair {
   private finish(task: Task): void {
     const { runner } = task;
     this.tasks = this.tasks.filter((other) => other !== task);
-    if (this.holding.has(runner) && !this.hasTailDamage(runner)) {
-      this.holding.delete(runner);
-      this.owner.env.log.info(`group ${runner.id}: the log is whole again`);
-      this.owner.repaired(runner);
-    }
+    this.settleTail(runner);
     for (const waiter of task.waiters) waiter();
+  }
+
+  private settleTail(runner: GroupRunner): void {
+    if (!this.holding.has(runner) || this.hasTailDamage(runner)) return;
+    this.holding.delete(runner);
+    this.owner.env.log.info(`group ${runner.id}: the log is whole again`);
+    this.owner.repaired(runner);
   }
 
   private hasTailDamage(runner: GroupRunner): boolean {

@@ -14,7 +14,6 @@ import {
   type Offer,
   OfferOutcome,
 } from './transfer-codec.ts';
-import type { HostStats } from './types.ts';
 
 const RECEIVING_MAX = 2;
 const FETCH_TIMEOUT_MS = 5_000;
@@ -31,17 +30,16 @@ interface Receiving {
   bytes: number;
   /** First index of live entries not fetched yet; 0: all are here. */
   nextLive: Index;
-  /** The machine's state alone is wanted: the log here is whole. */
+  /** The log here stays; only the machine is replaced, and what was below is no longer needed as entries. */
   stateOnly: boolean;
   active: boolean;
   touchedMs: number;
 }
 
 interface Owner extends RunnerOwner {
-  readonly stats: HostStats;
   readonly transport: Transport;
   group(id: GroupId): GroupRunner | undefined;
-  reviewVote(runner: GroupRunner): void;
+  restored(runner: GroupRunner): void;
 }
 
 export class SnapshotReceiver {
@@ -74,18 +72,18 @@ export class SnapshotReceiver {
     this.receiving.delete(group);
   }
 
-  /** The machine's state is unreadable here: asks the members for theirs, one at a time. */
-  want(runner: GroupRunner): void {
+  /** Asks the members for a snapshot at or above `index`, one at a time. */
+  want(runner: GroupRunner, index: Index): void {
     const { env, transport } = this.owner;
     const nowMs = env.clock.nowMs();
-    if (this.receiving.get(runner.id)?.active || nowMs - (this.wantedMs.get(runner) ?? -WANT_EVERY_MS) < WANT_EVERY_MS)
-      return;
+    if (this.receiving.get(runner.id)?.active) return;
+    if (nowMs - (this.wantedMs.get(runner) ?? Number.NEGATIVE_INFINITY) < WANT_EVERY_MS) return;
     const { voters, learners } = runner.raft.membership;
     const peers = [...voters, ...learners].filter((peer) => transport.isUp(peer));
     if (peers.length === 0) return;
     this.wantedMs.set(runner, nowMs);
     const peer = peers[Math.floor(env.random.float() * peers.length)];
-    const request = encodeRequest({ group: runner.id, index: 0, from: 0, to: 0 });
+    const request = encodeRequest({ group: runner.id, index, from: 0, to: 0 });
     this.rpc.request(peer, WANT, request, FETCH_TIMEOUT_MS, () => {});
   }
 
@@ -95,9 +93,12 @@ export class SnapshotReceiver {
     const nowMs = this.owner.env.clock.nowMs();
     const known = this.receiving.get(offer.group);
     if (known?.active) return OfferOutcome.busy;
-    const stateOnly = runner.stateMissing && this.logHolds(runner, offer);
-    const outcome = stateOnly ? 'install' : runner.raft.acceptSnapshot(offer.meta);
-    if (outcome !== 'install') {
+    // Below what is wanted it does not help; a log of unknown terms must be covered as a whole.
+    if (runner.termsUnknown && offer.meta.index < (runner.snapshotWanted ?? Number.POSITIVE_INFINITY))
+      return OfferOutcome.busy;
+    const stateOnly = this.isStateOnly(runner, offer);
+    const outcome = runner.raft.acceptSnapshot(offer.meta);
+    if (outcome !== 'install' && !stateOnly) {
       this.owner.dirty(runner);
       return outcome === 'have' ? OfferOutcome.have : OfferOutcome.busy;
     }
@@ -122,8 +123,10 @@ export class SnapshotReceiver {
     return OfferOutcome.fetch;
   }
 
-  private logHolds(runner: GroupRunner, offer: Offer): boolean {
+  /** The log here reaches the snapshot's position, but machine state or entries below it are missing. */
+  private isStateOnly(runner: GroupRunner, offer: Offer): boolean {
     const { index, term } = offer.meta;
+    if (runner.snapshotWanted === undefined || index < runner.snapshotWanted || index < runner.applied) return false;
     return index >= runner.raft.firstIndex - 1 && runner.raft.termOf(index) === term;
   }
 
@@ -192,7 +195,7 @@ export class SnapshotReceiver {
       return;
     }
     // While the transfer of a whole snapshot is active the core takes no appends, so what it accepted still holds.
-    if (receiving.stateOnly && !(runner.stateMissing && this.logHolds(runner, offer))) {
+    if (receiving.stateOnly && !this.isStateOnly(runner, offer)) {
       this.receiving.delete(runner.id);
       this.stop(receiving);
       return;
@@ -215,9 +218,7 @@ export class SnapshotReceiver {
       else if (offer.meta.index >= runner.raft.firstIndex) runner.raft.compacted(offer.meta.index + 1);
       runner.restored(offer.meta.index);
       runner.installing = false;
-      this.owner.stats.snapshotsInstalled++;
-      this.owner.reviewVote(runner);
-      this.owner.dirty(runner);
+      this.owner.restored(runner);
       const request = encodeRequest({ group: offer.group, index: offer.meta.index, from: 0, to: 0 });
       this.rpc.request(receiving.from, DONE, request, FETCH_TIMEOUT_MS, () => {});
     };

@@ -65,7 +65,9 @@ export class SnapshotSender {
     this.rpc.handle(WANT, (from, bytes, reply) => {
       const request = decodeRequest(bytes);
       const runner = request === undefined ? undefined : owner.group(request.group);
-      if (runner !== undefined) this.start(runner, from);
+      // One that ends before the asker's log begins is of no use to it: it asks again when there is a newer one.
+      if (runner !== undefined && owner.wal.firstIndex(runner.id) - 1 >= request!.index) this.start(runner, from);
+      else if (runner !== undefined) owner.takeSnapshot(runner);
       reply(new Uint8Array(0));
     });
   }

@@ -1,6 +1,7 @@
 // Random kills, power cuts, partitions and message faults under load: what was applied on a leader stays, in one order, everywhere.
 import { describe, expect, test } from 'vitest';
-import { World } from './world.ts';
+import type { Prng } from '../../sim/prng.ts';
+import { World, type WorldNode } from './world.ts';
 
 const GROUPS = [0, 65];
 
@@ -13,7 +14,7 @@ interface Truth {
 /** Runs one seed; returns the world after everything was healed and drained. */
 function run(
   seed: number,
-  options: { nodes: number; ms: number; lossy: boolean },
+  options: { nodes: number; ms: number; lossy: boolean; rot: boolean },
 ): { world: World; truth: Map<number, Truth> } {
   const truth = new Map<number, Truth>(GROUPS.map((group) => [group, { texts: new Map(), acked: new Set() }]));
   const world = new World({
@@ -54,8 +55,10 @@ function run(
     const node = nodes[chance.uint32() % nodes.length];
     const other = nodes[chance.uint32() % nodes.length];
     const kind = chance.uint32() % 6;
-    if (kind <= 1 && node.up) node.kill(kind === 0 ? 'process' : 'power');
-    else if (kind === 2) {
+    if (kind <= 1 && node.up) {
+      node.kill(kind === 0 ? 'process' : 'power');
+      if (options.rot && node.id === 3) spoil(node, chance);
+    } else if (kind === 2) {
       network.cut(node.name, other.name);
       if (chance.float() < 0.7) network.cut(other.name, node.name);
     } else if (kind === 3) network.heal();
@@ -76,6 +79,14 @@ function run(
   return { world, truth };
 }
 
+/** Some bits of one file of a node that is down. */
+function spoil(node: WorldNode, chance: Prng): void {
+  const files = node.disk.files('wal/').filter((path) => path.endsWith('.seg') || path.endsWith('.idx'));
+  const path = files[chance.uint32() % files.length];
+  const size = node.disk.content(path)!.length;
+  for (let i = 0; i < 3; i++) node.disk.flipBit(path, chance.uint32() % size, chance.uint32() % 8);
+}
+
 /** What should be alive after all that was ever applied. */
 function survivors({ texts }: Truth): number[] {
   const live = new Set<number>();
@@ -87,8 +98,9 @@ function survivors({ texts }: Truth): number[] {
 }
 
 describe('under faults nothing applied is lost', () => {
-  test.each([1, 2, 3, 4])('seed %i', (seed) => {
-    const { world, truth } = run(seed, { nodes: seed === 4 ? 5 : 3, ms: 8_000, lossy: seed % 2 === 0 });
+  test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
+    const rot = seed > 4;
+    const { world, truth } = run(seed, { nodes: seed === 4 ? 5 : 3, ms: 8_000, lossy: seed % 2 === 0, rot });
     for (const [group, known] of truth) {
       expect(known.acked.size).toBeGreaterThan(100);
       const live = survivors(known);
