@@ -39,7 +39,7 @@ export interface Pending {
   dirty: GroupLog[];
   tombstones: GroupId[];
   bytes: number;
-  hardStateChanged: boolean;
+  copyStates: boolean;
 }
 
 /** A copy whose new place counts once the batch is durable. */
@@ -73,7 +73,7 @@ export function emptyPending(): Pending {
     dirty: [],
     tombstones: [],
     bytes: 0,
-    hardStateChanged: false,
+    copyStates: false,
   };
 }
 
@@ -92,6 +92,8 @@ export class BatchPacker {
   private segment: number;
   private previous: { id: number; end: number };
   private builder = new SidecarBuilder();
+  /** Rows of the last batch that are no part of a log's growth, for the next mark. */
+  private copies = new SidecarBuilder();
   /** Logical records before the active segment. */
   private base: number;
   private readonly header = createHeader();
@@ -115,6 +117,7 @@ export class BatchPacker {
     this.base = this.position;
     this.batchNumber = 0;
     this.summary = [];
+    this.copies = new SidecarBuilder();
     return table;
   }
 
@@ -129,6 +132,11 @@ export class BatchPacker {
     this.summary = this.touched.map(summaryOf);
     this.batchNumber++;
     return packer;
+  }
+
+  /** Does the last batch still wait for a mark that names what it did? */
+  get unvouched(): boolean {
+    return this.summary.length > 0 || this.copies.rows > 0;
   }
 
   /** A mark alone: an empty batch. */
@@ -162,6 +170,7 @@ export class BatchPacker {
       row.moved = true;
       row.damaged = false;
       this.builder.add(row);
+      this.copies.add(row);
       context.groups.get(header.group)?.table.set(header.index, header.segment, header.offset, body.length);
     }
     const buffers = packer.finish();
@@ -272,6 +281,8 @@ export class BatchPacker {
     scratch.length = 0;
     encodeMark(scratch, durableEnd, this.batchNumber, this.position, this.summary.length);
     for (const done of this.summary) encodeSummary(scratch, done);
+    scratch.block(this.copies.rows === 0 ? NO_BODY : this.copies.finish(this.segment, this.context.walId, 0, 0));
+    this.copies = new SidecarBuilder();
     const body = scratch.finish();
     packer.put(this.prepare(RecordType.mark, 0, body), body);
   }
@@ -335,6 +346,7 @@ export class BatchPacker {
       row.moved = move !== undefined;
       row.damaged = false;
       this.builder.add(row);
+      if (row.moved || staged) this.copies.add(row);
       const bodyLength = entry.body.length;
       if (move !== undefined) {
         const { segment, offset } = h;

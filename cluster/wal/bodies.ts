@@ -155,7 +155,7 @@ export interface BatchSummary {
   state: boolean;
 }
 
-/** Stands at the head of a batch: everything before `durableEnd` was synced. */
+/** Stands at the head of a batch: everything before `durableEnd` was synced. Written as encodeMark, the summaries, the copies as a block. */
 export interface Mark {
   durableEnd: number;
   /** Number of the batch that follows, in this segment. */
@@ -164,6 +164,8 @@ export interface Mark {
   position: number;
   /** What the batch before it (in this segment) did. */
   summary: BatchSummary[];
+  /** Table (sidecar.ts) of the copies and staged entries in that batch; empty when there were none. No log tells of those. */
+  copies: Uint8Array;
 }
 
 export function encodeMark(out: ByteWriter, durableEnd: number, batch: number, position: number, count: number): void {
@@ -192,7 +194,7 @@ export function decodeMark(body: Uint8Array): Mark {
       state: reader.u8() === 1,
     });
   }
-  return { durableEnd, batch, position, summary };
+  return { durableEnd, batch, position, summary, copies: reader.block() };
 }
 
 /** The second copy of what is known about groups, and which segments there are. Two files take turns. */

@@ -144,6 +144,14 @@ export class GroupLog {
     });
   }
 
+  /** What is damaged below the snapshot and no longer wanted is no damage. */
+  forgetDeadDamage(): void {
+    for (const { first, last } of this.damaged) {
+      for (let index = first; index <= Math.min(last, this.first - 1); index++)
+        if (!this.isLive(index)) this.forgetDamage(index, index);
+    }
+  }
+
   addDamage(index: Index): void {
     this.forgetDamage(index, index);
     this.damaged.push({ first: index, last: index });

@@ -4,15 +4,16 @@
 import type { Env } from '../../src/kit/env.ts';
 import { decodeMembership } from '../core/membership.ts';
 import { EntryKind, type GroupId, type Index, type Membership, type Term } from '../core/types.ts';
-import { type BatchSummary, decodeGroupState, type GroupState, mergeGroupStates } from './bodies.ts';
+import { type BatchSummary, decodeGroupState, type GroupState, mergeGroupStates, type SnapshotRef } from './bodies.ts';
 import type { Tombstone } from './context.ts';
 import { GroupLog } from './group-log.ts';
 import type { Inventory, SegmentFile } from './inventory.ts';
-import { segmentName } from './options.ts';
+import { parseSnapshotName, SNAPSHOT_DIR, segmentName } from './options.ts';
 import { checkBody, createHeader, decodeHeader, HEADER_BYTES, type RecordHeader, RecordType } from './record.ts';
 import { readOrZero } from './segment-scan.ts';
 import type { SegmentSet } from './segments.ts';
 import { createRow, type Row, SidecarReader } from './sidecar.ts';
+import { decodeSnapshot, snapshotPath } from './snapshots.ts';
 import type { RecoveredGroup } from './types.ts';
 
 const TWO32 = 4294967296;
@@ -72,6 +73,7 @@ export class Recovery {
   private readonly inventory: Inventory;
   private readonly segments: SegmentSet;
   private findings = new Map<GroupId, Finding>();
+  private files: Map<GroupId, { name: string; index: Index; file: number }[]> | undefined;
   /** Records of unknown groups are lost up to this place. */
   private unknownUpTo = 0;
 
@@ -272,6 +274,8 @@ export class Recovery {
     const groups = new Map<GroupId, GroupLog>();
     const tombstones = new Map<GroupId, Tombstone>();
     const answers = new Map<GroupId, RecoveredGroup>();
+    const { state, stateSure } = this.inventory;
+    const listed = stateSure && state !== undefined ? new Set(state.groups.map(({ group }) => group)) : undefined;
     for (const [group, finding] of this.findings) {
       const { log, tombstone } = finding;
       if (tombstone !== undefined && tombstone.epoch >= log.epoch) {
@@ -280,6 +284,11 @@ export class Recovery {
         continue;
       }
       if (finding.state === undefined && log.last === 0 && log.table.count === 0) continue;
+      // Creation and deletion are in the state file before they are answered: what it surely does not know was deleted, or never promised.
+      if (listed !== undefined && !listed.has(group)) {
+        log.table.clear();
+        continue;
+      }
       groups.set(group, log);
       answers.set(group, this.judgeGroup(finding));
     }
@@ -288,8 +297,7 @@ export class Recovery {
 
   private judgeGroup(finding: Finding): RecoveredGroup {
     const { log, state } = finding;
-    const snapshot = state?.snapshot;
-    log.snapshot = snapshot;
+    log.snapshot = state?.snapshot;
     log.membership = state?.membership ?? log.membership;
     log.hardState = { ...(state?.hardState ?? log.hardState) };
     let lastKnown = finding.seenAt >= this.unknownUpTo;
@@ -299,6 +307,9 @@ export class Recovery {
       log.last = index;
       finding.learnTerm(index, term);
     }
+    const snapshot = this.snapshotOf(finding);
+    log.snapshot = snapshot;
+    log.membership = snapshot?.membership ?? log.membership;
     if (snapshot !== undefined && log.last <= snapshot.index) {
       log.last = snapshot.index;
       log.terms.clear();
@@ -334,6 +345,47 @@ export class Recovery {
       voteSafe,
       damaged: log.damaged.map((range) => ({ ...range })),
     };
+  }
+
+  /** The snapshot that the state names. If its file is gone, or the log after it has holes, the state may be older than a switch that was lost:
+   * then a newer whole file within the log's bounds takes its place. */
+  private snapshotOf(finding: Finding): SnapshotRef | undefined {
+    const { log } = finding;
+    const named = log.snapshot;
+    const there = named !== undefined && this.env.disk.sizeSync(snapshotPath(this.dir, log.id, named)) === named.bytes;
+    const whole = this.damagedOf(finding).every((range) => range.last < log.first);
+    if (whole && (there || named === undefined)) return named;
+    const newer = (this.snapshotFiles().get(log.id) ?? [])
+      .filter(({ index }) => index >= log.first - 1 && index <= log.last)
+      .sort((a, b) => b.index - a.index || b.file - a.file);
+    for (const { name } of newer) {
+      const path = `${this.dir}/${SNAPSHOT_DIR}/${name}`;
+      const content = decodeSnapshot(readOrZero(this.env, path, 0, this.env.disk.sizeSync(path) ?? 0));
+      const fits =
+        content?.group === log.id && (log.termOf(content.ref.index) ?? content.ref.term) === content.ref.term;
+      if (!fits || content === undefined) continue;
+      if (named === undefined || content.ref.index > named.index) {
+        this.env.log.warn('wal: a snapshot newer than the state says is used', {
+          group: log.id,
+          index: content.ref.index,
+        });
+        return content.ref;
+      }
+    }
+    return named;
+  }
+
+  private snapshotFiles(): Map<GroupId, { name: string; index: Index; file: number }[]> {
+    if (this.files !== undefined) return this.files;
+    this.files = new Map();
+    for (const name of this.env.disk.listSync(`${this.dir}/${SNAPSHOT_DIR}`)) {
+      const parsed = parseSnapshotName(name);
+      if (parsed === undefined) continue;
+      const known = this.files.get(parsed.group) ?? [];
+      known.push({ name, index: parsed.index, file: parsed.file });
+      this.files.set(parsed.group, known);
+    }
+    return this.files;
   }
 
   private damagedOf(finding: Finding): { first: Index; last: Index }[] {

@@ -1,5 +1,5 @@
 // Reads what is in sealed segments again, piece by piece, and verifies every entry that counts: latent errors must be found while other replicas
-// still have good copies. Called by wal.scrub() at the host's rate; goes through all segments by id and begins again.
+// still have good copies. Beside that it asks the machines, index by index, whether something is wanted that no segment has. Called by wal.scrub() at the host's rate; goes through all segments by id and begins again.
 // Invariant: an entry is reported only if the location table still names the place that could not be verified.
 import type { GroupId, Index } from '../core/types.ts';
 import type { WalContext } from './context.ts';
@@ -11,6 +11,9 @@ import { readTable } from './tables.ts';
 
 /** Rows looked at by one call at most, so that a call over dead records is bounded as well. */
 const ROWS_MAX = 10_000;
+/** A live entry that is in no segment is reported when it still is so after this time. */
+const SUSPECT_MS = 10_000;
+const SUSPECTS_MAX = 1000;
 
 export interface Found {
   group: GroupId;
@@ -25,6 +28,10 @@ export class Scrub {
   private segment = 0;
   private table: SidecarReader | undefined;
   private running = false;
+  /** The group and index up to which the machines were asked. */
+  private group: GroupId = 0;
+  private index: Index = 0;
+  private suspects: (Found & { sinceMs: number })[] = [];
 
   constructor(context: WalContext, reader: Reader) {
     this.context = context;
@@ -40,10 +47,44 @@ export class Scrub {
     this.running = true;
     const finish = (found: Found[]): void => {
       this.running = false;
-      done(found);
+      done([...this.missing(), ...found]);
     };
     if (this.table !== undefined && this.context.segments.all.has(this.segment)) this.advance(bytesMax, finish);
     else this.nextSegment(bytesMax, finish);
+  }
+
+  /** Live entries below the snapshot of one group after the other that are in no table: their records were lost with all that named them.
+   * A machine that is being restored or replays its log answers for an older state, so what it misses has to be missed again later. */
+  private missing(): Found[] {
+    const { groups, env } = this.context;
+    const log = groups.get(this.group);
+    const end = log?.liveCheck === undefined ? 0 : log.first - 1;
+    const stop = Math.min(end, this.index + ROWS_MAX);
+    const nowMs = env.clock.nowMs();
+    while (this.index < stop && this.suspects.length < SUSPECTS_MAX) {
+      const index = ++this.index;
+      if (this.isMissing(this.group, index)) this.suspects.push({ group: this.group, index, sinceMs: nowMs });
+    }
+    if (this.index >= end) {
+      const ids = [...groups.keys()].sort((a, b) => a - b);
+      this.group = ids.find((id) => id > this.group) ?? ids[0] ?? 0;
+      this.index = 0;
+    }
+    const ripe = this.suspects.filter(({ sinceMs }) => nowMs - sinceMs >= SUSPECT_MS);
+    if (ripe.length === 0) return [];
+    this.suspects = this.suspects.filter(({ sinceMs }) => nowMs - sinceMs < SUSPECT_MS);
+    const found = ripe.filter(({ group, index }) => this.isMissing(group, index));
+    for (const { group, index } of found) {
+      groups.get(group)?.addDamage(index);
+      env.log.error('wal: a live entry is in no segment', { group, index });
+    }
+    return found.map(({ group, index }) => ({ group, index }));
+  }
+
+  private isMissing(group: GroupId, index: Index): boolean {
+    const log = this.context.groups.get(group);
+    if (log === undefined || index >= log.first || log.table.find(index) || !log.isLive(index)) return false;
+    return !log.damaged.some((range) => index >= range.first && index <= range.last);
   }
 
   private nextSegment(bytesMax: number, done: (found: Found[]) => void): void {

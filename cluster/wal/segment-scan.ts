@@ -21,7 +21,7 @@ import {
   RecordType,
   recordBytes,
 } from './record.ts';
-import type { Row } from './sidecar.ts';
+import { createRow, type Row, readSidecarInfo, SidecarReader } from './sidecar.ts';
 
 const WINDOW_BYTES = 1024 * 1024;
 const SECTOR_BYTES = 4096;
@@ -210,6 +210,7 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
   const torn = badAt.find((bad) => bad >= found.durableEnd);
   found.end = Math.max(torn ?? Math.min(at, alignedUp(window.size)), found.durableEnd);
   cutAt(found, found.end);
+  addLostCopies(found);
   if (window.size < found.durableEnd && (found.regions[found.regions.length - 1]?.to ?? 0) < found.durableEnd) {
     const from = Math.min(at, window.size);
     found.regions.push({ from, to: found.durableEnd, batchBefore: batch, batchAfter: undefined, harmless: false });
@@ -229,6 +230,18 @@ function cutAt(found: ScannedSegment, end: number): void {
   found.regions = found.regions
     .filter((region) => region.from < found.durableEnd)
     .map((region) => ({ ...region, to: Math.min(region.to, end) }));
+}
+
+/** Copies that the marks name and the scan did not meet: known, unreadable. */
+function addLostCopies(found: ScannedSegment): void {
+  const seen = new Set(found.rows.map((row) => row.offset));
+  const row = createRow();
+  for (const { mark } of found.marks) {
+    if (readSidecarInfo(mark.copies) === undefined) continue;
+    const reader = new SidecarReader(mark.copies);
+    while (reader.next(row)) if (!seen.has(row.offset)) found.rows.push({ ...row, damaged: true });
+  }
+  found.rows.sort((a, b) => a.offset - b.offset);
 }
 
 /** Records since the last mark are counted on top of what it says. */

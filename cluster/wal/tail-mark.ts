@@ -51,7 +51,10 @@ export class TailMark {
   /** Slots are not compared with those of earlier lives: each is about a segment of its own. */
   private generation = 0;
   private busy = false;
+  /** Asked for while busy, for a pause: written right after. */
+  private next: TailEvidence | undefined;
   private nextMs = 0;
+  private closed = false;
 
   constructor(context: WalContext) {
     this.context = context;
@@ -61,6 +64,8 @@ export class TailMark {
   write(segment: number, durableEnd: number, resting: boolean): void {
     const { context } = this;
     const nowMs = context.env.clock.nowMs();
+    if (this.closed) return;
+    if (this.busy && resting) this.next = { segment, durableEnd };
     if (this.busy || (!resting && nowMs < this.nextMs)) return;
     this.nextMs = nowMs + MARK_EVERY_MS;
     this.busy = true;
@@ -70,6 +75,9 @@ export class TailMark {
         mustWork(context, 'writing the tail mark', error);
         this.generation++;
         this.busy = false;
+        const { next } = this;
+        this.next = undefined;
+        if (next !== undefined) this.write(next.segment, next.durableEnd, true);
       });
     });
   }
@@ -82,12 +90,17 @@ export class TailMark {
     const path = `${this.context.dir}/${TAIL_FILE}`;
     this.context.env.disk.open(path, 'write', (error, file) => {
       mustWork(this.context, `opening ${path}`, error);
+      if (this.closed) {
+        file?.close();
+        return;
+      }
       this.file = file as DiskFile;
       use(this.file);
     });
   }
 
   close(): void {
+    this.closed = true;
     this.file?.close();
     this.file = undefined;
   }

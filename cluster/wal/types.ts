@@ -112,8 +112,8 @@ export interface Wal {
   clearDoubt(group: GroupId): void;
 
   setLiveCheck(group: GroupId, check: LiveCheck): void;
-  /** Verifies about `bytesMax` bytes of sealed segments more, in turn over all of them, and names what is damaged (it is in
-   * damagedRanges then). Called at the rate at which the host wants everything read again. */
+  /** Verifies about `bytesMax` bytes of sealed segments more, in turn over all of them, and asks some LiveChecks what should be there;
+   * names what is damaged or missing (it is in damagedRanges then). Called at the rate at which the host wants everything read again. */
   scrub(bytesMax: number, done: (damaged: { group: GroupId; index: Index }[]) => void): void;
   /** Copies live entries out of the worst sealed segments and unlinks them; bounded work per call. */
   compact(done: (segmentsRemoved: number) => void): void;

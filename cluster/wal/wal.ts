@@ -73,7 +73,7 @@ class SegmentedWal implements Wal {
     log.born = epoch;
     log.membership = membership;
     context.groups.set(group, log);
-    writer.enqueueState(log, false);
+    writer.enqueueState(log, true);
   }
 
   deleteGroup(group: GroupId): void {
@@ -116,7 +116,7 @@ class SegmentedWal implements Wal {
       context.cache.truncateFrom(log.tail, from);
       log.beginEpoch(log.nextEpoch, from, writer.active.id);
       log.truncateFrom(from);
-      writer.enqueueState(log, false);
+      writer.enqueueState(log, true);
     }
     const { epoch, epochFrom } = log;
     for (const entry of entries) {
@@ -209,7 +209,9 @@ class SegmentedWal implements Wal {
   }
 
   damagedRanges(group: GroupId): { first: Index; last: Index }[] {
-    return this.log(group).damaged.map((range) => ({ ...range }));
+    const log = this.log(group);
+    log.forgetDeadDamage();
+    return log.damaged.map((range) => ({ ...range }));
   }
 
   clearDoubt(group: GroupId): void {
@@ -236,7 +238,7 @@ class SegmentedWal implements Wal {
         log.snapshot = ref;
         log.membership = ref.membership;
         log.terms.dropTo(ref.index);
-        this.switchTo(log, before, 'wal.snapshot.switched', () => finished(done));
+        this.switchTo(log, before, false, () => finished(done));
       }),
     );
   }
@@ -266,7 +268,7 @@ class SegmentedWal implements Wal {
         log.standAt(ref, log.staged?.table ?? log.newStagedTable());
         log.staged = undefined;
         log.tail.durable = log.durable;
-        this.switchTo(log, before, 'wal.install.switched', () => finished(done));
+        this.switchTo(log, before, true, () => finished(done));
       }),
     );
   }
@@ -329,15 +331,11 @@ class SegmentedWal implements Wal {
     );
   }
 
-  private switchTo(
-    log: GroupLog,
-    before: SnapshotRef | undefined,
-    point: 'wal.snapshot.switched' | 'wal.install.switched',
-    done: () => void,
-  ): void {
-    this.writer.enqueueState(log, false);
+  /** A saved snapshot can be found again by its file; an installed one begins a new epoch, which the state files must know. */
+  private switchTo(log: GroupLog, before: SnapshotRef | undefined, installed: boolean, done: () => void): void {
+    this.writer.enqueueState(log, installed);
     this.writer.flush(() => {
-      crashPoint(this.context, point);
+      crashPoint(this.context, installed ? 'wal.install.switched' : 'wal.snapshot.switched');
       this.dropSnapshot(log.id, before);
       done();
     });

@@ -36,6 +36,8 @@ export class Writer {
   private file: DiskFile | undefined;
   private readonly packer: BatchPacker;
   private end = 0;
+  /** The durable end for which the evidence of a pause was written. */
+  private restedAt = -1;
   private pending = emptyPending();
   private waiting: (() => void)[] = [];
   private busy = false;
@@ -105,8 +107,9 @@ export class Writer {
     pending.bytes += recordBytes(entry.body.length);
   }
 
-  enqueueState(group: GroupLog, hardStateChanged: boolean): void {
-    if (hardStateChanged) this.pending.hardStateChanged = true;
+  /** `copyStates`: the state files are to be rewritten as well, before the flush answers. */
+  enqueueState(group: GroupLog, copyStates: boolean): void {
+    if (copyStates) this.pending.copyStates = true;
     if (group.stateDirty) return;
     group.stateDirty = true;
     this.pending.dirty.push(group);
@@ -115,6 +118,7 @@ export class Writer {
 
   enqueueTombstone(group: GroupId): void {
     this.pending.tombstones.push(group);
+    this.pending.copyStates = true;
     this.pending.bytes += HEADER_BYTES;
   }
 
@@ -189,6 +193,7 @@ export class Writer {
     this.active = context.segments.create(id, bytes);
     this.end = 0;
     this.durableEnd = 0;
+    this.restedAt = -1;
     this.keeper.durableEnd = 0;
     crashPoint(context, 'wal.segment.activated');
     this.writeBatch(file);
@@ -209,7 +214,7 @@ export class Writer {
       if (--this.partsLeft > 0) return;
       this.completed(end, position, dones);
     };
-    if (start === 0 || pending.hardStateChanged) {
+    if (start === 0 || pending.copyStates) {
       this.partsLeft++;
       this.keeper.save(part);
     }
@@ -272,11 +277,12 @@ export class Writer {
    * it only has to be there after a process crash, and what it says stays true. */
   private armIdleMark(): void {
     const { context } = this;
-    if (this.idleTimer !== undefined || this.packer.summary.length === 0) return;
+    if (this.idleTimer !== undefined || this.restedAt === this.durableEnd) return;
     this.idleTimer = context.env.clock.after(context.options.idleMarkMs, () => {
       this.idleTimer = undefined;
       if (this.busy) return;
-      this.writeIdleMark(() => {});
+      this.restedAt = this.durableEnd;
+      if (this.packer.unvouched) this.writeIdleMark(() => {});
       this.tailMark.write(this.active.id, this.durableEnd, true);
     });
   }

@@ -229,8 +229,10 @@ describe('wal', () => {
   test('a newer format is refused; a failed sync ends the node', () => {
     const world = createWorld(9);
     const life = bootSurely(world);
-    world.disk.faults.syncErrorProbability = 1;
     life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    flush(world, life);
+    world.disk.faults.syncErrorProbability = 1;
+    life.env.run(() => life.wal.append(1, [entryOf(1, 1, 'x')]));
     expect(flush(world, life)).toBe(false);
     expect(life.env.deathReason).toContain('syncing a batch failed');
     world.disk.faults.syncErrorProbability = 0;
