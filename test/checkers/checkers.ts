@@ -197,6 +197,31 @@ export function neverDelivered(history: History): Finding[] {
   return findings;
 }
 
+/** A conditional publish is stored only right behind the seq of its subject that it names. With `order` and `lost`, and nothing removed,
+ * that makes each subject a linearizable register. */
+export function compareAndSet(history: History): Finding[] {
+  const expectedOf = new Map<string, number>();
+  for (const event of of(history, 'sent'))
+    if (event.expected !== undefined) expectedOf.set(event.content, event.expected);
+  const findings: Finding[] = [];
+  if (history.removed.size > 0) return findings;
+  for (const replica of history.replicas) {
+    const last = new Map<string, number>();
+    for (const { seq, subject, content } of replica.messages) {
+      const expected = expectedOf.get(content);
+      const actual = last.get(subject) ?? 0;
+      if (expected !== undefined && expected !== actual) {
+        findings.push({
+          check: 'compare-and-set',
+          text: `${replica.node}: seq ${seq} of ${subject} expected ${expected}, but ${actual} was its last`,
+        });
+      }
+      last.set(subject, seq);
+    }
+  }
+  return findings;
+}
+
 export const CHECKERS = {
   lost,
   phantom,
@@ -206,6 +231,7 @@ export const CHECKERS = {
   divergence,
   redelivered,
   neverDelivered,
+  compareAndSet,
 } as const;
 
 export function checkAll(history: History): Finding[] {

@@ -3,7 +3,17 @@
 
 export type Event =
   /** A publish was sent. `id` is unique per attempt; `msgId` is shared by retries of one message ('' none). */
-  | { kind: 'sent'; at: number; client: number; id: string; msgId: string; subject: string; content: string }
+  | {
+      kind: 'sent';
+      at: number;
+      client: number;
+      id: string;
+      msgId: string;
+      subject: string;
+      content: string;
+      /** Only to be stored when this is the subject's last seq (0: none). */
+      expected?: number;
+    }
   | { kind: 'acked'; at: number; id: string; seq: number; duplicate: boolean }
   /** Certainly not stored (an error that promises it). */
   | { kind: 'refused'; at: number; id: string; error: number }
@@ -48,6 +58,7 @@ export interface Finding {
     | 'seq-reused'
     | 'divergence'
     | 'redelivered-after-ack'
-    | 'never-delivered';
+    | 'never-delivered'
+    | 'compare-and-set';
   text: string;
 }

@@ -4,6 +4,31 @@
 import { parseArgs } from 'node:util';
 import { runScenario } from './scenario.ts';
 
+/** A long run in which one of these never happened has tested less than it says. */
+const MUST_HAPPEN = [
+  'fault process crash',
+  'fault power loss',
+  'fault power loss of all',
+  'fault wiped node',
+  'fault pause',
+  'fault partition',
+  'fault lossy network',
+  'fault clock jump',
+  'fault slow disk',
+  'one-way cut',
+  'restart',
+  'compare-and-set won',
+  'compare-and-set lost',
+  'visited wal.snapshot.switched',
+  'visited wal.compact.unlinked',
+  'visited wal.install.switched',
+  'visited wal.recover.state',
+  'visited wal.seal.sidecar',
+  'visited host:installed',
+] as const;
+/** Runs shorter than this are not held to the list. */
+const JUDGED_FROM_MINUTES = 2;
+
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
@@ -71,6 +96,11 @@ function main(): number {
   process.stdout.write(
     `${runs} seeds from ${first}, ${acked} messages acknowledged, ${events} events, ${Math.round(simulatedMs / 1000)} simulated s in ${seconds.toFixed(1)} s; ${failed.length} failed${failed.length > 0 ? `: ${failed.join(', ')}` : ''}\n`,
   );
+  const missing = MUST_HAPPEN.filter((name) => !totals.has(name));
+  if (Number(values.minutes ?? 0) >= JUDGED_FROM_MINUTES && missing.length > 0) {
+    process.stdout.write(`never happened: ${missing.join(', ')}\n`);
+    return 1;
+  }
   return failed.length === 0 ? 0 : 1;
 }
 

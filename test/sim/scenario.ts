@@ -12,6 +12,8 @@ const CONSUMER = 'work';
 const BOOT_MS = 60_000;
 const HEAL_MS = 120_000;
 const REQUEST_MS = 2_500;
+const WRONG_LAST_SEQ = 10071;
+const FAST_DISK = { syncMs: 0.4, stallProbability: 0, stallMs: 1000 };
 
 export interface ScenarioOptions {
   seed: number;
@@ -151,6 +153,7 @@ class Scenario {
   #startWorkload(): void {
     const { nodes } = this.#world;
     for (let c = 0; c < 4; c++) this.#publisher(c, nodes[c % nodes.length], c % 2 === 0);
+    for (let c = 0; c < 2; c++) this.#casWriter(10 + c, nodes[(c + 1) % nodes.length]);
     for (let w = 0; w < 2; w++) this.#worker(w, nodes[(w + 1) % nodes.length]);
   }
 
@@ -174,6 +177,43 @@ class Scenario {
       client.request(subject, content, withIds ? { 'Nats-Msg-Id': msgId } : {}, REQUEST_MS, (outcome) => {
         const settled = this.#settlePublish(id, outcome);
         if (!settled && withIds && attempt < 20) scheduler.after(50 + chance.float() * 200, () => send(n, attempt + 1));
+      });
+    };
+    next();
+  }
+
+  /** Writers that contend for a few keys: each write names the seq that it believes to be the key's last. */
+  #casWriter(number: number, host: SimNode): void {
+    const { scheduler } = this.#world;
+    const client = new SimClient(`c${number}`, scheduler, host);
+    const chance = this.#world.prng.stream(`cas ${number}`);
+    const believed = [0, 0, 0];
+    let count = 0;
+    const next = (): void => {
+      if (!this.#publishing) return;
+      const key = Math.floor(chance.float() * believed.length);
+      const expected = believed[key];
+      const id = `c${number}.${count++}`;
+      const subject = `s.key.${key}`;
+      this.#record({
+        kind: 'sent',
+        at: scheduler.nowMs,
+        client: number,
+        id,
+        msgId: '',
+        subject,
+        content: id,
+        expected,
+      });
+      const headers = { 'Nats-Expected-Last-Subject-Sequence': String(expected) };
+      client.request(subject, id, headers, REQUEST_MS, (outcome) => {
+        if (this.#settlePublish(id, outcome)) this.#world.count('compare-and-set won');
+        const answer = outcome.kind === 'reply' ? (JSON.parse(outcome.text) as PubAck) : undefined;
+        if (answer?.error?.err_code === WRONG_LAST_SEQ) {
+          this.#world.count('compare-and-set lost');
+          believed[key] = Number(/\d+$/.exec(answer.error.description)?.[0] ?? 0);
+        } else if (answer !== undefined && answer.error === undefined) believed[key] = answer.seq;
+        scheduler.after(20 + chance.float() * 100, next);
       });
     };
     next();
@@ -267,6 +307,7 @@ class Scenario {
     world.crashPointShare = 0;
     world.network.heal();
     for (const node of world.nodes) {
+      Object.assign(node.disk.latency, FAST_DISK);
       node.clock.offsetUs = 0;
       node.start();
     }
@@ -326,7 +367,7 @@ class Scenario {
 interface PubAck {
   seq: number;
   duplicate?: boolean;
-  error?: { err_code: number };
+  error?: { err_code: number; description: string };
 }
 
 interface Fault {
@@ -405,6 +446,15 @@ const FAULTS: readonly Fault[] = [
       world.scheduler.after(500 + chance.float() * 6000, () => {
         world.network.faults = { ...CALM };
       });
+      return true;
+    },
+  },
+  {
+    name: 'slow disk',
+    strike: (world, chance) => {
+      const { disk } = world.nodes[Math.floor(chance.float() * world.nodes.length)];
+      Object.assign(disk.latency, { syncMs: 5 + chance.float() * 50, stallProbability: 0.02, stallMs: 300 });
+      world.scheduler.after(500 + chance.float() * 5000, () => void Object.assign(disk.latency, FAST_DISK));
       return true;
     },
   },

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Raft } from '../../../cluster/core/raft.ts';
 import type { Ready } from '../../../cluster/core/types.ts';
 import { runScenario, type ScenarioOptions } from '../../sim/scenario.ts';
+import { SimClient } from '../../sim/sim-client.ts';
 
 /** 1008 and 1038: clocks of several nodes jumped, so that a restarted leader forgot message ids before their time. */
 const FIXED = [1, 2, 3, 7, 1008, 1038];
@@ -69,5 +70,15 @@ describe('planted bugs are found', () => {
     expect(found(8, { faults: ['power loss of all'], prepare })).toMatch(
       /lost|no progress|not.*answered|damaged|refused/,
     );
+  });
+
+  it('a server that ignores what a conditional publish expects', () => {
+    const { request } = SimClient.prototype;
+    SimClient.prototype.request = function (subject, payload, _headers, timeoutMs, done) {
+      request.call(this, subject, payload, {}, timeoutMs, done);
+    };
+    const seen = found(2, { faults: [] });
+    SimClient.prototype.request = request;
+    expect(seen).toMatch(/compare-and-set/);
   });
 });
