@@ -34,6 +34,10 @@ const BROKEN: Record<Finding['check'], (history: History) => void> = {
   },
   'redelivered-after-ack': (h) =>
     void h.events.push({ kind: 'delivered', at: 99, consumer: 'work', seq: 2, content: 'c2', deliveries: 2 }),
+  'compare-and-set': (h) => {
+    // c3 was stored behind seq 2, but named seq 1.
+    for (const event of h.events) if (event.kind === 'sent' && event.id === 'a3') event.expected = 1;
+  },
   'never-delivered': (h) => {
     h.events = h.events.filter((event) => !(event.kind === 'delivered' && event.seq === 3));
   },
