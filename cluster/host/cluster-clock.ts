@@ -43,6 +43,11 @@ export class ClusterClock {
     this.recompute();
   }
 
+  /** The link to it is gone: its clock says nothing of the time from here on, and must not be the median beside one that jumps. */
+  lost(peer: PeerId): void {
+    this.offsets.delete(peer);
+  }
+
   /** Also called now and then, so that a single node follows its own wall clock. */
   recompute(): void {
     const nowMs = this.clock.nowMs();

@@ -372,6 +372,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   /** Reset or silent: groups led from there are without leader, whatever their timers say. */
   private onPeerDown(peer: PeerId): void {
+    this.time.lost(peer);
     this.upSinceMs.delete(peer);
     this.sender.dropPeer(peer);
     this.writers.delete(peer);
