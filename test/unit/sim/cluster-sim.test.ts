@@ -16,6 +16,10 @@ describe('the cluster under simulation', () => {
     expect(runScenario({ seed, durationMs: DURATION_MS }).findings).toEqual([]);
   });
 
+  it('does not count the clock of a node that is gone (seed 7180)', () => {
+    expect(runScenario({ seed: 7180 }).findings).toEqual([]);
+  });
+
   const start = Date.now() % 1e9;
   it.each(Array.from({ length: FRESH }, (_, i) => start + i))('keeps its promises with the fresh seed %i', (seed) => {
     const { findings, acked } = runScenario({ seed, durationMs: DURATION_MS });
