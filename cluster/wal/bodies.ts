@@ -10,7 +10,7 @@ export interface SnapshotRef {
   index: Index;
   term: Term;
   membership: Membership;
-  /** Number in the file's name; never reused within a group. */
+  /** Number in the file's name; never reused. */
   file: number;
   /** Size of the file. */
   bytes: number;

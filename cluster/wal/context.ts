@@ -29,6 +29,8 @@ export interface WalContext {
   tombstones: Map<GroupId, Tombstone>;
   cache: TailCache;
   stats: WalStats;
+  /** Numbers of snapshot files are never used twice, over all groups. */
+  snapshotFileNext: number;
   /** Logical records durable since the WAL began; never goes back. */
   position: number;
 }

@@ -35,7 +35,6 @@ export class GroupLog {
   liveCheck: LiveCheck | undefined;
   /** Known to have existed, unreadable; ascending, disjoint. */
   damaged: { first: Index; last: Index }[] = [];
-  snapshotFileNext = 1;
   deleted = false;
 
   // What the writer keeps per group.

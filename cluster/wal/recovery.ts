@@ -287,6 +287,8 @@ export class Recovery {
       // Creation and deletion are in the state file before they are answered: what it surely does not know was deleted, or never promised.
       if (listed !== undefined && !listed.has(group)) {
         log.table.clear();
+        const next = this.inventory.highestId + 1;
+        tombstones.set(group, { epoch: log.nextEpoch, segment: next, repeatedIn: next });
         continue;
       }
       groups.set(group, log);

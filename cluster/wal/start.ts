@@ -57,6 +57,7 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
     tombstones: found.tombstones,
     cache: new TailCache(options.tailBytes),
     stats: createStats(),
+    snapshotFileNext: 1,
     position: found.position,
   };
   const writer = beginSegment(context, inventory);
@@ -131,7 +132,7 @@ function unreferencedSnapshots(context: WalContext, found: Recovered): string[] 
     const parsed = parseSnapshotName(name);
     if (parsed === undefined) continue;
     const log = groups.get(parsed.group);
-    if (log !== undefined) log.snapshotFileNext = Math.max(log.snapshotFileNext, parsed.file + 1);
+    context.snapshotFileNext = Math.max(context.snapshotFileNext, parsed.file + 1);
     const ref = log?.snapshot;
     if (ref !== undefined && ref.index === parsed.index && ref.file === parsed.file) continue;
     if (found.unsure) quarantine(env, `${dir}/${SNAPSHOT_DIR}`, name, 'no group refers to it, and records are lost');
@@ -139,6 +140,7 @@ function unreferencedSnapshots(context: WalContext, found: Recovered): string[] 
   }
   for (const [group, log] of groups) {
     const ref = log.snapshot;
+    context.snapshotFileNext = Math.max(context.snapshotFileNext, (ref?.file ?? 0) + 1);
     const size =
       ref === undefined ? undefined : env.disk.sizeSync(`${dir}/${SNAPSHOT_DIR}/${group}-${ref.index}-${ref.file}`);
     if (ref !== undefined && size !== ref.bytes)

@@ -326,7 +326,7 @@ class SegmentedWal implements Wal {
     state: readonly Uint8Array[],
     done: (ref: SnapshotRef) => void,
   ): void {
-    writeSnapshot(this.context, log.id, meta, log.snapshotFileNext++, state, (ref) =>
+    writeSnapshot(this.context, log.id, meta, this.context.snapshotFileNext++, state, (ref) =>
       this.writer.flush(() => done(ref)),
     );
   }

@@ -17,13 +17,13 @@ import {
   type World,
 } from './wal-world.ts';
 
-interface Item {
+export interface Item {
   term: number;
   text: string;
 }
 
 /** One group; undefined in its place: no such group. */
-interface GroupModel {
+export interface GroupModel {
   term: number;
   vote: number;
   snapshot: { index: number; term: number; state: string } | undefined;
@@ -141,6 +141,11 @@ export class CrashModel {
 
   constructor(world: World) {
     this.world = world;
+  }
+
+  /** What was answered for, when nothing is under way. */
+  expected(): ReadonlyMap<number, GroupModel | undefined> {
+    return this.acked;
   }
 
   private latest(group: number): GroupModel | undefined {

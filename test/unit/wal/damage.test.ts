@@ -3,7 +3,8 @@
 // (it is whole, or reported as damaged, or the vote is given up), and entries given back by peers make it whole again.
 import { expect, test } from 'vitest';
 import type { LogEntry } from '../../../cluster/core/types.ts';
-import { createPrng } from '../../sim/prng.ts';
+import { createPrng, type Prng } from '../../sim/prng.ts';
+import { CrashModel, type GroupModel, makeSteps } from './crash-model.ts';
 import {
   bodyOf,
   boot,
@@ -250,6 +251,96 @@ for (const rest of ['closed', 'killed at rest'] as const) {
     if (process.env['WAL_DAMAGE'] !== undefined) console.log(rest, sums);
   });
 }
+
+/** One fault of any kind at any place. */
+function harm(world: World, prng: Prng, files: string[]): string {
+  const file = prng.pick(files);
+  const size = world.disk.content(file)?.length ?? 0;
+  const at = prng.int(size);
+  const length = Math.min(prng.pick([1, 64, 512, 4096]), size - at);
+  const kind = prng.pick(['flip', 'zero', 'garbage', 'cut', 'delete', 'eio'] as const);
+  if (kind === 'flip') world.disk.flipBit(file, at, prng.int(8));
+  else if (kind === 'zero') world.disk.zero(file, at, at + length);
+  else if (kind === 'garbage') world.disk.damage(file, (bytes) => bytes.set(createPrng(at).bytes(length), at));
+  else if (kind === 'cut') world.disk.cutTo(file, at);
+  else if (kind === 'delete') world.disk.remove(file);
+  else world.disk.readError(file, at, at + 1);
+  return `${kind} ${file} ${at}+${length}`;
+}
+
+/** Goes through everything, twice, with more than the time between that a missing entry needs to be reported. */
+function scrubAll(world: World, life: Life): void {
+  for (let i = 0; i < 30; i++) {
+    settle(world, life, (done) => life.wal.scrub(1e6, () => done()));
+    if (i === 15) world.scheduler.runFor(20_000);
+  }
+}
+
+/** As judge, for a model of the crash test. A group with voteSafe false may show an older state of itself. */
+function judgeModel(world: World, life: Life, group: number, known: GroupModel | undefined): void {
+  const answer = life.wal.recovered.get(group);
+  if (known === undefined) {
+    expect(answer?.voteSafe ?? false, `group ${group} is back`).toBe(false);
+    return;
+  }
+  if (answer === undefined) throw new Error(`group ${group} is gone`);
+  if (!answer.voteSafe) return;
+  expect(answer.hardState).toEqual({ term: known.term, vote: known.vote });
+  expect(answer.lastIndex).toBe(known.first + known.log.length - 1);
+  const wanted = new Map(known.below);
+  known.log.forEach((item, i) => {
+    wanted.set(known.first + i, item);
+  });
+  for (const [index, { term, text }] of wanted) {
+    const entry = read(world, life, group, index, index)?.[0];
+    if (entry !== undefined) expect([entry.term, textOf(entry.body)]).toEqual([term, text]);
+    else {
+      const reported = life.wal.damagedRanges(group).some((range) => index >= range.first && index <= range.last);
+      expect(reported, `group ${group}: ${index} is lost silently`).toBe(true);
+    }
+  }
+}
+
+test('any workload, any fault: what may vote is right, and what is lost is reported', { timeout: 600_000 }, () => {
+  const [worlds, faults] = process.env['WAL_DAMAGE'] === 'full' ? [300, 30] : [20, 10];
+  for (let seed = 1; seed <= worlds; seed++) {
+    const prng = createPrng(`damaged-world-${seed}`);
+    const options = {
+      segmentBytes: prng.pick([2000, 6000, 30_000]),
+      tailBytes: 2000,
+      preallocate: prng.chance(0.3),
+      compactLiveShare: prng.pick([0.2, 0.5, 0.95]),
+    };
+    const world = createWorld(`damaged-world-${seed}`, options);
+    const model = new CrashModel(world);
+    let life = bootSurely(world);
+    for (const step of makeSteps(`damaged-world-${seed}`, prng.pick([60, 200])))
+      expect(model.run(life, step)).toBe(true);
+    world.scheduler.runFor(200);
+    life.env.kill('process');
+    const image = world.disk.image();
+    for (let i = 0; i < faults; i++) {
+      const damaged = createWorld(`damaged-${seed}-${i}`, options);
+      damaged.disk.restore(image);
+      const what = harm(
+        damaged,
+        prng,
+        [...image.keys()].filter((path) => (image.get(path)?.length ?? 0) > 0),
+      );
+      try {
+        for (let round = 0; round < 2; round++) {
+          life = bootSurely(damaged);
+          for (const group of life.wal.recovered.keys()) life.env.run(() => life.wal.setLiveCheck(group, isLive));
+          scrubAll(damaged, life);
+          for (const [group, known] of model.expected()) judgeModel(damaged, life, group, known);
+          life.env.kill('process');
+        }
+      } catch (error) {
+        throw new Error(`world ${seed}, fault ${i}: ${what}`, { cause: error });
+      }
+    }
+  }
+});
 
 test('misdirected and stale content is recognized', () => {
   const prepared = prepare('closed');
