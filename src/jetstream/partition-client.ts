@@ -9,7 +9,14 @@ import type { Env } from '../kit/env.ts';
 import type { Partitions } from '../meta/types.ts';
 import type { ConsumerConfig } from '../stream/config.ts';
 import { type ApiError, apiError, isApiError } from '../stream/errors.ts';
-import type { ConsumerState, GetRequest, PartitionOps, StoredMessage, StreamState } from '../stream/types.ts';
+import type {
+  ConsumerState,
+  GetRequest,
+  InfoRequest,
+  PartitionOps,
+  StoredMessage,
+  StreamState,
+} from '../stream/types.ts';
 import { FORWARD_TIMEOUT_MS, LEADER_WAIT_MS_MAX } from './limits.ts';
 import { decodeMessage, encodeMessage } from './message-codec.ts';
 import type { GroupView, PeerState } from './shapes.ts';
@@ -22,7 +29,7 @@ const CURRENT_WITHIN_MS = 3_000;
 
 /** Arguments and result of each operation. */
 interface Operations {
-  info: [[want: { deletedDetails: boolean; subjectsFilter?: string }], StreamState];
+  info: [[want: InfoRequest], StreamState];
   get: [[request: GetRequest], StoredMessage];
   deleteMessage: [[seq: number], true];
   purge: [[request: { filter?: string; seq?: number; keep?: number }], number];

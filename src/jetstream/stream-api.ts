@@ -6,13 +6,19 @@ import type { StreamConfig } from '../stream/config.ts';
 import { parseRfc3339 } from '../stream/consumer-time.ts';
 import { type ApiError, apiError, isApiError } from '../stream/errors.ts';
 import { partitionOfSubject } from '../stream/partitioning.ts';
-import type { GetRequest, StoredMessage, StreamState } from '../stream/types.ts';
+import type { GetRequest, InfoRequest, StoredMessage, StreamState } from '../stream/types.ts';
 import { hasWildcard, isValidPattern } from '../subjects/subject.ts';
 import { type Answer, type ApiContext, type ApiRequest, gather, type Operation } from './api-context.ts';
 import { isBeyondLimits } from './consumer-config.ts';
 import { INFOS_PER_PAGE, NAMES_PER_PAGE, SUBJECTS_PER_PAGE } from './limits.ts';
 import { clusterShape, type GroupView, page, storedMessageShape, streamInfoShape } from './shapes.ts';
-import { collides, completeStreamConfig, completeStreamUpdate, decodeStreamRequest } from './stream-config.ts';
+import {
+  collides,
+  completeStreamConfig,
+  completeStreamUpdate,
+  decodeStreamRequest,
+  type StreamRequest,
+} from './stream-config.ts';
 import {
   type Decoded,
   decodeStrict,
@@ -48,6 +54,9 @@ const GET_FIELDS = {
   no_hdr: flag,
 };
 const GET = schema('JSApiMsgGetRequest', GET_FIELDS);
+
+/** An update that loses against others so often is told to come back. */
+const UPDATE_ATTEMPTS_MAX = 16;
 
 const NO_PAGE = { total: 0, offset: 0 };
 
@@ -109,15 +118,26 @@ function update(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
   const request = decodeStreamRequest(body);
   if (isApiError(request)) return done(request);
   if (request.name !== args[0]) return done(apiError(10056));
-  api.latestStream(account, args[0], (record) => {
+  attemptUpdate(api, account, request, UPDATE_ATTEMPTS_MAX, done);
+}
+
+/** Reads the configuration, decides, and changes exactly what it read: decided anew when another update came first. */
+function attemptUpdate(api: ApiContext, account: string, request: StreamRequest, attempts: number, done: Answer) {
+  api.latestStream(account, request.name ?? '', (record) => {
     if (isApiError(record)) return done(record);
     const config = completeStreamUpdate(record.config, request, api.rules);
     if (isApiError(config)) return done(config);
     checkConsumers(api, record, config, (broken) => {
       if (broken) return done(broken);
-      api.meta.updateStream(account, config, (updated) => {
+      api.meta.updateStream(record, config, (updated) => {
+        if (updated === 'changed') {
+          if (attempts > 1) attemptUpdate(api, account, request, attempts - 1, done);
+          else done(apiError(10008));
+          return;
+        }
         if (isApiError(updated)) return done(updated);
-        streamState(api, updated, {}, (state, view) => {
+        // Answered when the partitions have it: whoever asks next, through any node, meets the new rules.
+        streamState(api, updated, { revision: updated.revision }, (state, view) => {
           if (isApiError(state)) return done(state);
           done(streamInfoShape(updated, state, clusterOfChange(api, view), api.nowUs));
         });
@@ -357,10 +377,14 @@ function onPartitions<T>(
 export function streamState(
   api: ApiContext,
   record: StreamRecord,
-  want: { deletedDetails?: boolean; subjectsFilter?: string },
+  want: { deletedDetails?: boolean; subjectsFilter?: string; revision?: number },
   done: (state: StreamState | ApiError, view: GroupView) => void,
 ): void {
-  const wanted = { deletedDetails: want.deletedDetails ?? false, subjectsFilter: want.subjectsFilter || undefined };
+  const wanted: InfoRequest = {
+    deletedDetails: want.deletedDetails ?? false,
+    subjectsFilter: want.subjectsFilter || undefined,
+    revision: want.revision,
+  };
   let first: GroupView = { leader: 0, peers: [] };
   gather<StreamState | ApiError>(
     record.partitions,

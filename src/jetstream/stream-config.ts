@@ -137,7 +137,6 @@ export function completeStreamUpdate(
 ): StreamConfig | ApiError {
   const next = complete(request, rules);
   if ('err_code' in next) return next;
-  if (request.sealed) seal(next);
   delete next.first_seq;
   if (current.first_seq !== undefined) next.first_seq = current.first_seq;
   const partitions = current.metadata?.[PARTITIONS_KEY];
@@ -145,7 +144,9 @@ export function completeStreamUpdate(
     next.metadata = { ...next.metadata, [PARTITIONS_KEY]: partitions };
   }
   const refused = UPDATE_RULES.find(([isBroken]) => isBroken(current, next));
-  return refused ? invalid(refused[1]) : next;
+  if (refused) return invalid(refused[1]);
+  if (next.sealed) seal(next);
+  return next;
 }
 
 const NO_MIRROR = 'stream has no mirror but does have mirror direct';

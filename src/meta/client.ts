@@ -45,23 +45,10 @@ export function createClient(options: ClientOptions): MetaClient {
         whenLed(groups, (led) => done(led ? { record, created } : apiError(10008)));
       });
     },
-    updateStream(account, config, done) {
-      const update = (streamId: number): void => {
-        proposals.submit({ type: 'update', account, streamId, config }, (outcome) => {
-          if (outcome.ok) done(catalog.streamById(streamId) ?? apiError(10059));
-          else done(outcome.error);
-        });
-      };
-      const known = catalog.stream(account, config.name);
-      if (known !== undefined) {
-        update(known.streamId);
-        return;
-      }
-      // Not known here yet, or not there.
-      barrier((ok) => {
-        const record = catalog.stream(account, config.name);
-        if (record !== undefined) update(record.streamId);
-        else done(apiError(ok ? 10059 : 10008));
+    updateStream({ account, streamId, revision }, config, done) {
+      proposals.submit({ type: 'update', account, streamId, revision, config }, (outcome) => {
+        if (outcome.ok) done(catalog.streamById(streamId) ?? apiError(10059));
+        else done(outcome.changed ? 'changed' : outcome.error);
       });
     },
     deleteStream(account, name, done) {

@@ -15,8 +15,8 @@ export type MetaRequest =
   /** A node that is down for good. */
   | { type: 'remove'; id: PeerId }
   | { type: 'create'; account: string; config: StreamConfig }
-  /** `streamId`: of the record that the change was validated against. */
-  | { type: 'update'; account: string; streamId: number; config: StreamConfig }
+  /** `streamId` and `revision`: of the record from which `config` was made and against which it was checked. */
+  | { type: 'update'; account: string; streamId: number; revision: number; config: StreamConfig }
   | { type: 'delete'; account: string; name: string }
   /** Moves a partition: desired replicas, preferred leader first. */
   | { type: 'replicas'; streamId: number; partition: number; replicas: PeerId[] }
@@ -31,12 +31,14 @@ export type MetaCommand =
   /** `live`: nodes that the leader could reach. */
   | { type: 'remove'; id: PeerId; live: PeerId[] }
   | { type: 'create'; account: string; config: StreamConfig; live: PeerId[] }
-  | { type: 'update'; account: string; streamId: number; config: StreamConfig; live: PeerId[] }
+  | { type: 'update'; account: string; streamId: number; revision: number; config: StreamConfig; live: PeerId[] }
   /** By identity: 0 when the leader knew no such stream. */
   | { type: 'delete'; account: string; streamId: number };
 
-/** What `apply` made of a command. */
-export type MetaResult = { ok: true; streamId: number; created: boolean } | { ok: false; error: ApiError };
+/** What `apply` made of a command. `changed`: nothing, since the record is no longer what the command was made from. */
+export type MetaResult =
+  | { ok: true; streamId: number; created: boolean }
+  | { ok: false; error: ApiError; changed?: true };
 
 const VERSION = 1;
 const HEADER_BYTES = 10;
@@ -92,7 +94,7 @@ const SHAPES: Record<MetaRequest['type'], Record<string, (value: unknown) => boo
   node: { node: isNode },
   remove: { id: isId },
   create: { account: isText, config: isConfig },
-  update: { account: isText, streamId: isId, config: isConfig },
+  update: { account: isText, streamId: isId, revision: isId, config: isConfig },
   delete: { account: isText, name: isText },
   replicas: { streamId: isId, partition: isCount, replicas: (value) => isList(value, isId) },
   settled: { streamId: isId, partition: isCount, since: isId },

@@ -208,6 +208,8 @@ export class MetaMachine {
     const record = this.#streams.get(streamId);
     if (record === undefined || record.account !== account || record.name !== config.name)
       return refused(apiError(10059));
+    // Flags that can only be set, and whatever else was checked, hold for the record that was read: compare and set.
+    if (record.revision !== command.revision) return { ok: false, error: apiError(10008), changed: true };
     const overlaps = this.#subjects.get(account)!;
     for (const subject of record.config.subjects ?? []) overlaps.remove(subject);
     const isTaken = config.subjects?.some((subject) => overlaps.overlaps(subject)) ?? false;

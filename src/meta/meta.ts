@@ -247,8 +247,8 @@ class MetaNode implements Meta {
       case 'create':
         return { type: 'create', account: request.account, config: request.config, live: this.#live() };
       case 'update': {
-        const { account, streamId, config } = request;
-        return { type: 'update', account, streamId, config, live: this.#live() };
+        const { account, streamId, revision, config } = request;
+        return { type: 'update', account, streamId, revision, config, live: this.#live() };
       }
       case 'remove': {
         if (this.#live().includes(request.id)) return apiError(10003);

@@ -21,7 +21,7 @@ export interface StreamRecord {
   config: StreamConfig;
   createdUs: number;
   /** Index of the meta entry that last set `config`: orders configurations. */
-  revision?: number;
+  revision: number;
   partitions: number;
   stride: number;
   /** Per partition its replicas (incarnations); the first is the preferred leader. */
@@ -60,7 +60,13 @@ export interface MetaClient {
     config: StreamConfig,
     done: (result: { record: StreamRecord; created: boolean } | ApiError) => void,
   ): void;
-  updateStream(account: string, config: StreamConfig, done: (result: StreamRecord | ApiError) => void): void;
+  /** `config` was made from `record` and checked against it. 'changed': the stream's configuration is another one by now, nothing
+   * was done; read it and decide again. */
+  updateStream(
+    record: StreamRecord,
+    config: StreamConfig,
+    done: (result: StreamRecord | ApiError | 'changed') => void,
+  ): void;
   deleteStream(account: string, name: string, done: (result: true | ApiError) => void): void;
   /** Takes a node that is down and will not come back out of the cluster: its replicas move to others. Refused (10003) while it is up. */
   removeNode?(id: PeerId, done: (result: true | ApiError) => void): void;

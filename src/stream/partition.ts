@@ -28,6 +28,7 @@ import type {
   CommandProposer,
   ConsumerState,
   GetRequest,
+  InfoRequest,
   Outlet,
   PartitionOps,
   StoredMessage,
@@ -78,7 +79,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   #config: StreamConfig;
   #configRevision: number;
   /** Reads that wait until the leader's machine has the newest configuration. */
-  #afterConfig: ((ok: boolean) => void)[] = [];
+  #afterConfig: { revision: number; then: (ok: boolean) => void }[] = [];
   #group: Group | undefined;
   #cache: BodyCache | undefined;
   readonly #publish = new PublishView();
@@ -185,7 +186,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#leader.applied(index, body);
     if (!this.#leader.leading) return;
     if (machine.lastSeq > before) this.#engine.onStored(machine.lastSeq);
-    if (this.#afterConfig.length > 0 && machine.configRevision >= this.#configRevision) this.#flushAfterConfig(true);
+    if (this.#afterConfig.length > 0) this.#flushAfterConfig(true);
     this.#expiry.applied();
   }
 
@@ -301,26 +302,31 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   // ---- reads
 
-  /** `then(true)` when this replica has everything that was committed when called, and its leader the newest configuration. */
-  #barrier(then: (ok: boolean) => void): void {
+  /** `then(true)` when this replica has everything that was committed when called, and its leader the newest configuration that is
+   * known here, at least that of `revision`. */
+  #barrier(then: (ok: boolean) => void, revision = 0): void {
     if (this.#group === undefined || this.#closed) {
       then(false);
       return;
     }
     this.#group.readBarrier((ok) => {
-      if (ok && this.leading && this.machine.configRevision < this.#configRevision) this.#afterConfig.push(then);
+      const wanted = Math.max(revision, this.#configRevision);
+      if (ok && this.leading && this.machine.configRevision < wanted)
+        this.#afterConfig.push({ revision: wanted, then });
       else then(ok && !this.#closed);
     });
   }
 
+  /** Those whose configuration is applied; all of them when it never will be. */
   #flushAfterConfig(ok: boolean): void {
+    const { configRevision } = this.machine;
     const waiting = this.#afterConfig;
-    this.#afterConfig = [];
-    for (const then of waiting) then(ok);
+    this.#afterConfig = ok ? waiting.filter(({ revision }) => revision > configRevision) : [];
+    for (const { revision, then } of waiting) if (!ok || revision <= configRevision) then(ok);
   }
 
-  info(want: { deletedDetails: boolean; subjectsFilter?: string }, done: Done<StreamState>): void {
-    this.#barrier((ok) => done(ok ? this.#state(want) : apiError(10008)));
+  info(want: InfoRequest, done: Done<StreamState>): void {
+    this.#barrier((ok) => done(ok ? this.#state(want) : apiError(10008)), want.revision);
   }
 
   /** As applied here, for monitoring: no barrier. */
@@ -333,7 +339,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     return this.#engine.localStates();
   }
 
-  #state(want: { deletedDetails: boolean; subjectsFilter?: string }): StreamState {
+  #state(want: InfoRequest): StreamState {
     const { index, lastMessageStampUs } = this.machine;
     const unused = index.lastSeq === 0;
     const state: StreamState = {

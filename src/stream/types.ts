@@ -50,6 +50,13 @@ export interface ConsumerState {
   push_bound?: boolean;
 }
 
+export interface InfoRequest {
+  deletedDetails: boolean;
+  subjectsFilter?: string;
+  /** The answer rests on the configuration of this metadata entry, or on a newer one. */
+  revision?: number;
+}
+
 export type GetRequest =
   | { seq: number }
   | { last_by_subj: string }
@@ -64,7 +71,7 @@ export interface PartitionOps {
   /** Hot path. `hdr`/`payload`/`msg` bytes are copied into the batch during the call. `subject` is literal and belongs to the stream. */
   publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void;
 
-  info(want: { deletedDetails: boolean; subjectsFilter?: string }, done: (state: StreamState | ApiError) => void): void;
+  info(want: InfoRequest, done: (state: StreamState | ApiError) => void): void;
   get(request: GetRequest, done: (message: StoredMessage | ApiError) => void): void;
   deleteMessage(seq: number, done: (result: true | ApiError) => void): void;
   purge(request: { filter?: string; seq?: number; keep?: number }, done: (purged: number | ApiError) => void): void;

@@ -247,6 +247,11 @@ describe('update', () => {
     ],
     ['deny_delete', { deny_delete: false }, 'stream configuration update can not cancel deny message deletes'],
     ['deny_purge', { deny_delete: true, deny_purge: false }, 'stream configuration update can not cancel deny purge'],
+    [
+      'what sealing would set',
+      { sealed: true, deny_purge: false },
+      'stream configuration update can not cancel deny purge',
+    ],
   ])('refuses %s', async (_, change, text) => {
     const base = { deny_delete: true, deny_purge: true };
     const name = await stream(s, base);
@@ -261,6 +266,57 @@ describe('update', () => {
       10059,
       'stream not found',
     ]);
+  });
+
+  test('racing updates through different nodes never undo a flag that can only be set', async () => {
+    const name = await stream(s);
+    const base = { name, subjects: [`${name}.>`], num_replicas: 3 };
+    const flags = ['deny_delete', 'deny_purge'];
+    for (const [i, flag] of flags.entries()) {
+      const kept = Object.fromEntries(flags.slice(0, i).map((each) => [each, true]));
+      const updates = await Promise.all(
+        [s, ...others, s].map((session, n) =>
+          api(session, `STREAM.UPDATE.${name}`, { ...base, ...kept, max_msgs: n + 1, [flag]: n === 1 }),
+        ),
+      );
+      // Whoever came before the flag succeeded, whoever came after it was refused.
+      for (const { error } of updates) if (error) expect(error.description).toContain('can not cancel deny');
+      expect(updates[1].error).toBeUndefined();
+      expect((await ok(s, `STREAM.INFO.${name}`))['config']).toMatchObject({ ...kept, [flag]: true });
+    }
+  });
+
+  test('racing updates through different nodes never take the same subject', async () => {
+    const names = await Promise.all([s, ...others].map((session) => stream(session)));
+    const wanted = unique();
+    const taken = await Promise.all(
+      [s, ...others].map((session, i) =>
+        api(session, `STREAM.UPDATE.${names[i]}`, { name: names[i], subjects: [`${wanted}.>`], num_replicas: 3 }),
+      ),
+    );
+    expect(taken.filter(({ error }) => !error)).toHaveLength(1);
+    for (const { error } of taken) if (error) expect(error.err_code).toBe(10065);
+  });
+
+  test('what an answered update forbids is forbidden through every node', async () => {
+    for (let round = 0; round < 10; round++) {
+      const name = await stream(s);
+      await put(s, `${name}.a`);
+      const base = { name, subjects: [`${name}.>`], num_replicas: 3 };
+      await ok(s, `STREAM.UPDATE.${name}`, { ...base, deny_purge: true });
+      for (const other of others) {
+        expect(await refusal(other, `STREAM.PURGE.${name}`)).toEqual([500, 10110, 'stream purge not permitted']);
+      }
+      await ok(others[0], `STREAM.UPDATE.${name}`, { ...base, deny_purge: true, sealed: true });
+      for (const session of [s, ...others]) {
+        expect((await put(session, `${name}.a`)).error?.err_code).toBe(10109);
+        expect(await refusal(session, `STREAM.MSG.DELETE.${name}`, { seq: 1 })).toEqual([
+          400,
+          10109,
+          'invalid operation on sealed stream',
+        ]);
+      }
+    }
   });
 
   test('sealing is one-way and refuses writes', async () => {

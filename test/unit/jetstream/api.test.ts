@@ -196,6 +196,21 @@ describe('streams', () => {
     expect(world.request('STREAM.DELETE.S').error?.err_code).toBe(10059);
   });
 
+  test('an update that another one overtakes is decided anew', () => {
+    const world = withStream();
+    const body = { name: 'S', subjects: ['s.>'] };
+    world.overtakeUpdates(1, { deny_delete: true });
+    expect(world.request('STREAM.UPDATE.S', { ...body, max_msgs: 3 }).error?.description).toBe(
+      'stream configuration update can not cancel deny message deletes',
+    );
+    world.overtakeUpdates(2, { description: 'another' });
+    expect(world.request('STREAM.UPDATE.S', { ...body, deny_delete: true, max_msgs: 4 })).toMatchObject({
+      config: { max_msgs: 4, deny_delete: true },
+    });
+    world.overtakeUpdates(1000, { description: 'another' });
+    expect(world.request('STREAM.UPDATE.S', { ...body, deny_delete: true }).error?.err_code).toBe(10008);
+  });
+
   test('the fields of an answer stand in the order of the reference', () => {
     const world = withStream();
     const answer = world.request('STREAM.INFO.S');

@@ -5,7 +5,7 @@ import type { Broker, Message, Sink } from '../../../src/broker/types.ts';
 import { createJetStreamApi, type JetStreamApi, type JetStreamApiOptions } from '../../../src/jetstream/api.ts';
 import type { Catalog, MetaClient, Partitions, StreamRecord } from '../../../src/meta/types.ts';
 import { groupOf } from '../../../src/meta/types.ts';
-import type { ConsumerConfig } from '../../../src/stream/config.ts';
+import type { ConsumerConfig, StreamConfig } from '../../../src/stream/config.ts';
 import { apiError } from '../../../src/stream/errors.ts';
 import type { ConsumerState, PartitionOps, StoredMessage } from '../../../src/stream/types.ts';
 import { createPrng } from '../../sim/prng.ts';
@@ -170,6 +170,8 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     },
   };
 
+  const overtaking: { times: number; config: Partial<StreamConfig> } = { times: 0, config: {} };
+
   const catalog: Catalog = {
     metaLeader: HERE,
     nodes: new Map([
@@ -195,6 +197,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
         name: config.name,
         config,
         createdUs: 1_700_000_000_000_000,
+        revision: streamId,
         partitions: count,
         stride: count,
         replicas: Array.from({ length: count }, () => [HERE, THERE]),
@@ -207,9 +210,20 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
       }
       done({ record, created: true });
     },
-    updateStream(_, config, done) {
-      const record = { ...records.get(config.name)!, config };
-      records.set(config.name, record);
+    updateStream({ name, revision }, config, done) {
+      const known = records.get(name)!;
+      if (overtaking.times > 0) {
+        overtaking.times--;
+        records.set(name, {
+          ...known,
+          config: { ...known.config, ...overtaking.config },
+          revision: known.revision + 1,
+        });
+        return done('changed');
+      }
+      if (known.revision !== revision) return done('changed');
+      const record = { ...known, config, revision: revision + 1 };
+      records.set(name, record);
       done(record);
     },
     deleteStream(_, name, done) {
@@ -279,6 +293,11 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     requests,
     link,
     raw,
+    /** Just before each of the next `times` updates another one changes `config`. */
+    overtakeUpdates(times: number, config: Partial<StreamConfig>): void {
+      overtaking.times = times;
+      overtaking.config = config;
+    },
     /** The answer, within `withinMs` of simulated time; undefined when there is none. */
     request(subject: string, body: unknown = '', withinMs = 5_000, hdr = ''): Record<string, never> & Answer {
       const before = sent.length;

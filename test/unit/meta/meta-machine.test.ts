@@ -45,15 +45,19 @@ const command: fc.Arbitrary<MetaCommand> = fc.oneof(
   },
   {
     weight: 3,
-    arbitrary: fc.record({
-      type: fc.constant('update' as const),
-      account: fc.constant('$G'),
-      streamId: fc.integer({ min: 1, max: 30 }),
-      config: fc
-        .record({ name: fc.constantFrom('a', 'b', 'c', 'd'), r: fc.integer({ min: 1, max: 3 }), max: fc.nat(3) })
-        .map(({ name, r, max }) => streamConfig(name, { num_replicas: r, max_msgs: max })),
-      live: fc.subarray([1, 2, 3, 4]),
-    }),
+    arbitrary: fc
+      .record({
+        type: fc.constant('update' as const),
+        account: fc.constant('$G'),
+        streamId: fc.integer({ min: 1, max: 30 }),
+        sinceUpdate: fc.option(fc.integer({ min: 1, max: 30 }), { nil: undefined }),
+        config: fc
+          .record({ name: fc.constantFrom('a', 'b', 'c', 'd'), r: fc.integer({ min: 1, max: 3 }), max: fc.nat(3) })
+          .map(({ name, r, max }) => streamConfig(name, { num_replicas: r, max_msgs: max })),
+        live: fc.subarray([1, 2, 3, 4]),
+      })
+      // Most were made from the record as it was created.
+      .map(({ sinceUpdate, ...rest }) => ({ ...rest, revision: sinceUpdate ?? rest.streamId })),
   },
   {
     weight: 2,
@@ -146,6 +150,29 @@ describe('rules', () => {
     const at = bytes.lastIndexOf('"name":"S"'.charCodeAt(8));
     bytes[at] ^= 1;
     expect(() => machine().restore(bytes)).toThrow();
+  });
+
+  test('an update made from an older record changes nothing', () => {
+    const it = machine();
+    let index = 0;
+    const run = (command: MetaCommand) => it.apply(++index, encodeCommand(command, index));
+    run(FORM);
+    run({ type: 'create', account: '$G', config: streamConfig('S'), live: [1] });
+    const update = (revision: number, more: object): MetaCommand => ({
+      type: 'update',
+      account: '$G',
+      streamId: 2,
+      revision,
+      config: streamConfig('S', more),
+      live: [1],
+    });
+    expect(run(update(2, { deny_delete: true }))).toMatchObject({ ok: true });
+    const digest = it.digest();
+    expect(run(update(2, { max_msgs: 9 }))).toMatchObject({ ok: false, changed: true });
+    expect(it.streams.get(2)?.config).toMatchObject({ deny_delete: true, max_msgs: -1 });
+    expect(it.streams.get(2)?.revision).toBe(3);
+    expect(run(update(3, { deny_delete: true, max_msgs: 9 }))).toMatchObject({ ok: true });
+    expect(it.digest()).not.toBe(digest);
   });
 
   test('the stamp never goes back', () => {

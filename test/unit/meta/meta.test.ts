@@ -124,11 +124,27 @@ describe('three nodes', () => {
     const group = record.streamId * 64;
     away.fake.kill();
     const config = streamConfig('S', { num_replicas: 3, max_msgs: 9 });
-    const updated = world.wait((done) => a.client.updateStream('$G', config, done), a);
+    const updated = world.wait((done) => a.client.updateStream(record, config, done), a);
     expect(updated).toMatchObject({ streamId: record.streamId, config: { max_msgs: 9 } });
     world.until(() => world.alive.every((node) => node.probes.get(group)!.config.max_msgs === 9));
     away.start();
     world.until(() => away.probes.get(group)?.config.max_msgs === 9);
+  });
+
+  test('of two updates of the same record, through different nodes, one is told to decide again', () => {
+    const world = MetaWorld.formed(71, 3);
+    const [a, b] = world.nodes;
+    const read = world.created(a, streamConfig('S', { num_replicas: 3 }));
+    const results: unknown[] = [];
+    const denies = streamConfig('S', { num_replicas: 3, deny_delete: true });
+    const limits = streamConfig('S', { num_replicas: 3, max_msgs: 9 });
+    a.fake.run(() => a.client.updateStream(read, denies, (result) => results.push(result)));
+    b.fake.run(() => b.client.updateStream(read, limits, (result) => results.push(result)));
+    world.until(() => results.length === 2);
+    expect(results.filter((result) => result === 'changed')).toHaveLength(1);
+    const won = results.find((result) => result !== 'changed');
+    world.until(() => world.nodes.every((node) => node.meta.catalog.stream('$G', 'S')?.revision !== read.revision));
+    for (const node of world.nodes) expect(node.meta.catalog.stream('$G', 'S')).toEqual(won);
   });
 
   test('without a majority proposals are answered 10008 and nobody waits for ever', () => {
@@ -270,7 +286,9 @@ describe('joining', () => {
     const group = record.streamId * 64;
     const members = () => world.world.groups.get(group)!.membership;
     const resize = (num_replicas: number) =>
-      world.wait((done) => a.client.updateStream('$G', streamConfig('S', { num_replicas }), done), a);
+      world.wait((done) => {
+        a.client.updateStream(a.meta.catalog.stream('$G', 'S')!, streamConfig('S', { num_replicas }), done);
+      }, a);
     resize(3);
     world.until(() => members().voters.length === 3);
     world.run(1000);
