@@ -18,6 +18,7 @@ import { DiskRoom } from './kit/disk-room.ts';
 import type { Env } from './kit/env.ts';
 import { createMeta, type Identity, type Meta } from './meta/meta.ts';
 import { groupOf, type StreamRecord } from './meta/types.ts';
+import { createDeliveryCounts, type DeliveryCounts } from './stream/delivery-counts.ts';
 import { Partition } from './stream/partition.ts';
 
 export interface NodeOptions {
@@ -45,6 +46,9 @@ export interface BrokerNode {
   readonly meta: Meta;
   readonly api: JetStreamApi;
   readonly publishRouter: PublishRouter;
+  /** Room on the disk of the data directory. */
+  readonly room: DiskRoom;
+  readonly deliveryCounts: DeliveryCounts;
   /** Partitions with a replica here. */
   readonly partitions: ReadonlyMap<GroupId, Partition>;
   start(): void;
@@ -79,6 +83,7 @@ export function createNode(options: NodeOptions): BrokerNode {
   const room = new DiskRoom(env, options.tuning?.diskReserveBytes);
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
+  const deliveryCounts = createDeliveryCounts();
 
   const meta = createMeta({
     env,
@@ -112,6 +117,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       config: record.config,
       clusterTimeUs: () => host.clusterTimeUs(),
       isDiskLow: () => room.isLow,
+      deliveryCounts,
       outlet: {
         deliverTo: (inbox, message) => broker.deliverTo(account, inbox, message),
         hasInterest: (inbox) => broker.hasInterest(account, inbox),
@@ -148,6 +154,8 @@ export function createNode(options: NodeOptions): BrokerNode {
     meta,
     api,
     publishRouter,
+    room,
+    deliveryCounts,
     partitions,
     start: () => meta.start(),
     drain: (done) => host.drain(DRAIN_MS_MAX, done),

@@ -16,6 +16,8 @@ export class ClusterClock {
   /** Wall clock minus monotonic clock, in microseconds, and when it was heard. */
   private readonly offsets = new Map<PeerId, { offsetUs: number; heardMs: number }>();
   private offsetUs: number;
+  /** From the earliest to the latest wall clock that was heard of lately, own included. */
+  spreadUs = 0;
   private lastUs = 0;
   private alarmMs = Number.NEGATIVE_INFINITY;
 
@@ -57,6 +59,7 @@ export class ClusterClock {
       else this.offsets.delete(peer);
     }
     offsets.sort((a, b) => a - b);
+    this.spreadUs = offsets[offsets.length - 1] - offsets[0];
     const upper = offsets[offsets.length >> 1];
     const lower = offsets[(offsets.length - 1) >> 1];
     // Of an even number of clocks the one that agrees with the time so far is believed.

@@ -88,6 +88,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     framesSent: 0,
     snapshotsSent: 0,
     snapshotsInstalled: 0,
+    snapshotsFailed: 0,
     turns: 0,
     snapshotsTaken: 0,
     framesDropped: 0,
@@ -95,9 +96,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     digestChecks: 0,
     digestMismatches: 0,
     entriesRepaired: 0,
+    rangesDamaged: 0,
+    rangesRepaired: 0,
+    rangesInRepair: 0,
     stalls: 0,
     passMsMax: 0,
     clockSkewUs: 0,
+    clockSpreadUs: 0,
+    diskStuck: 0,
   };
   readonly transport: Transport;
   private readonly options: HostOptions;
@@ -526,6 +532,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (this.closed) return;
     this.time.recompute();
     this.stats.clockSkewUs = Math.round(this.time.skewUs);
+    this.stats.clockSpreadUs = Math.round(this.time.spreadUs);
     this.reviewDisk();
     for (const runner of this.runners.values()) {
       if (!runner.raft.mayVote) this.reviewVote(runner);
@@ -557,6 +564,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const stuck = this.flushesMs.length > 0 && this.env.clock.nowMs() - this.flushesMs[0] > FLUSH_STUCK_MS;
     if (stuck === this.diskStuck) return;
     this.diskStuck = stuck;
+    this.stats.diskStuck = Number(stuck);
     if (stuck) this.env.log.error(`the log could not be synced for ${FLUSH_STUCK_MS} ms, this node gives up leading`);
     else this.env.log.info('the log is synced again');
     for (const runner of this.runners.values()) this.reviewVote(runner);

@@ -77,6 +77,7 @@ export class Repair {
   dropGroup(group: GroupId): void {
     const dropped = this.tasks.filter((task) => task.runner.id === group);
     this.tasks = this.tasks.filter((task) => task.runner.id !== group);
+    this.owner.stats.rangesInRepair = this.tasks.length;
     for (const task of dropped) {
       this.holding.delete(task.runner);
       for (const waiter of task.waiters) waiter();
@@ -90,6 +91,8 @@ export class Repair {
   private add(runner: GroupRunner, first: Index, last: Index, then: () => void): void {
     const task: Task = { runner, first, last, asking: false, turn: 0, waiters: [then] };
     this.tasks.push(task);
+    this.owner.stats.rangesDamaged++;
+    this.owner.stats.rangesInRepair = this.tasks.length;
     this.ask(task);
   }
 
@@ -166,6 +169,8 @@ export class Repair {
   private finish(task: Task): void {
     const { runner } = task;
     this.tasks = this.tasks.filter((other) => other !== task);
+    this.owner.stats.rangesRepaired++;
+    this.owner.stats.rangesInRepair = this.tasks.length;
     this.settleTail(runner);
     for (const waiter of task.waiters) waiter();
   }

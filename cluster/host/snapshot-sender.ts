@@ -135,6 +135,7 @@ export class SnapshotSender {
     this.transfers = this.transfers.filter((other) => other !== transfer);
     const { runner, peer, meta } = transfer;
     if (!done || meta === undefined) {
+      this.owner.stats.snapshotsFailed++;
       this.failLater(transfer);
       return;
     }

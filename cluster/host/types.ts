@@ -68,6 +68,8 @@ export interface HostStats {
   framesSent: number;
   snapshotsSent: number;
   snapshotsInstalled: number;
+  /** Transfers that ended without an installed snapshot; they are tried again. */
+  snapshotsFailed: number;
   /** Turns in which a flush was asked for. */
   turns: number;
   snapshotsTaken: number;
@@ -78,12 +80,20 @@ export interface HostStats {
   digestChecks: number;
   digestMismatches: number;
   entriesRepaired: number;
+  /** Ranges of entries found damaged, those fetched from other members since, and those being fetched now. */
+  rangesDamaged: number;
+  rangesRepaired: number;
+  rangesInRepair: number;
   /** Timers that found the loop more than 100 ms late. */
   stalls: number;
   /** The longest pass so far. */
   passMsMax: number;
   /** This node's wall clock minus cluster time. */
   clockSkewUs: number;
+  /** Between the earliest and the latest wall clock heard of, own included. */
+  clockSpreadUs: number;
+  /** 1 while a sync of the log has hung so long that this node gives up leading. */
+  diskStuck: number;
 }
 
 export interface Host {

@@ -42,7 +42,7 @@ export function crashPoint(context: WalContext, name: WalCrashPoint): void {
 
 /** The end of every failed write, sync, create or unlink of ours: never retried (RELIABILITY 5.6). */
 export function mustWork(context: WalContext, what: string, error: Error | null): void {
-  if (error !== null) context.env.fatal(`wal: ${what} failed: ${error.message}`);
+  if (error !== null) context.env.fatal(`wal: ${what} failed: ${error.message}`, 'disk');
 }
 
 export function invariant(context: WalContext, condition: boolean, what: string): void {

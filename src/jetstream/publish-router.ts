@@ -45,7 +45,10 @@ export interface PublishRouter {
 export interface PublishStats {
   forwarded: number;
   stored: number;
+  /** By err_code. */
   refused: Map<number, number>;
+  /** Held until no leader had been known for too long: answered 503, certainly not stored. */
+  leaderless: number;
   /** Publish-to-ack latency: counts per bucket of LATENCY_BUCKETS_MS, and the sum in ms. */
   latencyCounts: Float64Array;
   latencyMsSum: number;
@@ -113,6 +116,7 @@ class Router implements PublishRouter {
     forwarded: 0,
     stored: 0,
     refused: new Map(),
+    leaderless: 0,
     latencyCounts: new Float64Array(LATENCY_BUCKETS_MS.length + 1),
     latencyMsSum: 0,
   };
@@ -313,6 +317,7 @@ class Router implements PublishRouter {
   }
 
   #settleNoResponders(token: number): void {
+    this.stats.leaderless++;
     const slot = this.#claim(token);
     if (slot < 0) return;
     this.#answer(this.#accounts[slot], this.#replies[slot], NO_RESPONDERS, EMPTY);

@@ -15,8 +15,10 @@ const LOOK_MS_WITH_PLENTY = 1_000;
 export class DiskRoom {
   /** Nothing new is to be stored. */
   isLow = false;
+  /** As of the last look; NaN before the first. */
+  freeBytes = Number.NaN;
   private readonly env: Env;
-  private readonly reserveBytes: number;
+  readonly reserveBytes: number;
   private timer: Timer | undefined;
   private closed = false;
 
@@ -43,6 +45,7 @@ export class DiskRoom {
   }
 
   private judge(bytes: number): void {
+    this.freeBytes = bytes;
     const isLow = bytes < this.reserveBytes + (this.isLow ? RESUME_ABOVE_BYTES : 0);
     if (isLow === this.isLow) return;
     this.isLow = isLow;

@@ -6,6 +6,7 @@ import { randomFillSync } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { createNodeDisk } from './disk-node.ts';
 import type { Clock, Env, Kv, Random, Timer } from './env.ts';
+import { FATAL_FILE, recordFatal } from './fatal-record.ts';
 import { createNodeLog, type LogLevel, type NodeLog } from './log-node.ts';
 
 /** Functions queued while the end of a turn is being worked off still belong to it, this many times over. */
@@ -100,8 +101,10 @@ export function createNodeEnv(options: NodeEnvOptions): NodeEnv {
       if (options.openKv === undefined) done(new Error('no key-value store configured'), null);
       else options.openKv(disk.absolute(dir), done);
     },
-    fatal(reason): never {
+    fatal(reason, kind = 'invariant'): never {
       log.fatalSync(reason);
+      const unrecorded = recordFatal(options.dataDir, kind, reason);
+      if (unrecorded !== '') log.fatalSync(`this end is not recorded in ${FATAL_FILE}: ${unrecorded}`);
       // EX_SOFTWARE: supervisors restart, and a test tells this end from a signal.
       process.exit(70);
     },

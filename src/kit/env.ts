@@ -95,6 +95,9 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
 }
 
+/** What ended the process: the disk answered with an error, or a rule of the program's own was broken (the default). */
+export type FatalKind = 'disk' | 'invariant';
+
 export interface Env {
   readonly clock: Clock;
   readonly random: Random;
@@ -103,7 +106,7 @@ export interface Env {
   /** Opens (creates) the rebuildable store in `dir`; done(error) means: go on without, it was quarantined. */
   openKv(dir: string, done: (error: Error | null, kv: Kv | null) => void): void;
   /** A broken invariant or a failed fsync: says why and ends the process (in the simulator: crashes the node). Never returns. */
-  fatal(reason: string): never;
+  fatal(reason: string, kind?: FatalKind): never;
   /** Named crash point between durable steps. A no-op in production; the simulator may stop the node here by
    * throwing its private crash signal, which nothing may catch. */
   crashPoint(name: string): void;

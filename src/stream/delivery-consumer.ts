@@ -15,7 +15,7 @@ import type { AckVerb } from './delivery-verbs.ts';
 import { type ApiError, isApiError } from './errors.ts';
 import { PullQueue } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
-import type { ConsumerState, StoredMessage } from './types.ts';
+import type { ConsumerPosition, ConsumerState, StoredMessage } from './types.ts';
 
 const EPHEMERAL_THRESHOLD_MS = 5000;
 /** A message that exists and cannot be read waits for repair. */
@@ -210,6 +210,7 @@ export class LiveConsumer implements TimedItem {
     this.#consumerSeq = consumerSeq;
     this.#handedOut = true;
     this.#activeMs = nowMs;
+    host.counts.delivered++;
     budget.messages--;
     budget.bytes -= size;
     if (deliveries === 1) {
@@ -224,6 +225,7 @@ export class LiveConsumer implements TimedItem {
         this.#replaySentMs = nowMs;
       }
     } else {
+      host.counts.redelivered++;
       this.#redeliveries.sent(seq, nowMs);
       this.#log?.again(seq, consumerSeq, deliveries, nowMs);
     }
@@ -327,6 +329,7 @@ export class LiveConsumer implements TimedItem {
   }
 
   #refuse(seq: number, consumerSeq: number, delayMs: number, nowMs: number): void {
+    this.#host.counts.naked++;
     const deliveries = this.#redeliveries.deliveries(seq);
     this.#host.advisories.naked(this.record.name, consumerSeq, this.#streamSeq(seq), deliveries);
     if (!this.#redeliveries.refuse(seq, delayMs, nowMs)) this.#giveUp(seq, deliveries);
@@ -338,6 +341,7 @@ export class LiveConsumer implements TimedItem {
   }
 
   #giveUp(seq: number, deliveries: number): void {
+    this.#host.counts.givenUp++;
     this.#log?.drop(seq);
     this.#host.flush(this);
     this.#host.advisories.maxDeliveries(this.record.name, this.#streamSeq(seq), deliveries);
@@ -354,9 +358,14 @@ export class LiveConsumer implements TimedItem {
     const all = this.record.config.ack_policy === 'all';
     let known: boolean;
     if (all) {
-      known = pending.size > 0 && pending.firstSeq <= seq;
+      const before = pending.size;
       pending.removeUpTo(seq, ignore);
-    } else known = pending.remove(seq);
+      known = pending.size < before;
+      this.#host.counts.acked += before - pending.size;
+    } else {
+      known = pending.remove(seq);
+      if (known) this.#host.counts.acked++;
+    }
     if (!known && !this.#mattersToLog(seq, all)) {
       if (reply !== '') this.#host.confirm(reply);
       return;
@@ -383,6 +392,7 @@ export class LiveConsumer implements TimedItem {
       }
       if (this.#ahead.size >= AHEAD_MAX || !record.wants(seq, view.subjectOf(seq))) return;
       this.#ahead.add(seq);
+      this.#host.counts.acked++;
       log.earlyAck(seq, reply);
     }
     this.#count.invalidate();
@@ -478,6 +488,16 @@ export class LiveConsumer implements TimedItem {
       return;
     }
     this.#log.barrier((error) => done(isApiError(error) ? error : this.#state()));
+  }
+
+  /** What monitoring shows, without counting anything. */
+  position(into: ConsumerPosition): void {
+    const { pending } = this.#redeliveries;
+    into.deliveredSeq = this.#deliveredSeq;
+    into.lookedAtSeq = this.#cursor;
+    into.ackPending = pending.size;
+    into.redelivered = pending.redelivered;
+    into.waiting = this.queue?.size ?? 0;
   }
 
   localState(): ConsumerState {

@@ -3,6 +3,7 @@ import type { Env } from '../kit/env.ts';
 import type { StreamConfig } from './config.ts';
 import type { Advisories } from './delivery-advisories.ts';
 import type { LiveConsumer } from './delivery-consumer.ts';
+import type { DeliveryCounts } from './delivery-counts.ts';
 import type { ApiError } from './errors.ts';
 import type { PullQueueOutlet } from './pull-queue.ts';
 import type { MessageView, Outlet, StoredMessage } from './types.ts';
@@ -13,6 +14,7 @@ export interface DeliveryHost extends PullQueueOutlet {
   readonly outlet: Outlet;
   readonly advisories: Advisories;
   readonly streamName: string;
+  readonly counts: DeliveryCounts;
   readonly retention: StreamConfig['retention'];
   nowMs(): number;
   /** What clients see of a local seq. */

@@ -12,6 +12,7 @@ import { decideCreate, placeError } from './consumer-rules.ts';
 import { ConsumerRegistry } from './consumers.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
 import { type Budget, LiveConsumer } from './delivery-consumer.ts';
+import { createDeliveryCounts, type DeliveryCounts } from './delivery-counts.ts';
 import * as frames from './delivery-frames.ts';
 import type { DeliveryHost } from './delivery-host.ts';
 import { HungryConsumers } from './delivery-hungry.ts';
@@ -19,7 +20,15 @@ import { TimerHeap } from './delivery-timers.ts';
 import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
 import { parsePull } from './pull-request.ts';
-import type { CommandProposer, ConsumerState, ConsumerTable, MessageView, Outlet, StoredMessage } from './types.ts';
+import type {
+  CommandProposer,
+  ConsumerPosition,
+  ConsumerState,
+  ConsumerTable,
+  MessageView,
+  Outlet,
+  StoredMessage,
+} from './types.ts';
 
 /** What one turn may send, and what one consumer may send before the next has its go. */
 const TURN_MESSAGES_MAX = 1000;
@@ -38,6 +47,8 @@ export interface DeliveryEngineOptions {
   config: () => StreamConfig;
   /** What clients see of a local seq; absent: the same. */
   streamSeq?: (seq: number) => number;
+  /** Shared by all partitions of the node; absent: its own. */
+  counts?: DeliveryCounts;
 }
 
 type Answer<T> = (result: T | ApiError) => void;
@@ -49,6 +60,7 @@ export class DeliveryEngine implements DeliveryHost {
   readonly streamName: string;
   readonly advisories: Advisories;
   readonly streamSeq: (seq: number) => number;
+  readonly counts: DeliveryCounts;
   readonly #table: ConsumerRegistry;
   readonly #proposer: CommandProposer;
   readonly #config: () => StreamConfig;
@@ -71,6 +83,7 @@ export class DeliveryEngine implements DeliveryHost {
     this.outlet = options.outlet;
     this.streamName = options.streamName;
     this.streamSeq = options.streamSeq ?? ((seq) => seq);
+    this.counts = options.counts ?? createDeliveryCounts();
     this.#table = options.table;
     this.#proposer = options.proposer;
     this.#config = options.config;
@@ -191,6 +204,34 @@ export class DeliveryEngine implements DeliveryHost {
   /** As this leader sees them now, deliveries under way included; for monitoring: no barrier, no log entry. */
   localStates(): ConsumerState[] {
     return this.#leading ? this.#names().map((name) => this.#find(name)!.localState()) : [];
+  }
+
+  /** All consumers of this leader, one at a time in the same object, so that a scrape may stop in between; wakes none of them. */
+  *positions(): Generator<ConsumerPosition> {
+    const at: ConsumerPosition = {
+      name: '',
+      createdUs: 0,
+      deliveredSeq: 0,
+      lookedAtSeq: 0,
+      floorSeq: 0,
+      ackPending: 0,
+      redelivered: 0,
+      waiting: 0,
+      ackUs: 0,
+    };
+    for (const record of this.#table.records()) {
+      if (!this.#leading) return;
+      const live = this.#live.get(record.name);
+      positionOf(record, at);
+      if (live?.record === record) live.position(at);
+      yield at;
+    }
+    for (const live of this.#live.values()) {
+      if (!live.memory) continue;
+      positionOf(live.record, at);
+      live.position(at);
+      yield at;
+    }
   }
 
   consumerNames(done: Answer<string[]>): void {
@@ -493,6 +534,18 @@ export class DeliveryEngine implements DeliveryHost {
     for (const consumer of this.#live.values()) if (consumer.memory) names.push(consumer.record.name);
     return names.sort();
   }
+}
+
+function positionOf(record: ConsumerRecord, at: ConsumerPosition): void {
+  at.name = record.name;
+  at.createdUs = record.createdUs;
+  at.deliveredSeq = record.deliveredSeq;
+  at.lookedAtSeq = record.deliveredSeq;
+  at.floorSeq = record.floorSeq;
+  at.ackPending = record.pending.size;
+  at.redelivered = record.pending.redelivered;
+  at.waiting = 0;
+  at.ackUs = record.ackUs;
 }
 
 /** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). */

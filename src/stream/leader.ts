@@ -204,6 +204,11 @@ export class PartitionLeader {
     return this.#acks.size + this.#held.size;
   }
 
+  /** The highest local seq that this replica has acknowledged to a publisher; 0 before the first. */
+  get ackedSeq(): number {
+    return this.#acks.ackedSeq;
+  }
+
   // ---- publish
 
   publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {

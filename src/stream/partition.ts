@@ -18,6 +18,7 @@ import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { createConsumerTable } from './consumers.ts';
 import { DeliveryEngine } from './delivery.ts';
+import type { DeliveryCounts } from './delivery-counts.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { ExpiryTimers } from './expiry.ts';
 import { PartitionLeader } from './leader.ts';
@@ -26,6 +27,7 @@ import { utf8Text } from './text.ts';
 import type {
   AckSink,
   CommandProposer,
+  ConsumerPosition,
   ConsumerState,
   GetRequest,
   InfoRequest,
@@ -56,6 +58,8 @@ export interface PartitionOptions {
   clusterTimeUs: () => number;
   /** The disk has no room for new messages. */
   isDiskLow?: () => boolean;
+  /** Shared by all partitions of the node. */
+  deliveryCounts?: DeliveryCounts;
   inFlightBytesMax?: number;
   inFlightMessagesMax?: number;
 }
@@ -127,6 +131,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       streamName,
       config: () => this.#config,
       streamSeq: (local) => this.#toStream(local),
+      counts: options.deliveryCounts,
     });
     this.#expiry = new ExpiryTimers({ env, machine: this.machine, leader: this.#leader, clusterTimeUs });
   }
@@ -337,6 +342,16 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** Consumers of the leader's engine, for monitoring; empty on other replicas. */
   localConsumers(): ConsumerState[] {
     return this.#engine.localStates();
+  }
+
+  /** Where its consumers stand, on the leader; for monitoring. */
+  consumerPositions(): Generator<ConsumerPosition> {
+    return this.#engine.positions();
+  }
+
+  /** The highest seq that this replica has acknowledged to a publisher since it was opened; 0: none. */
+  get ackedSeq(): number {
+    return this.#toStream(this.#leader.ackedSeq);
   }
 
   #state(want: InfoRequest): StreamState {

@@ -21,6 +21,9 @@ export class PubAckQueue {
   /** Errors of refused entries, in the same order. */
   readonly #errors = new Fifo<ApiError>();
 
+  /** The highest local seq that was acknowledged; 0 before the first. */
+  ackedSeq = 0;
+
   get size(): number {
     return this.#size;
   }
@@ -86,7 +89,10 @@ export class PubAckQueue {
       const token = this.#tokens[slot];
       const sink = this.#take();
       if (kind === REFUSED) refuse(sink, token, this.#errors.shift() as ApiError);
-      else sink.stored(token, seq * stride + partition, kind === DUPLICATE);
+      else {
+        this.ackedSeq = Math.max(this.ackedSeq, seq);
+        sink.stored(token, seq * stride + partition, kind === DUPLICATE);
+      }
     }
   }
 

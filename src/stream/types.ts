@@ -57,6 +57,21 @@ export interface InfoRequest {
   revision?: number;
 }
 
+/** Where a consumer stands, for monitoring: nothing in it is counted on demand. Local seqs. */
+export interface ConsumerPosition {
+  name: string;
+  createdUs: number;
+  deliveredSeq: number;
+  /** Messages up to here were delivered or do not match; 0 messages are left when it is the stream's last seq. */
+  lookedAtSeq: number;
+  floorSeq: number;
+  ackPending: number;
+  redelivered: number;
+  waiting: number;
+  /** Of the last ack that the log knows; 0: none yet. */
+  ackUs: number;
+}
+
 export type GetRequest =
   | { seq: number }
   | { last_by_subj: string }
