@@ -1,6 +1,6 @@
-// Cluster time (DESIGN §7): the median of a majority's wall clocks, advanced by the local monotonic clock. Fed by heartbeats, asked by
-// leaders for stamps. Invariant: it never runs backwards here; a jump of one node's wall clock moves it only if that node is
-// the median.
+// Cluster time (DESIGN §7): the median of the wall clocks that can be heard, advanced by the local monotonic clock. Fed by heartbeats,
+// asked by leaders for stamps. Invariants: one wrong clock among three or more nodes moves it never ahead, also when just one other node
+// can be heard, and also after a restart; once the time is known it never runs backwards here.
 
 import type { Clock, Logger } from '../../src/kit/env.ts';
 import type { PeerId } from '../core/types.ts';
@@ -18,6 +18,10 @@ export class ClusterClock {
   private offsetUs: number;
   /** From the earliest to the latest wall clock that was heard of lately, own included. */
   spreadUs = 0;
+  /** `offsetUs` rests on more than the own clock: on clocks that agree, on three of them, or on the word of a peer that knows. */
+  private known = false;
+  /** Peers were heard in this life: being cut off from them makes the own clock no better. */
+  private hasPeers = false;
   private lastUs = 0;
   private alarmMs = Number.NEGATIVE_INFINITY;
 
@@ -29,8 +33,15 @@ export class ClusterClock {
 
   nowUs(): number {
     const us = Math.floor(this.clock.nowMs() * 1_000 + this.offsetUs);
+    // What was believed before anyone was heard binds nobody.
+    if (this.hasPeers && !this.known) return us;
     this.lastUs = Math.max(this.lastUs, us);
     return this.lastUs;
+  }
+
+  /** For heartbeats: the time that peers may take over; 0 when it rests on nothing but this node. */
+  get toldUs(): number {
+    return this.known ? this.nowUs() : 0;
   }
 
   /** How far the own wall clock is from the median. */
@@ -38,10 +49,17 @@ export class ClusterClock {
     return this.ownOffsetUs() - this.offsetUs;
   }
 
-  heard(peer: PeerId, wallUs: number): void {
+  /** `toldUs`: the cluster's time as the peer knows it, 0 when it does not. */
+  heard(peer: PeerId, wallUs: number, toldUs: number): void {
     if (!Number.isSafeInteger(wallUs) || wallUs <= 0) return;
     const heardMs = this.clock.nowMs();
+    if (!this.hasPeers) this.lastUs = 0;
+    this.hasPeers = true;
     this.offsets.set(peer, { offsetUs: wallUs - heardMs * 1_000, heardMs });
+    if (!this.known && Number.isSafeInteger(toldUs) && toldUs > 0) {
+      this.offsetUs = toldUs - heardMs * 1_000;
+      this.known = true;
+    }
     this.recompute();
   }
 
@@ -60,14 +78,24 @@ export class ClusterClock {
     }
     offsets.sort((a, b) => a - b);
     this.spreadUs = offsets[offsets.length - 1] - offsets[0];
-    const upper = offsets[offsets.length >> 1];
-    const lower = offsets[(offsets.length - 1) >> 1];
-    // Of an even number of clocks the one that agrees with the time so far is believed.
-    this.offsetUs = Math.abs(upper - this.offsetUs) < Math.abs(lower - this.offsetUs) ? upper : lower;
+    this.settle(offsets);
     if (Math.abs(this.skewUs) > FAR_US && nowMs - this.alarmMs >= ALARM_EVERY_MS) {
       this.alarmMs = nowMs;
       this.log.warn(`the wall clock of this node is ${Math.round(this.skewUs / 1_000)} ms away from the cluster's`);
     }
+  }
+
+  /** `offsets` ascend. */
+  private settle(offsets: readonly number[]): void {
+    // Cut off, it goes on by the monotonic clock.
+    if (offsets.length === 1 && this.hasPeers) return;
+    const upper = offsets[offsets.length >> 1];
+    const lower = offsets[(offsets.length - 1) >> 1];
+    // Of an even number of clocks the one that agrees with the time so far is believed. Nobody knows it: the earlier one, because stamps
+    // that stand still for a while harm less than messages and ids that expire before their time.
+    const isUpperCloser = Math.abs(upper - this.offsetUs) < Math.abs(lower - this.offsetUs);
+    this.offsetUs = this.known && isUpperCloser ? upper : lower;
+    if (offsets.length > 2 || (offsets.length === 2 && upper - lower <= FAR_US)) this.known = true;
   }
 
   private ownOffsetUs(): number {

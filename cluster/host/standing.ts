@@ -50,11 +50,12 @@ export class Standing {
     transport.setHeartbeatSource((peer) => ({
       bootId,
       wallUs: env.clock.wallUs(),
+      clusterUs: options.time.toldUs,
       durable: wal.durable,
       durableSeen: this.reported.get(peer) ?? 0,
     }));
     transport.onHeartbeat((from, heartbeat) => {
-      options.time.heard(from, heartbeat.wallUs);
+      options.time.heard(from, heartbeat.wallUs, heartbeat.clusterUs);
       this.onHeartbeat(from, heartbeat.durable, heartbeat.durableSeen);
     });
   }

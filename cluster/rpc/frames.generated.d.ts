@@ -208,6 +208,9 @@ export namespace frames {
         /** Heartbeat durableSeen. */
         durableSeen: number;
 
+        /** Heartbeat clusterUs. */
+        clusterUs: number;
+
         /**
          * Encodes the specified Heartbeat message. Does not implicitly {@link frames.Heartbeat.verify|verify} messages.
          * @param message Heartbeat message or plain object to encode
@@ -243,6 +246,9 @@ export namespace frames {
 
             /** Heartbeat durableSeen */
             durableSeen?: (number|null);
+
+            /** Heartbeat clusterUs */
+            clusterUs?: (number|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];

@@ -462,6 +462,7 @@ export const frames = $root.frames = (() => {
          * @property {number|null} [wallUs] Heartbeat wallUs
          * @property {number|null} [durable] Heartbeat durable
          * @property {number|null} [durableSeen] Heartbeat durableSeen
+         * @property {number|null} [clusterUs] Heartbeat clusterUs
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -526,6 +527,14 @@ export const frames = $root.frames = (() => {
         Heartbeat.prototype.durableSeen = 0;
 
         /**
+         * Heartbeat clusterUs.
+         * @member {number} clusterUs
+         * @memberof frames.Heartbeat
+         * @instance
+         */
+        Heartbeat.prototype.clusterUs = 0;
+
+        /**
          * Encodes the specified Heartbeat message. Does not implicitly {@link frames.Heartbeat.verify|verify} messages.
          * @function encode
          * @memberof frames.Heartbeat
@@ -549,6 +558,8 @@ export const frames = $root.frames = (() => {
                 writer.uint32(/* id 3, wireType 1 =*/25).double(message.durable);
             if (message.durableSeen != null && $Object.hasOwnProperty.call(message, "durableSeen") && !$Object.is(message.durableSeen, 0))
                 writer.uint32(/* id 4, wireType 1 =*/33).double(message.durableSeen);
+            if (message.clusterUs != null && $Object.hasOwnProperty.call(message, "clusterUs") && !$Object.is(message.clusterUs, 0))
+                writer.uint32(/* id 5, wireType 1 =*/41).double(message.clusterUs);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -627,6 +638,15 @@ export const frames = $root.frames = (() => {
                             message.durableSeen = value;
                         else
                             delete message.durableSeen;
+                        continue;
+                    }
+                case 5: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.clusterUs = value;
+                        else
+                            delete message.clusterUs;
                         continue;
                     }
                 }

@@ -325,10 +325,11 @@ class TcpLinks implements Links, ConnectionOwner {
       });
       if (!whole) connection.close('lengths of a data frame do not fit');
     } else if (header.heartbeat) {
-      const { bootId, wallUs, durable, durableSeen } = header.heartbeat;
+      const { bootId, wallUs, clusterUs, durable, durableSeen } = header.heartbeat;
       const heartbeat: NodeHeartbeat = {
         bootId: bootId ?? 0,
         wallUs: wallUs ?? 0,
+        clusterUs: clusterUs ?? 0,
         durable: durable ?? 0,
         durableSeen: durableSeen ?? 0,
       };
@@ -472,6 +473,7 @@ class TcpLinks implements Links, ConnectionOwner {
     const heartbeat = this.heartbeatSource?.(link.info.id) ?? {
       bootId: this.options.bootId,
       wallUs: this.env.clock.wallUs(),
+      clusterUs: 0,
       durable: 0,
       durableSeen: 0,
     };

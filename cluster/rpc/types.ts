@@ -39,6 +39,8 @@ export interface NodeHeartbeat {
   /** Random per process start: a change means that the peer restarted. */
   bootId: number;
   wallUs: number;
+  /** The cluster's time as far as the sender knows it from others; 0 when it does not. */
+  clusterUs: number;
   /** The sender's durable position: total of records ever durable on this incarnation; never goes back. */
   durable: number;
   /** The highest `durable` that the sender remembers of the receiver. */
