@@ -1,6 +1,6 @@
 // The broker's other half: interest gossip and messages to and from the brokers of other nodes, each over a channel of its own.
-// Interest travels as changes and may overtake messages, never the reverse; a node asks for everything when a link comes
-// up, and is told everything again when a change could not be sent. Records for a peer leave as one batch per turn and channel.
+// Interest travels as changes and may overtake messages, never the reverse; a node tells everything when a link comes
+// up, before anything else that it sends there, and again when a change could not be sent. Records for a peer leave as one batch per turn and channel.
 // Invariants: after a peer is down nothing of its interest is left; a message that came from a peer never goes to another.
 import type { PeerId } from '../../cluster/core/types.ts';
 import { Channel, type Transport } from '../../cluster/rpc/types.ts';
@@ -43,11 +43,8 @@ export class PeerRoute implements RouteHandler {
   readonly messages = new RouteEncoder();
   /** Groups for which this peer was picked, for the message at hand. */
   picks: string[] = [];
-  /** What must be sent again because it could not be: our interest, our question for theirs. */
+  /** Our interest must be told again because some of it could not be. */
   owesSync = false;
-  owesAsk = false;
-  /** Our question waits among the changes. */
-  asking = false;
   queued = false;
   /** Messages in `messages`. */
   messageCount = 0;
@@ -66,10 +63,6 @@ export class PeerRoute implements RouteHandler {
 
   frame(bytes: Uint8Array): boolean {
     return this.#decoder.frame(bytes);
-  }
-
-  onAsk(): void {
-    this.#routes.sync(this);
   }
 
   onSyncBegin(): void {
@@ -207,14 +200,7 @@ export class ClusterRoutes {
   }
 
   #up(id: PeerId): void {
-    this.#ask(this.#peerFor(id));
-  }
-
-  #ask(peer: PeerRoute): void {
-    peer.owesAsk = false;
-    peer.asking = true;
-    peer.changes.ask();
-    this.#enqueueChange(peer);
+    this.sync(this.#peerFor(id));
   }
 
   #down(id: PeerId): void {
@@ -254,13 +240,10 @@ export class ClusterRoutes {
 
   #flushPeer(peer: PeerRoute): void {
     if (peer.changes.bytes > 0) {
-      const { asking } = peer;
-      peer.asking = false;
       if (!this.#transport.send(peer.id, Channel.interest, peer.changes.take())) {
         // Interest may not be lost: it is told again as a whole.
         peer.owesSync = true;
         peer.telling = undefined;
-        peer.owesAsk ||= asking;
         this.#retryLater();
       }
     }
@@ -277,7 +260,6 @@ export class ClusterRoutes {
     this.#env.clock.after(RETRY_MS, () => {
       this.#retrying = false;
       for (const peer of this.#peers.values()) {
-        if (peer.owesAsk) this.#ask(peer);
         if (peer.owesSync) this.sync(peer);
       }
       this.flush();

@@ -5,7 +5,7 @@ import { decodeName, type Interner } from '../subjects/interner.ts';
 import { RawMessage } from './raw-message.ts';
 import type { Message } from './types.ts';
 
-const Kind = { ask: 1, syncBegin: 2, syncEnd: 3, interest: 4, message: 5 } as const;
+const Kind = { syncBegin: 2, syncEnd: 3, interest: 4, message: 5 } as const;
 const Flag = { target: 1, reply: 2, header: 4, picks: 8 } as const;
 
 const CHUNK_BYTES = 64 * 1024;
@@ -16,7 +16,6 @@ const PICKS_MAX = 65_536;
 
 export interface RouteHandler {
   /** The sender wants all of our interest. */
-  onAsk(): void;
   /** What is not named before onSyncEnd is no longer wanted. */
   onSyncBegin(): void;
   onSyncEnd(): void;
@@ -44,10 +43,6 @@ export class RouteEncoder {
     this.#parts = [];
     this.#partsBytes = 0;
     return parts;
-  }
-
-  ask(): void {
-    this.#kind(Kind.ask);
   }
 
   syncBegin(): void {
@@ -196,9 +191,6 @@ export class RouteDecoder {
 
   #record(): void {
     switch (this.#buf[this.#at++]) {
-      case Kind.ask:
-        this.#handler.onAsk();
-        return;
       case Kind.syncBegin:
         this.#handler.onSyncBegin();
         return;

@@ -13,8 +13,9 @@ import { type ApiError, apiError, isApiError } from '../stream/errors.ts';
 import { ACCOUNT_OPERATIONS, serveUsage } from './account-api.ts';
 import { ApiContext, type ApiContextOptions, type ApiRequest, type Operation } from './api-context.ts';
 import { CONSUMER_OPERATIONS } from './consumer-api.ts';
-import { directGet } from './direct-get.ts';
-import { REQUESTS_MAX } from './limits.ts';
+import { Deadlines } from './deadlines.ts';
+import { directGet, UNAVAILABLE } from './direct-get.ts';
+import { REQUEST_MS_MAX, REQUESTS_MAX } from './limits.ts';
 import { PartitionClient } from './partition-client.ts';
 import type { ApiCounters } from './shapes.ts';
 import { STREAM_OPERATIONS } from './stream-api.ts';
@@ -127,6 +128,7 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
   const context = new ApiContext(contextOptions);
   serveUsage(contextOptions);
   const sinks = new Map<string, SinkHandle[]>();
+  const deadlines = new Deadlines(env.clock, REQUEST_MS_MAX);
   let inFlight = 0;
 
   const send = (account: string, reply: string, hdr: Uint8Array, payload: Uint8Array): void => {
@@ -136,13 +138,20 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
   const run = (operation: Operation, request: ApiRequest, reply: string): void => {
     const { account } = request;
     inFlight++;
-    let isAnswered = false;
-    operation.run(context, request, (answer) => {
-      if (isAnswered) env.fatal(`${operation.type}: answered twice`);
-      isAnswered = true;
+    let isDone = false;
+    const answered = (answer: object | ApiError): void => {
       inFlight--;
       if (isApiError(answer)) countersOf(account).errors++;
       send(account, reply, EMPTY, encodeAnswer(operation, answer));
+    };
+    const deadline = deadlines.begin(() => answered(apiError(10008)));
+    operation.run(context, request, (answer) => {
+      if (isDone) env.fatal(`${operation.type}: answered twice`);
+      isDone = true;
+      // Too late: the client has been told that the outcome is unknown.
+      if (deadline.expire === undefined) return;
+      deadlines.end(deadline);
+      answered(answer);
     });
     // After the start: INFO reports the requests before it.
     if (operation.counted !== false) countersOf(account).total++;
@@ -170,7 +179,12 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     }
     const request: ApiRequest = { account, args, body: message.payload };
     if (isEnabled && name === 'DIRECT.GET' && args.length > 0) {
-      directGet(context, request, (hdr, payload) => send(account, reply, hdr, payload));
+      const deadline = deadlines.begin(() => send(account, reply, UNAVAILABLE, EMPTY));
+      directGet(context, request, (hdr, payload) => {
+        if (deadline.expire === undefined) return;
+        deadlines.end(deadline);
+        send(account, reply, hdr, payload);
+      });
       return;
     }
     const named = OPERATIONS.get(name);
@@ -205,6 +219,7 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     close() {
       for (const handle of [...sinks.values()].flat()) handle.remove();
       sinks.clear();
+      deadlines.close();
     },
   };
 }

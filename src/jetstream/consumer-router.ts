@@ -6,7 +6,7 @@ import type { PeerId } from '../../cluster/core/types.ts';
 import { Channel, type Transport } from '../../cluster/rpc/types.ts';
 import type { Broker, Message } from '../broker/types.ts';
 import type { Env } from '../kit/env.ts';
-import { type Catalog, groupOf, type Partitions, type StreamRecord } from '../meta/types.ts';
+import { type Catalog, groupOf, type Partitions, type StreamRecord, streamOf } from '../meta/types.ts';
 
 /** How long a pull or a double ack waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
@@ -23,6 +23,11 @@ const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const NO_RESPONDERS = encoder.encode('NATS/1.0 503\r\n\r\n');
+const LEADERSHIP_CHANGE = encoder.encode('NATS/1.0 409 Leadership Change\r\n\r\n');
+/** Pulls and double acks remembered per peer to which they were sent; the oldest go first. */
+const SENT_MAX = 10_000;
+/** An answer to a double ack that is older has come, or nobody waits for it any more. */
+const ACK_MS_MAX = 3000;
 
 export interface ConsumerRouterOptions {
   env: Env;
@@ -30,6 +35,13 @@ export interface ConsumerRouterOptions {
   transport: Transport;
   catalog: Catalog;
   partitions: Partitions;
+}
+
+/** What was sent to a leader and may wait there for its answer. */
+interface Sent {
+  account: string;
+  kind: typeof PULL | typeof ACK;
+  atMs: number;
 }
 
 interface Item {
@@ -53,6 +65,8 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
   const { env, broker, transport, catalog, partitions } = options;
   const outgoing = new Map<PeerId, Uint8Array[]>();
   const held = new Map<number, { item: Item; dueMs: number }[]>();
+  /** By peer and reply subject. */
+  const sent = new Map<PeerId, Map<string, Sent>>();
   let heldCount = 0;
   let flushAsked = false;
 
@@ -61,9 +75,26 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
       broker.deliverTo(account, reply, { subject: reply, reply: '', hdr: NO_RESPONDERS, payload: EMPTY });
   };
 
+  const leadershipChange = (account: string, reply: string): void => {
+    if (reply !== '' && broker.hasInterest(account, reply)) {
+      broker.deliverTo(account, reply, { subject: reply, reply: '', hdr: LEADERSHIP_CHANGE, payload: EMPTY });
+    }
+  };
+
+  /** Whoever asked the wrong node hears so: its own node does not wait for the answer. */
+  const misrouted = ({ kind, group, reply }: Item): void => {
+    const account = catalog.streamById(streamOf(group))?.account;
+    if (account === undefined) return;
+    if (kind === PULL) leadershipChange(account, reply);
+    else noResponders(account, reply);
+  };
+
   const run = (item: Item): void => {
     const ops = partitions.local(item.group);
-    if (ops?.leading !== true) return;
+    if (ops?.leading !== true) {
+      misrouted(item);
+      return;
+    }
     if (item.kind === PULL) ops.pull(item.consumer, item.reply, item.body);
     else if (item.kind === FLOW) ops.flowReply?.(item.consumer, decoder.decode(item.body));
     else ops.ack(item.consumer, item.streamSeq, item.consumerSeq, item.delivered, item.body, item.reply);
@@ -75,6 +106,31 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     outgoing.clear();
   };
 
+  const remember = (leader: PeerId, { kind, account, reply }: Item): void => {
+    if (reply === '' || kind === FLOW) return;
+    let replies = sent.get(leader);
+    if (replies === undefined) sent.set(leader, (replies = new Map()));
+    replies.delete(reply);
+    replies.set(reply, { account, kind, atMs: env.clock.nowMs() });
+    if (replies.size <= SENT_MAX) return;
+    for (const oldest of replies.keys()) {
+      replies.delete(oldest);
+      break;
+    }
+  };
+
+  /** A leader that dies cannot tell those who wait for it, so this node does. Whoever has its answer already has left its inbox, or
+   * takes this for a reason to ask again. */
+  transport.onPeerDown((peer) => {
+    const replies = sent.get(peer);
+    sent.delete(peer);
+    const nowMs = env.clock.nowMs();
+    for (const [reply, { account, kind, atMs }] of replies ?? []) {
+      if (kind === ACK && nowMs - atMs <= ACK_MS_MAX) noResponders(account, reply);
+      else if (kind === PULL) leadershipChange(account, reply);
+    }
+  });
+
   const send = (leader: PeerId, item: Item): void => {
     if (leader === transport.self.id) {
       run(item);
@@ -84,6 +140,7 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
       noResponders(item.account, item.reply);
       return;
     }
+    remember(leader, item);
     let parts = outgoing.get(leader);
     if (parts === undefined) {
       parts = [];

@@ -38,7 +38,7 @@ const MALFORMED = status('408 Malformed Request');
 const BAD_REQUEST = status('408 Bad Request');
 /** Batches and multi_last are not served yet. */
 const NO_BATCHES = status('408 Batch Not Supported');
-const UNAVAILABLE = status('503 JetStream system temporarily unavailable');
+export const UNAVAILABLE = status('503 JetStream system temporarily unavailable');
 
 export function directGet(api: ApiContext, { account, args, body }: ApiRequest, send: Frame) {
   const [name, ...tokens] = args;

@@ -11,6 +11,8 @@ export const SUBJECTS_PER_PAGE = 100_000;
 
 /** How long a request waits for a leader to be known. */
 export const LEADER_WAIT_MS_MAX = 2_000;
+/** After this a request is answered as one whose outcome is unknown, wherever its work hangs: before a client's own patience ends. */
+export const REQUEST_MS_MAX = 2_750;
 /** How long another node may take over one operation. */
 export const FORWARD_TIMEOUT_MS = 4_000;
 /** Requests of clients under way on one node; more are refused. */

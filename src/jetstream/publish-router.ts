@@ -15,6 +15,14 @@ import { ANSWERS, FORWARD, FrameBuilder, frameHeader, readFrame } from './publis
 
 /** How long a publish waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
+/** A publish without answer for so long is told that its outcome is unknown, … */
+const ANSWER_MS_MAX = 2500;
+/** … or later, while others of its stream are answered: a long queue is not a hang. */
+const ANSWER_FLOWING_MS_MAX = 4500;
+const FLOWING_MS = 1000;
+const SWEEP_MS = 250;
+/** A link without room for answers is asked again after this. */
+const OWED_RETRY_MS = 10;
 /** Bytes held per partition while no leader is known. */
 const HOLD_BYTES_MAX = 16 << 20;
 /** A forward buffer leaves before the end of the turn when it grows beyond this. */
@@ -73,6 +81,8 @@ interface Hold {
 interface Route {
   record: StreamRecord;
   ackPrefix: string;
+  /** When a publish was last stored. */
+  storedMs: number;
   sinks: SinkHandle[];
 }
 
@@ -82,6 +92,8 @@ interface PeerLink {
   answers: FrameBuilder;
   /** Epoch of the peer's forwards that `answers` belong to. */
   answersEpoch: number;
+  /** Answers for which the link had no room, oldest first. */
+  owed: Uint8Array[];
   sink: AckSink;
 }
 
@@ -100,13 +112,15 @@ class Router implements PublishRouter {
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #ackBodies = new AckBodies();
   #holdTimer: Timer | undefined;
+  #sweepTimer: Timer | undefined;
+  #owedTimer: Timer | undefined;
   #flushAsked = false;
   #closed = false;
 
   // Waiting publishes: one slot each. token = generation << SLOT_BITS | slot.
   readonly #replies: string[] = [];
   readonly #accounts: string[] = [];
-  readonly #prefixes: string[] = [];
+  readonly #slotRoutes: Route[] = [];
   readonly #peers: PeerId[] = [];
   readonly #generations: number[] = [];
   readonly #startMs: number[] = [];
@@ -149,7 +163,7 @@ class Router implements PublishRouter {
 
   close(): void {
     this.#closed = true;
-    if (this.#holdTimer) this.#env.clock.cancel(this.#holdTimer);
+    for (const timer of [this.#holdTimer, this.#sweepTimer, this.#owedTimer]) if (timer) this.#env.clock.cancel(timer);
     for (const route of this.#routes.values()) for (const sink of route.sinks) sink.remove();
     this.#routes.clear();
   }
@@ -158,6 +172,7 @@ class Router implements PublishRouter {
     const route: Route = {
       record,
       ackPrefix: `{"stream":${JSON.stringify(record.name)},"seq":`,
+      storedMs: Number.NEGATIVE_INFINITY,
       sinks: [],
     };
     const old = this.#routes.get(record.streamId);
@@ -189,7 +204,7 @@ class Router implements PublishRouter {
     const partition = record.partitions === 1 ? 0 : partitionOfSubject(message.subject, record.partitions);
     const group = groupOf(record.streamId, partition);
     const wantsAnswer = message.reply !== '' && record.config.no_ack !== true;
-    const token = wantsAnswer ? this.#takeSlot(account, message.reply, route.ackPrefix) : NO_ANSWER;
+    const token = wantsAnswer ? this.#takeSlot(account, message.reply, route) : NO_ANSWER;
     if (token === -1) {
       this.#answerRefused(account, message.reply, route.ackPrefix, apiError(10167));
       return;
@@ -266,7 +281,7 @@ class Router implements PublishRouter {
   // ---- waiting publishes ----------------------------------------------------------------------------------------
 
   /** -1: too many publishes wait already. */
-  #takeSlot(account: string, reply: string, ackPrefix: string): number {
+  #takeSlot(account: string, reply: string, route: Route): number {
     let slot = this.#free.pop();
     if (slot === undefined) {
       slot = this.#replies.length;
@@ -275,10 +290,11 @@ class Router implements PublishRouter {
     }
     this.#replies[slot] = reply;
     this.#accounts[slot] = account;
-    this.#prefixes[slot] = ackPrefix;
+    this.#slotRoutes[slot] = route;
     this.#peers[slot] = 0;
     this.#startMs[slot] = this.#env.clock.nowMs();
-    return ((this.#generations[slot] << SLOT_BITS) | slot) >>> 0;
+    this.#sweepTimer ??= this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
+    return this.#tokenOf(slot);
   }
 
   /** The slot of a token that still waits; -1 when it was settled before. */
@@ -286,8 +302,7 @@ class Router implements PublishRouter {
     if (token === NO_ANSWER) return -1;
     const slot = token & (SLOTS_MAX - 1);
     if (slot >= this.#replies.length || this.#replies[slot] === '') return -1;
-    if (((this.#generations[slot] << SLOT_BITS) | slot) >>> 0 !== token) return -1;
-    return slot;
+    return this.#tokenOf(slot) === token ? slot : -1;
   }
 
   #releaseSlot(slot: number): void {
@@ -298,12 +313,33 @@ class Router implements PublishRouter {
     this.#free.push(slot);
   }
 
+  /** Whoever should have answered never did: the client is not left to wait. */
+  #sweepSlots(): void {
+    this.#sweepTimer = undefined;
+    const nowMs = this.#env.clock.nowMs();
+    for (let slot = 0; slot < this.#replies.length; slot++) {
+      if (this.#replies[slot] === '') continue;
+      const waitedMs = nowMs - this.#startMs[slot];
+      if (waitedMs < ANSWER_MS_MAX) continue;
+      if (waitedMs < ANSWER_FLOWING_MS_MAX && nowMs - this.#slotRoutes[slot].storedMs < FLOWING_MS) continue;
+      this.#settleRefused(this.#tokenOf(slot), apiError(10008));
+    }
+    if (this.waiting > 0) this.#sweepTimer = this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
+  }
+
+  #tokenOf(slot: number): number {
+    return ((this.#generations[slot] << SLOT_BITS) | slot) >>> 0;
+  }
+
   #settleStored(token: number, seq: number, duplicate: boolean): void {
     this.stats.stored++;
     const slot = this.#claim(token);
     if (slot < 0) return;
-    this.#observeLatency(this.#env.clock.nowMs() - this.#startMs[slot]);
-    const body = this.#ackBodies.stored(this.#prefixes[slot], seq, duplicate);
+    const nowMs = this.#env.clock.nowMs();
+    const route = this.#slotRoutes[slot];
+    route.storedMs = nowMs;
+    this.#observeLatency(nowMs - this.#startMs[slot]);
+    const body = this.#ackBodies.stored(route.ackPrefix, seq, duplicate);
     this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, body);
     this.#releaseSlot(slot);
   }
@@ -312,7 +348,7 @@ class Router implements PublishRouter {
     const slot = this.#claim(token);
     this.stats.refused.set(error.err_code, (this.stats.refused.get(error.err_code) ?? 0) + 1);
     if (slot < 0) return;
-    this.#answerRefused(this.#accounts[slot], this.#replies[slot], this.#prefixes[slot], error);
+    this.#answerRefused(this.#accounts[slot], this.#replies[slot], this.#slotRoutes[slot].ackPrefix, error);
     this.#releaseSlot(slot);
   }
 
@@ -350,6 +386,7 @@ class Router implements PublishRouter {
         forward: new FrameBuilder(FORWARD),
         answers: new FrameBuilder(ANSWERS),
         answersEpoch: 0,
+        owed: [],
         sink: this.#localSink,
       };
       this.#links.set(peer, link);
@@ -364,11 +401,25 @@ class Router implements PublishRouter {
       this.#flushAsked = false;
       if (this.#closed) return;
       for (const [peer, link] of this.#links) {
-        if (link.answers.length > 0)
-          this.#transport.send(peer, Channel.publish, [link.answers.take(link.answersEpoch)]);
+        if (link.answers.length > 0) this.#sendAnswers(peer, link);
         if (link.forward.length > 0) this.#sendForwards(peer, link);
       }
     });
+  }
+
+  /** Answers for which there is no room wait, in order: the peer's clients wait for them. */
+  #sendAnswers(peer: PeerId, link: PeerLink): void {
+    if (link.answers.length > 0) link.owed.push(link.answers.take(link.answersEpoch));
+    let sent = 0;
+    while (sent < link.owed.length && this.#transport.send(peer, Channel.publish, [link.owed[sent]])) sent++;
+    // Without a link nobody waits: the peer has told its clients so.
+    link.owed.splice(0, this.#transport.isUp(peer) ? sent : link.owed.length);
+    if (link.owed.length > 0) this.#owedTimer ??= this.#env.clock.after(OWED_RETRY_MS, () => this.#retryOwed());
+  }
+
+  #retryOwed(): void {
+    this.#owedTimer = undefined;
+    for (const [peer, link] of this.#links) if (link.owed.length > 0) this.#sendAnswers(peer, link);
   }
 
   #sendForwards(peer: PeerId, link: PeerLink): void {
@@ -390,6 +441,7 @@ class Router implements PublishRouter {
       if (link.answersEpoch !== header.epoch) {
         // The peer started anew: answers for its earlier life would meet the wrong tokens.
         if (link.answers.length > 0) link.answers.take(0);
+        link.owed.length = 0;
         link.answersEpoch = header.epoch;
         link.sink = this.#remoteSink(link);
       }
@@ -438,10 +490,11 @@ class Router implements PublishRouter {
     if (link === undefined) return;
     if (link.forward.length > 0) link.forward.take(0);
     if (link.answers.length > 0) link.answers.take(0);
+    link.owed.length = 0;
     link.epoch = (link.epoch + 1) >>> 0;
     for (let slot = 0; slot < this.#peers.length; slot++) {
       if (this.#peers[slot] !== peer) continue;
-      this.#settleRefused(((this.#generations[slot] << SLOT_BITS) | slot) >>> 0, apiError(10008));
+      this.#settleRefused(this.#tokenOf(slot), apiError(10008));
     }
   }
 }

@@ -17,8 +17,7 @@ import { META_VOTERS_MAX } from './formation-record.ts';
 import { nextStep } from './membership-steps.ts';
 import type { MetaRequest } from './meta-codec.ts';
 import type { MetaMachine } from './meta-machine.ts';
-import { partitionOf, streamOf } from './reconcile.ts';
-import type { NodeRecord } from './types.ts';
+import { type NodeRecord, partitionOf, streamOf } from './types.ts';
 
 export interface DriveOptions {
   env: Env;

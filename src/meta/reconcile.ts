@@ -8,7 +8,7 @@ import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
 import type { PartitionOps } from '../stream/types.ts';
 import type { MetaMachine, MetaStream } from './meta-machine.ts';
-import { groupOf, type StreamRecord } from './types.ts';
+import { groupOf, partitionOf, type StreamRecord, streamOf } from './types.ts';
 
 /** One partition as the composition root builds it. `attach` is called once the group is open. */
 export interface OpenedPartition {
@@ -36,15 +36,6 @@ interface Open {
 }
 
 const GROUPS_PER_TURN = 64;
-const PARTITIONS_PER_STREAM = 64;
-
-export function streamOf(group: GroupId): number {
-  return Math.floor(group / PARTITIONS_PER_STREAM);
-}
-
-export function partitionOf(group: GroupId): number {
-  return group % PARTITIONS_PER_STREAM;
-}
 
 export class Reconcile {
   readonly #options: ReconcileOptions;

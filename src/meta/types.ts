@@ -28,8 +28,18 @@ export interface StreamRecord {
   replicas: PeerId[][];
 }
 
+const PARTITIONS_PER_STREAM = 64;
+
 export function groupOf(streamId: number, partition: number): GroupId {
-  return streamId * 64 + partition;
+  return streamId * PARTITIONS_PER_STREAM + partition;
+}
+
+export function streamOf(group: GroupId): number {
+  return Math.floor(group / PARTITIONS_PER_STREAM);
+}
+
+export function partitionOf(group: GroupId): number {
+  return group % PARTITIONS_PER_STREAM;
 }
 
 export interface Catalog {

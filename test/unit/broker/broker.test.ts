@@ -346,18 +346,18 @@ describe('three nodes', () => {
     }
   });
 
-  test('a question that a link refused is asked again', () => {
+  test('what a link refused when it came up is told again', () => {
     const { cluster, nodes } = three();
     const there = new Client(nodes[1]);
     there.sub('foo');
     cluster.settle();
     cluster.part(nodes[0], nodes[1]);
-    nodes[0].refusing.add(Channel.interest);
+    nodes[1].refusing.add(Channel.interest);
     cluster.join(nodes[0], nodes[1]);
     cluster.settle();
     expect(nodes[0].broker.hasInterest('$G', 'foo')).toBe(false);
-    nodes[0].refusing.clear();
-    nodes[0].fireTimers();
+    nodes[1].refusing.clear();
+    nodes[1].fireTimers();
     cluster.settle();
     expect(nodes[0].broker.hasInterest('$G', 'foo')).toBe(true);
   });

@@ -5,7 +5,6 @@ import { RouteDecoder, RouteEncoder, type RouteHandler } from '../../../src/brok
 import { Interner } from '../../../src/subjects/interner.ts';
 
 type Record_ =
-  | { kind: 'ask' }
   | { kind: 'begin' }
   | { kind: 'end' }
   | { kind: 'interest'; account: string; subject: string; queue: string; weight: number }
@@ -28,7 +27,7 @@ const body = fc.oneof(
   fc.constantFrom(16_383, 16_384, 70_000).map((n) => new Uint8Array(n).fill(7)),
 );
 const record: fc.Arbitrary<Record_> = fc.oneof(
-  fc.constantFrom('ask', 'begin', 'end').map((kind) => ({ kind }) as Record_),
+  fc.constantFrom('begin', 'end').map((kind) => ({ kind }) as Record_),
   fc.record({
     kind: fc.constant('interest' as const),
     account: name,
@@ -50,8 +49,7 @@ const record: fc.Arbitrary<Record_> = fc.oneof(
 );
 
 function encode(encoder: RouteEncoder, r: Record_): void {
-  if (r.kind === 'ask') encoder.ask();
-  else if (r.kind === 'begin') encoder.syncBegin();
+  if (r.kind === 'begin') encoder.syncBegin();
   else if (r.kind === 'end') encoder.syncEnd();
   else if (r.kind === 'interest') encoder.interest(r.account, r.subject, r.queue, r.weight);
   else if (!r.raw) encoder.message(r.account, r.target, r.picks, r);
@@ -68,7 +66,6 @@ function encode(encoder: RouteEncoder, r: Record_): void {
 function decode(bytes: Uint8Array): { ok: boolean; records: Record_[] } {
   const records: Record_[] = [];
   const handler: RouteHandler = {
-    onAsk: () => records.push({ kind: 'ask' }),
     onSyncBegin: () => records.push({ kind: 'begin' }),
     onSyncEnd: () => records.push({ kind: 'end' }),
     onInterest: (account, subject, queue, weight) =>
@@ -118,7 +115,7 @@ describe('route codec', () => {
 
   test('cut or altered frames are refused or read, never thrown at', () => {
     const encoder = new RouteEncoder();
-    encoder.ask();
+    encoder.syncBegin();
     encoder.interest('$G', 'foo.*', 'q', 300);
     encoder.message('$G', 'inbox', ['q1', 'q2'], {
       subject: 'foo',

@@ -101,6 +101,21 @@ describe('leaders', () => {
     expect(world.scheduler.nowMs - startMs).toBeLessThan(2_500);
   });
 
+  test('work that hangs is answered with 10008 before the client gives up; what it brings later is dropped', () => {
+    const world = withStream();
+    const hanging: (() => void)[] = [];
+    world.partition('S').hanging = hanging;
+    const startMs = world.scheduler.nowMs;
+    expect(world.request('STREAM.INFO.S')).toMatchObject({ error: { code: 503, err_code: 10008 } });
+    expect(world.scheduler.nowMs - startMs).toBeLessThan(3000);
+    expect(world.api.inFlight).toBe(0);
+    const before = world.sent.length;
+    expect(hanging).toHaveLength(1);
+    for (const answer of hanging) answer();
+    world.scheduler.runFor(10_000);
+    expect(world.sent.length).toBe(before);
+  });
+
   test('a leader that says it is not one is asked again later', () => {
     const world = withStream();
     world.partition('S').leading = false;

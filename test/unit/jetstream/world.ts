@@ -28,6 +28,8 @@ export class FakePartition implements PartitionOps {
   last = 0;
   /** Set: calls are answered with it. */
   refusal: ReturnType<typeof apiError> | undefined;
+  /** Set: calls are kept here instead of answered. */
+  hanging: (() => void)[] | undefined;
 
   store(subject: string, text: string, hdr = ''): void {
     const seq = ++this.last;
@@ -47,6 +49,13 @@ export class FakePartition implements PartitionOps {
 
   info: PartitionOps['info'] = (want, done) => {
     this.calls.push('info');
+    if (this.hanging) {
+      const { hanging } = this;
+      this.hanging = undefined;
+      this.info(want, (state) => hanging.push(() => done(state)));
+      this.hanging = hanging;
+      return;
+    }
     if (this.refusal) return done(this.refusal);
     const all = [...this.messages.values()];
     const subjects: Record<string, number> = {};

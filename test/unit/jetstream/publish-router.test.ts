@@ -1,0 +1,179 @@
+// The node where a publish entered always answers it: when the leader never does, when it does late, when the link has no room.
+import { describe, expect, test } from 'vitest';
+import type { Channel, PeerInfo, Transport } from '../../../cluster/rpc/types.ts';
+import type { Broker, Message, Sink } from '../../../src/broker/types.ts';
+import { ANSWERS, FrameBuilder, frameHeader, readFrame } from '../../../src/jetstream/publish-codec.ts';
+import { createPublishRouter } from '../../../src/jetstream/publish-router.ts';
+import { type Catalog, groupOf, type StreamRecord } from '../../../src/meta/types.ts';
+import type { AckSink, PartitionOps } from '../../../src/stream/types.ts';
+import { createPrng } from '../../sim/prng.ts';
+import { createScheduler } from '../../sim/scheduler.ts';
+import { createSimEnv } from '../../sim/sim-env.ts';
+import { streamConfig } from '../meta/meta-world.ts';
+
+const HERE = 1;
+const THERE = 2;
+const EMPTY = new Uint8Array(0);
+const RECORD: StreamRecord = {
+  streamId: 5,
+  account: '$G',
+  name: 'S',
+  config: streamConfig('S'),
+  createdUs: 0,
+  revision: 5,
+  partitions: 1,
+  stride: 1,
+  replicas: [[HERE, THERE]],
+};
+
+function world(leader: number) {
+  const scheduler = createScheduler(createPrng(1).stream('scheduler'));
+  const env = createSimEnv({ scheduler, seed: 'router', node: 'here' });
+  let sink: Sink | undefined;
+  const answers: string[] = [];
+  const broker = {
+    addSink: (_account: string, _subject: string, added: Sink) => {
+      sink = added;
+      return { remove: () => undefined };
+    },
+    deliverTo: (_account: string, inbox: string, { hdr, payload }: Message) => {
+      answers.push(`${Math.round(scheduler.nowMs)} ${inbox} ${Buffer.from(hdr)}${Buffer.from(payload)}`);
+      return true;
+    },
+  } as unknown as Broker;
+  const frames: Uint8Array[] = [];
+  const link = { full: false, up: true };
+  let onFrame: ((from: number, bytes: Uint8Array) => void) | undefined;
+  let onDown: ((peer: number) => void) | undefined;
+  const transport = {
+    self: { id: HERE } as PeerInfo,
+    send: (_to: number, _channel: Channel, parts: readonly Uint8Array[]) => {
+      if (link.full || !link.up) return false;
+      frames.push(Buffer.concat(parts));
+      return true;
+    },
+    isUp: () => link.up,
+    onMessage: (_channel: Channel, handler: (from: number, bytes: Uint8Array) => void) => {
+      onFrame = handler;
+    },
+    onPeerDown: (handler: (peer: number) => void) => {
+      onDown = handler;
+    },
+  } as unknown as Transport;
+  const published: { sink: AckSink; token: number }[] = [];
+  const ops = {
+    leading: true,
+    publish: (_s: string, _h: Uint8Array, _p: Uint8Array, to: AckSink, token: number) => {
+      published.push({ sink: to, token });
+    },
+  } as unknown as PartitionOps;
+  env.run(() => {
+    createPublishRouter({
+      env,
+      broker,
+      transport,
+      catalog: {
+        onChange: (handler) => handler({ account: '$G', name: 'S', before: undefined, record: RECORD }),
+      } as Catalog,
+      partitions: { local: () => ops, leaderOf: () => leader, onLeaderChange: () => undefined },
+    });
+  });
+  return {
+    answers,
+    frames,
+    link,
+    published,
+    scheduler,
+    publish: (reply: string) =>
+      env.run(() => sink!({ subject: 'S.a', reply, hdr: EMPTY, payload: EMPTY }, '$G', undefined)),
+    receive: (bytes: Uint8Array) => env.run(() => onFrame!(THERE, bytes)),
+    down: () => env.run(() => onDown!(THERE)),
+    run: (fn: () => void) => env.run(fn),
+  };
+}
+
+const UNKNOWN = /^\d+ r\d+ \{"error":\{"code":503,"err_code":10008,.*"stream":"S","seq":0\}$/;
+
+function ackOf(frame: Uint8Array, seq: number): Uint8Array {
+  const builder = new FrameBuilder(ANSWERS);
+  readFrame(frame, {
+    onForward: (_group, token) => builder.addStored(token, seq, false),
+    onStored: () => undefined,
+    onRefused: () => undefined,
+  });
+  return builder.take(frameHeader(frame)!.epoch);
+}
+
+describe('a publish is answered once', () => {
+  test.each([HERE, THERE])('10008 when its leader (%i) never answers; a late answer changes nothing', (leader) => {
+    const { answers, frames, published, publish, receive, run, scheduler } = world(leader);
+    publish('r1');
+    scheduler.runFor(2400);
+    expect(answers).toEqual([]);
+    scheduler.runFor(400);
+    expect(answers).toEqual([expect.stringMatching(UNKNOWN)]);
+    if (leader === HERE) run(() => published[0].sink.stored(published[0].token, 1, false));
+    else receive(ackOf(frames[0], 1));
+    scheduler.runFor(10_000);
+    expect(answers).toHaveLength(1);
+  });
+
+  test('waits longer while others of its stream are answered, but not for ever', () => {
+    const { answers, published, publish, run, scheduler } = world(HERE);
+    publish('r1');
+    for (let i = 2; scheduler.nowMs < 6000; i++) {
+      publish(`r${i}`);
+      run(() => published.at(-1)!.sink.stored(published.at(-1)!.token, i, false));
+      scheduler.runFor(500);
+    }
+    const atMs = Number(answers.find((answer) => UNKNOWN.test(answer))?.split(' ')[0]);
+    expect(atMs).toBeGreaterThanOrEqual(4500);
+    expect(atMs).toBeLessThan(5000);
+    expect(answers.filter((answer) => answer.includes(' r1 '))).toHaveLength(1);
+  });
+
+  test('when the link to the leader is lost', () => {
+    const { answers, down, publish, scheduler } = world(THERE);
+    publish('r1');
+    scheduler.runFor(1);
+    down();
+    expect(answers).toEqual([expect.stringMatching(UNKNOWN)]);
+    scheduler.runFor(10_000);
+    expect(answers).toHaveLength(1);
+  });
+
+  test('answers for which a link has no room are sent when it has, in order; none without a link', () => {
+    const { frames, link, published, receive, run, scheduler } = world(HERE);
+    const forward = (token: number) => {
+      const builder = new FrameBuilder(1);
+      builder.addForward(groupOf(5, 0), token, 'S.a', EMPTY, EMPTY);
+      receive(builder.take(7));
+    };
+    const stored = (): number[] =>
+      frames.flatMap((frame) => {
+        const seqs: number[] = [];
+        readFrame(frame, {
+          onForward: () => undefined,
+          onStored: (_token, seq) => seqs.push(seq),
+          onRefused: () => undefined,
+        });
+        return seqs;
+      });
+    link.full = true;
+    for (let i = 0; i < 3; i++) {
+      forward(i);
+      run(() => published[i].sink.stored(published[i].token, i + 1, false));
+      scheduler.runFor(50);
+    }
+    expect(frames).toEqual([]);
+    link.full = false;
+    scheduler.runFor(50);
+    expect(stored()).toEqual([1, 2, 3]);
+    link.up = false;
+    run(() => published[0].sink.stored(published[0].token, 9, false));
+    scheduler.runFor(50);
+    link.up = true;
+    scheduler.runFor(50);
+    expect(stored()).toEqual([1, 2, 3]);
+  });
+});
