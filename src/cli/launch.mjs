@@ -7,6 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { THREADPOOL_SIZE, V8_FLAGS } from './runtime.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const bin = join(root, 'node_modules', '.bin');
@@ -25,7 +26,7 @@ const args = process.argv.slice(2);
 const isTool = args[0] === '--tool';
 const program = isTool ? args[1] : undefined;
 const command = !isTool
-  ? [join(root, 'src', 'cli', 'main.ts'), ...args]
+  ? [...V8_FLAGS, join(root, 'src', 'cli', 'main.ts'), ...args]
   : program.endsWith('.ts')
     ? [join(root, program), ...args.slice(2)]
     : [join(bin, program), ...args.slice(2)];
@@ -35,8 +36,7 @@ const child = spawn(runtime, command, {
   env: {
     ...process.env,
     PATH: `${bin}:${process.env.PATH}`,
-    // Two threads stay free for the log whatever reads are under way.
-    UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? '8',
+    UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? THREADPOOL_SIZE,
     FLOTILLA_COMMAND: process.env.FLOTILLA_COMMAND ?? (isTool ? 'npm run' : 'flotilla'),
   },
 });

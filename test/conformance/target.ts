@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import { V8_FLAGS } from '../../src/cli/runtime.mjs';
 import { RawClient } from './raw.ts';
 
 export type TargetKind = 'flotilla' | 'nats-server';
@@ -179,7 +180,7 @@ export class Target {
 
 function commandOf(kind: TargetKind): [string, string[]] {
   if (kind === 'nats-server') return [natsServerBinary(), []];
-  return [process.execPath, [resolve(import.meta.dirname, '../../src/cli/main.ts'), 'server']];
+  return [process.execPath, [...V8_FLAGS, resolve(import.meta.dirname, '../../src/cli/main.ts'), 'server']];
 }
 
 /** On PATH, in Go's bin directory, or installed there from a pinned version. */
