@@ -2,10 +2,20 @@
 
 import { META_GROUP } from '../cluster/core/types.ts';
 import type { GroupStatus } from '../cluster/host/types.ts';
+import type { LinkStats } from '../cluster/rpc/links.ts';
 import type { PeerInfo } from '../cluster/rpc/types.ts';
 import type { Broker } from './broker/types.ts';
 import type { Env } from './kit/env.ts';
-import type { ConnectionView, NodeView, PartitionView, ReplicaView, ServerIdentity } from './monitoring/types.ts';
+import { groupOf, type NodeRecord } from './meta/types.ts';
+import type {
+  ConnectionView,
+  NodeView,
+  PartitionView,
+  PeerView,
+  ReplicaSample,
+  ReplicaView,
+  ServerIdentity,
+} from './monitoring/types.ts';
 import type { BrokerNode } from './node.ts';
 import type { ConnectionInfo } from './protocols/nats/connections.ts';
 import type { NatsFront } from './protocols/nats/front.ts';
@@ -16,12 +26,17 @@ export interface NodeViewOptions {
   front: NatsFront;
   broker: Broker;
   node: BrokerNode | undefined;
+  /** Incarnation of this node. */
+  self: number;
   peers: () => PeerInfo[];
+  links: () => LinkStats | undefined;
   connectUrls: () => string[];
 }
 
 /** Several metrics of one scrape look at the same partitions. */
 const PARTITIONS_FRESH_MS = 50;
+/** A replica with less than this to fetch, over a link that is up, counts as one. */
+const IN_SYNC_ENTRIES_MAX = 1_000;
 
 export function nodeViewOf(options: NodeViewOptions): NodeView {
   const { identity, env, front, broker, node } = options;
@@ -66,10 +81,79 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
         leading: partition.leading,
         replicas: replicasOf(raft),
         raft,
-        consumers: partition.localConsumers(),
+        consumers: () => partition.localConsumers(),
       });
     }
     return views;
+  };
+
+  const replicaCounts = (status: GroupStatus, expected: number, up: ReadonlySet<number>) => {
+    let inSync = 1;
+    let lagMax = 0;
+    for (const { peer, match, state } of status.progress) {
+      if (!status.membership.voters.includes(peer)) continue;
+      const lag = Math.max(0, status.lastIndex - match);
+      lagMax = Math.max(lagMax, lag);
+      if (up.has(peer) && state === 'replicate' && lag <= IN_SYNC_ENTRIES_MAX) inSync++;
+    }
+    return { expected, inSync, lagMax };
+  };
+
+  function* replicas(): Generator<ReplicaSample> {
+    if (node === undefined) return;
+    const up = new Set(options.peers().map((peer) => peer.id));
+    for (const group of [...node.partitions.keys()].sort((a, b) => a - b)) {
+      const partition = node.partitions.get(group);
+      const status = node.host.group(group)?.status();
+      const record = node.meta.catalog.streamById(Math.floor(group / 64));
+      if (partition === undefined || status === undefined || record === undefined) continue;
+      const state = partition.localState();
+      yield {
+        account: record.account,
+        stream: record.name,
+        partition: group % 64,
+        leading: partition.leading,
+        hasLeader: status.leader !== 0,
+        term: status.term,
+        commit: status.commit,
+        applied: status.applied,
+        replicas: partition.leading ? replicaCounts(status, record.config.num_replicas, up) : undefined,
+        messages: state.messages,
+        bytes: state.bytes,
+        firstSeq: state.first_seq,
+        lastSeq: state.last_seq,
+        ackedSeq: partition.ackedSeq,
+        lastLocalSeq: partition.machine.lastSeq,
+        consumerCount: state.consumer_count,
+        consumers: () => partition.consumerPositions(),
+      };
+    }
+  }
+
+  const partitionCounts = () => {
+    let total = 0;
+    let leaderless = 0;
+    if (node !== undefined) {
+      for (const { streamId, partitions } of node.meta.catalog.all()) {
+        total += partitions;
+        for (let i = 0; i < partitions; i++)
+          if (node.meta.partitions.leaderOf(groupOf(streamId, i)) === 0) leaderless++;
+      }
+    }
+    return { total, leaderless };
+  };
+
+  const peerViews = (): PeerView[] => {
+    const up = new Map(options.peers().map((peer) => [peer.id, peer]));
+    const known = new Map<number, NodeRecord>(node?.meta.catalog.nodes);
+    for (const [id, peer] of up) known.set(id, peer);
+    known.delete(options.self);
+    return [...known].map(([id, { name, monitorUrl = '', clusterUrl = '' }]) => ({
+      name,
+      monitorUrl,
+      clusterUrl,
+      connected: up.has(id),
+    }));
   };
 
   return {
@@ -99,6 +183,10 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       }
       return partitionsCache;
     },
+    replicas,
+    partitionCounts,
+    peers: peerViews,
+    links: options.links,
     meta: () => {
       if (node === undefined || identity.clusterName === undefined) return undefined;
       const raft = node.host.group(META_GROUP)?.status();
@@ -114,6 +202,8 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
         host: node.host.stats,
         publish: node.publishRouter.stats,
         publishWaiting: node.publishRouter.waiting,
+        delivery: node.deliveryCounts,
+        disk: node.room,
       },
   };
 }

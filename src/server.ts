@@ -265,7 +265,9 @@ class Server implements StartedServer {
     this.clientUrl = `nats://${this.#ownClientUrl()}`;
     if (http) {
       try {
-        this.#monitoring = await startMonitoring(http.host, http.port, this.#view());
+        this.#monitoring = await startMonitoring(http.host, http.port, this.#view(), {
+          seriesMax: this.#config.metricsSeriesMax,
+        });
       } catch (error) {
         if (!(error instanceof Error)) throw error;
         throw new StartError(`Error listening on monitoring port: ${http.host}:${http.port}, ${plain(error)}`);
@@ -306,7 +308,9 @@ class Server implements StartedServer {
       front: this.#front!,
       broker: this.#broker!,
       node: this.node,
+      self: this.#identity?.incarnation ?? 0,
       peers: () => this.#links?.peers() ?? [],
+      links: () => this.#links?.stats,
       connectUrls: () => this.#connectUrls(),
     });
   }

@@ -32,7 +32,15 @@ const MAY_IMPORT: Record<string, string[]> = {
     'cluster/rpc',
     'cluster/host',
   ],
-  'src/monitoring': ['src/kit', 'src/stream', 'src/jetstream', 'cluster/host', 'cluster/wal', 'cluster/core'],
+  'src/monitoring': [
+    'src/kit',
+    'src/stream',
+    'src/jetstream',
+    'cluster/host',
+    'cluster/wal',
+    'cluster/rpc',
+    'cluster/core',
+  ],
 };
 
 /** Files that decide and do nothing else: no clock, chance, promise or node:* of their own. */

@@ -26,6 +26,7 @@ export interface FileSettings {
   lameDuckGraceMs?: number;
   pidFile?: string;
   portsFileDir?: string;
+  metricsSeriesMax?: number;
   debug?: boolean;
   trace?: boolean;
 }
@@ -443,6 +444,10 @@ const TOP: Directives = {
   ports_file_dir: to('string', (s, dir) => {
     s.portsFileDir = dir;
   }),
+  metrics_series: (value, path, f) => {
+    const number = f.size(value, path, 0);
+    if (number !== undefined) f.settings.metricsSeriesMax = number;
+  },
   debug: to('boolean', (s, on) => {
     s.debug = on;
   }),

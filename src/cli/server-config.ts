@@ -25,6 +25,7 @@ export interface ServerConfig {
     | undefined;
   defaultReplicas: number;
   limits: NatsLimits;
+  metricsSeriesMax: number;
   lameDuckGraceMs: number;
   lameDuckMs: number;
   debug: boolean;
@@ -85,6 +86,12 @@ export const SERVER_FLAGS = {
     value: 'n',
     help: 'replicas of streams that name none (default 1)',
   },
+  metricsSeries: {
+    names: ['metrics_series'],
+    kind: 'integer',
+    value: 'n',
+    help: 'series per stream and per consumer on /metrics, the rest is summed (default 1000)',
+  },
   pid: { names: ['P', 'pid'], kind: 'string', value: 'file', help: 'file for the process id' },
   portsFileDir: {
     names: ['ports_file_dir'],
@@ -107,6 +114,7 @@ export function parseServerFlags(args: readonly string[]): ReturnType<typeof par
   return parseFlags<ServerFlag>(SERVER_FLAGS, args);
 }
 
+const METRICS_SERIES_MAX = 1000;
 const LAME_DUCK_GRACE_MS = 10_000;
 const LAME_DUCK_MS = 120_000;
 
@@ -145,6 +153,8 @@ export function serverConfigOf(
   }
   const defaultReplicas = (values.defaultReplicas as number | undefined) ?? file.defaultReplicas ?? 1;
   if (defaultReplicas < 1 || defaultReplicas > 5) errors.push('default_replicas must be 1 to 5');
+  const metricsSeriesMax = (values.metricsSeries as number | undefined) ?? file.metricsSeriesMax ?? METRICS_SERIES_MAX;
+  if (metricsSeriesMax < 0) errors.push('metrics_series must not be negative');
   if (errors.length > 0) return { ok: false, errors };
   const debugTrace = values.debugTrace === true;
   return {
@@ -160,6 +170,7 @@ export function serverConfigOf(
       cluster,
       defaultReplicas,
       limits,
+      metricsSeriesMax,
       lameDuckGraceMs: file.lameDuckGraceMs ?? LAME_DUCK_GRACE_MS,
       lameDuckMs: file.lameDuckMs ?? LAME_DUCK_MS,
       debug: debugTrace || ((values.debug as boolean | undefined) ?? file.debug ?? false),

@@ -45,6 +45,10 @@ export class MetaCatalog implements Catalog {
     return sorted.slice();
   }
 
+  all(): Iterable<StreamRecord> {
+    return this.#machine.streams.values();
+  }
+
   streamOfSubject(account: string, subject: string): StreamRecord | undefined {
     const index = this.#subjects.get(account);
     if (index === undefined) return undefined;

@@ -49,6 +49,8 @@ export interface Catalog {
   streamById(streamId: number): StreamRecord | undefined;
   /** Ascending by name. */
   streams(account: string): StreamRecord[];
+  /** Of all accounts. */
+  all(): Iterable<StreamRecord>;
   /** Stream whose subjects match a literal subject. */
   streamOfSubject(account: string, subject: string): StreamRecord | undefined;
   /** Called after each applied change. `record` undefined: deleted. */

@@ -300,11 +300,11 @@ function streamDetail(
       num_subjects: sum((p) => p.state.num_subjects),
       consumer_count: first.state.consumer_count,
     },
-    consumer_detail: withConsumers ? first.consumers.map((consumer) => consumerDetail(first, consumer)) : undefined,
+    consumer_detail: withConsumers ? first.consumers().map((consumer) => consumerDetail(first, consumer)) : undefined,
   };
 }
 
-function consumerDetail(partition: PartitionView, consumer: PartitionView['consumers'][number]): object {
+function consumerDetail(partition: PartitionView, consumer: ReturnType<PartitionView['consumers']>[number]): object {
   const position = (p: { consumer_seq: number; stream_seq: number; last_active_us: number }): object => ({
     consumer_seq: p.consumer_seq,
     stream_seq: p.stream_seq,
@@ -354,7 +354,7 @@ export function healthz(view: NodeView, query: Query): Answer {
       return failed(404, `JetStream stream '${account} > ${stream}' could not be found`, 'STREAM');
     if (found.some((p) => p.leader === ''))
       return failed(503, `JetStream stream '${account} > ${stream}' has no leader`, 'STREAM');
-    if (consumer && !found.some((p) => p.consumers.some((c) => c.name === consumer))) {
+    if (consumer && !found.some((p) => p.consumers().some((c) => c.name === consumer))) {
       return failed(404, `JetStream consumer '${account} > ${stream} > ${consumer}' could not be found`, 'CONSUMER');
     }
   }

@@ -2,6 +2,7 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { type Answer, answerOf, connz, healthz, jsz, type Query, routez, subsz, varz } from './endpoints.ts';
 import { createMetrics } from './metrics.ts';
+import { statusOf } from './status.ts';
 import type { NodeView } from './types.ts';
 
 const ENDPOINTS: Record<string, (view: NodeView, query: Query) => Answer> = {
@@ -19,9 +20,19 @@ export interface Monitoring {
   close(): Promise<void>;
 }
 
+export interface MonitoringOptions {
+  /** Series per partition metric, and per consumer metric; the rest is summed. */
+  seriesMax?: number;
+}
+
 /** Rejects when the address cannot be bound. */
-export async function startMonitoring(host: string, port: number, view: NodeView): Promise<Monitoring> {
-  const metrics = createMetrics(view);
+export async function startMonitoring(
+  host: string,
+  port: number,
+  view: NodeView,
+  options: MonitoringOptions = {},
+): Promise<Monitoring> {
+  const metrics = createMetrics(view, options.seriesMax);
   const app: FastifyInstance = Fastify({ logger: false, forceCloseConnections: true });
   app.addHook('onSend', async (_request, reply) => {
     reply.header('access-control-allow-origin', '*');
@@ -35,9 +46,13 @@ export async function startMonitoring(host: string, port: number, view: NodeView
       return await reply.type('application/json').send(text);
     });
   }
-  app.get('/metrics', async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.metrics()));
+  app.get('/metrics', async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.scrape()));
+  app.get('/statusz', async (_request, reply) => {
+    const text = JSON.stringify(statusOf(await metrics.sample()), undefined, 2);
+    return await reply.type('application/json').send(text);
+  });
   app.get('/', async (_request, reply) => {
-    const links = [...Object.keys(ENDPOINTS), '/metrics'].map(
+    const links = [...Object.keys(ENDPOINTS), '/statusz', '/metrics'].map(
       (path) => `<li><a href=".${path}">${path.slice(1)}</a></li>`,
     );
     return await reply

@@ -1,9 +1,11 @@
 // What monitoring sees of a node: plain numbers and names, read when somebody asks, never pushed. Given by the composition root.
 import type { GroupStatus, HostStats } from '../../cluster/host/types.ts';
+import type { LinkStats } from '../../cluster/rpc/links.ts';
 import type { WalStats } from '../../cluster/wal/types.ts';
 import type { PublishStats } from '../jetstream/publish-router.ts';
 import type { StreamConfig } from '../stream/config.ts';
-import type { ConsumerState, StreamState } from '../stream/types.ts';
+import type { DeliveryCounts } from '../stream/delivery-counts.ts';
+import type { ConsumerPosition, ConsumerState, StreamState } from '../stream/types.ts';
 
 export interface ServerIdentity {
   serverId: string;
@@ -88,7 +90,50 @@ export interface PartitionView {
   leading: boolean;
   replicas: ReplicaView[];
   raft: GroupStatus | undefined;
-  consumers: ConsumerState[];
+  /** Asked for by name only: it counts what each of them has left. */
+  consumers(): ConsumerState[];
+}
+
+/** One partition that has a replica on this node, as a scrape sees it: nothing in it is counted on demand. */
+export interface ReplicaSample {
+  account: string;
+  stream: string;
+  partition: number;
+  leading: boolean;
+  hasLeader: boolean;
+  term: number;
+  commit: number;
+  applied: number;
+  /** Of the leader; undefined on others. `inSync` counts the leader itself. */
+  replicas: { expected: number; inSync: number; lagMax: number } | undefined;
+  messages: number;
+  bytes: number;
+  firstSeq: number;
+  lastSeq: number;
+  /** Highest seq that this replica, as leader, has acknowledged in this life of the process. */
+  ackedSeq: number;
+  /** In the numbers of ConsumerPosition. */
+  lastLocalSeq: number;
+  consumerCount: number;
+  /** On the leader. The same object each time. */
+  consumers(): Iterable<ConsumerPosition>;
+}
+
+/** A node of the cluster as the metadata and the links know it. */
+export interface PeerView {
+  name: string;
+  monitorUrl: string;
+  clusterUrl: string;
+  connected: boolean;
+}
+
+export interface NodeStats {
+  wal: WalStats;
+  host: HostStats;
+  publish: PublishStats;
+  publishWaiting: number;
+  delivery: DeliveryCounts;
+  disk: { freeBytes: number; reserveBytes: number; isLow: boolean };
 }
 
 export interface NodeView {
@@ -102,10 +147,18 @@ export interface NodeView {
   /** Nodes that this one has a link to. */
   routes(): { id: number; name: string; clusterUrl: string }[];
   partitions(): PartitionView[];
+  /** The same, one at a time in the order of their groups: a scrape stops in between. */
+  replicas(): Iterable<ReplicaSample>;
+  /** Partitions of the whole cluster, and how many of them have no leader that this node knows. */
+  partitionCounts(): { total: number; leaderless: number };
+  /** All other nodes, up or not. */
+  peers(): PeerView[];
+  /** Between the nodes; undefined without a cluster. */
+  links(): LinkStats | undefined;
   /** Streams and consumers of the whole cluster as the catalog knows them. */
   meta(): { leader: string; raft: GroupStatus | undefined; peers: ReplicaView[]; size: number } | undefined;
   api(): { total: number; errors: number };
   /** '' when all is well, else what is not. */
   unhealthy(): string;
-  stats(): { wal: WalStats; host: HostStats; publish: PublishStats; publishWaiting: number } | undefined;
+  stats(): NodeStats | undefined;
 }

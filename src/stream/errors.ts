@@ -209,6 +209,12 @@ export function apiError(errCode: ErrorCode, values: Record<string, string | num
   return { code, err_code: errCode, description };
 }
 
+/** What a code means in general, without the values of one case; for metrics. */
+export function errorText(errCode: number): string {
+  const entry = (TABLE as Record<number, readonly [number, string]>)[errCode];
+  return entry === undefined ? 'unknown' : entry[1].replace(/[:,]? *\{\w+\}.*$/, '').trim() || 'other';
+}
+
 export function isApiError(value: unknown): value is ApiError {
   return typeof value === 'object' && value !== null && 'err_code' in value;
 }

@@ -190,6 +190,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     stream: (_, name) => records.get(name),
     streamById: (id) => [...records.values()].find((record) => record.streamId === id),
     streams: (account) => [...records.values()].filter((each) => each.account === account).sort(byName),
+    all: () => records.values(),
     streamOfSubject: () => undefined,
     onChange() {},
   };

@@ -1,7 +1,9 @@
 // Monitoring seen from outside: a real node in this process, its port asked as Prometheus and the health check would.
+import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type StartedServer, startNode } from '../../../src/index.ts';
-import { METRICS } from '../../../src/monitoring/metrics.ts';
+import { METRICS } from '../../../src/monitoring/metric-table.ts';
 import { rfc3339, uptimeText } from '../../../src/monitoring/time.ts';
 
 let server: StartedServer;
@@ -45,6 +47,47 @@ test('metrics: every one of the list is in the text, with its type', async () =>
   for (const { name, kind } of METRICS) expect(text, name).toContain(`# TYPE ${name} ${kind}`);
   expect(text).toMatch(/flotilla_wal_syncs_total\{server="watched"\} [1-9]/);
   expect(text).toContain('flotilla_publish_ack_seconds_bucket{le="+Inf",server="watched"} 0');
+});
+
+test('a stream and its consumer are told as they stand', async () => {
+  const nc = await connect({ servers: server.clientUrl });
+  const jsm = await jetstreamManager(nc);
+  await jsm.streams.add({ name: 'ORDERS', subjects: ['orders.>'] });
+  await jsm.consumers.add('ORDERS', { durable_name: 'billing', ack_policy: AckPolicy.Explicit });
+  const js = jetstream(nc);
+  for (let i = 0; i < 5; i++) await js.publish('orders.new', String(i));
+  await expect(js.publish('orders.new', 'x', { expect: { lastSequence: 1 } })).rejects.toThrow('wrong last sequence');
+  const consumer = await js.consumers.get('ORDERS', 'billing');
+  let left = 2;
+  for await (const message of await consumer.fetch({ max_messages: 3, expires: 5000 })) {
+    if (left-- > 0) await message.ackAck();
+  }
+  const text = await (await get('/metrics')).text();
+  const stream = '{server="watched",account="$G",stream="ORDERS",partition="0"} ';
+  expect(text).toContain(`flotilla_stream_last_seq${stream}5\n`);
+  expect(text).toContain(`flotilla_stream_last_acked_seq${stream}5\n`);
+  expect(text).toContain(`flotilla_partition_replicas_in_sync${stream}1\n`);
+  const billing = '{server="watched",account="$G",stream="ORDERS",partition="0",consumer="billing"} ';
+  expect(text).toContain(`flotilla_consumer_ack_pending${billing}1\n`);
+  expect(text).toContain(`flotilla_consumer_delivered_seq${billing}3\n`);
+  expect(text).toContain(`flotilla_consumer_ack_floor_seq${billing}2\n`);
+  expect(text).toContain(`flotilla_consumer_lag_messages${billing}2\n`);
+  expect(text).toContain('flotilla_acks_total{server="watched"} 2\n');
+  expect(text).toContain('flotilla_delivered_messages_total{server="watched"} 3\n');
+  expect(text).toContain(
+    'flotilla_publishes_refused_total{err_code="10071",reason="wrong last sequence",server="watched"} 1\n',
+  );
+  expect(await json('/statusz')).toMatchObject({
+    server_name: 'watched',
+    trouble: '',
+    meta_leader: 'watched',
+    peers: [],
+    partitions: { cluster: 1, leaderless: 0, replicas: 1, leading: 1, under_replicated: 0 },
+    consumers: { count: 1, ack_pending: 1, lag_max: 2, stalled: 0 },
+    counters: { publishes_stored: 5, publishes_refused: 1, delivered: 3, acks: 2 },
+    alarms: [],
+  });
+  await nc.close();
 });
 
 test('times', () => {
