@@ -1,8 +1,10 @@
 // A cluster of its own whose nodes are killed with SIGKILL: what was acknowledged is there, and work goes on.
 
 import { AckPolicy } from '@nats-io/jetstream';
+import type { Msg } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { api, eventually, generations, type Json, ok, openAt, type Session, stream, unique } from './harness.ts';
+import { differs } from './differences.ts';
+import { api, eventually, generations, type Json, ok, openAt, pull, type Session, stream, unique } from './harness.ts';
 import { Target, targetKind } from './target.ts';
 
 const target = new Target(targetKind());
@@ -141,3 +143,68 @@ test('killing all nodes at once loses nothing', async () => {
   expect((await ok(after, `STREAM.INFO.${name}`))['state']).toMatchObject({ messages: 50, last_seq: 50 });
   expect((await after.js.publish(`${name}.a`, '51')).seq).toBe(51);
 });
+
+test.skipIf(differs('minority-refuses'))(
+  'a node whose peers are frozen refuses in time, and serves when they go on',
+  async () => {
+    const name = unique();
+    const session = await connectTo(0);
+    await stream(session, { name, allow_direct: true });
+    await session.js.publish(`${name}.a`, 'before');
+    const consumer = unique('C');
+    await session.jsm.consumers.add(name, { durable_name: consumer, ack_policy: AckPolicy.Explicit });
+    const request = (subject: string) => session.nc.request(`$JS.API.${subject}`, '', { timeout: 5_000 });
+    const calls: Record<string, () => Promise<unknown>> = {
+      publish: () => session.js.publish(`${name}.a`, 'during'),
+      info: () => session.jsm.streams.info(name),
+      create: () => session.jsm.streams.add({ name: unique(), subjects: [unique('x')], num_replicas: 3 }),
+      update: () => session.jsm.streams.update(name, { description: 'x' }),
+      names: () => request('STREAM.NAMES').then(refusedOrText),
+      'consumer info': () => session.jsm.consumers.info(name, consumer),
+      'direct get': () => request(`DIRECT.GET.${name}.${name}.a`).then(refusedOrText),
+      account: () => session.jsm.getAccountInfo(),
+      pull: () =>
+        pull(session, name, consumer, { batch: 2, expires: 1_000_000_000 }).then((frames) => {
+          throw new Error(frames.at(-1)?.line);
+        }),
+    };
+    for (const i of [1, 2]) target.signal(i, 'SIGSTOP');
+    try {
+      for (let round = 0; round < 3; round++) {
+        const ends = await Promise.all(
+          Object.entries(calls).map(async ([what, call]) => {
+            const start = performance.now();
+            const end = await call().then(
+              () => 'served',
+              (error: Error) => error.message,
+            );
+            return { what, end, ms: performance.now() - start };
+          }),
+        );
+        for (const { what, end, ms } of ends) {
+          // A publish without responders is "not enabled" in the words of the newer client; a pull may end by its own expiry.
+          expect(end, what).toMatch(
+            /temporarily unavailable|no responders|503|not enabled|Leadership Change|Request Timeout/i,
+          );
+          expect(ms, `${what}: ${end}`).toBeLessThan(3_000);
+        }
+      }
+    } finally {
+      for (const i of [1, 2]) target.signal(i, 'SIGCONT');
+    }
+    // Refused ones may have been stored; what is acknowledged from now on comes after them.
+    const seq = await publishAnyhow(session, `${name}.a`, 'after', 'after');
+    expect(seq).toBeGreaterThan(1);
+    expect((await ok(session, `STREAM.INFO.${name}`))['state']).toMatchObject({ last_seq: seq });
+  },
+);
+
+/** A status or an error is thrown, anything else is the text. */
+function refusedOrText(message: Msg): string {
+  const status = message.headers?.code ?? 0;
+  const text = message.string();
+  if (status >= 400) throw new Error(`${status} ${message.headers?.description}`);
+  const { error } = (text.startsWith('{') ? JSON.parse(text) : {}) as Json;
+  if (error) throw new Error(error.description);
+  return text;
+}
