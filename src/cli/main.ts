@@ -28,6 +28,14 @@ const COMMANDS: Record<string, Command> = {
     help: 'subscribe, or read a stream from its start: flotilla sub <subject> [--stream S] [-s url]',
     run: async (args) => (await import('./client-commands.ts')).sub(args),
   },
+  status: {
+    help: 'is anything at risk? exit code 0 no, 1 yes, 2 nobody answers: [--json] [-m host:8222]',
+    run: async (args) => (await import('./status-command.ts')).status(args),
+  },
+  top: {
+    help: 'nodes, leaders, rates, lag and alarms, refreshed each second: [--once] [-m host:8222]',
+    run: async (args) => (await import('./status-command.ts')).top(args),
+  },
   version: {
     help: 'print the version',
     run: async () => {
