@@ -84,13 +84,17 @@ function buildAndApply(): void {
   );
   const snapshotStart = performance.now();
   const parts = machine.snapshot();
-  const firstMs = performance.now() - snapshotStart;
+  const frozenMs = performance.now() - snapshotStart;
+  const state = [...parts];
+  const takenMs = performance.now() - snapshotStart;
+  const restored = new StreamMachine({ consumers: createConsumerTable, seed: 7, toLocalFirst: (first) => first });
+  const restoreStart = performance.now();
+  const sink = restored.restore();
+  for (const part of state) sink.push(part);
+  sink.end();
   console.log(
-    `  snapshot ${firstMs.toFixed(1)} ms, ${parts.length} parts; again ${(() => {
-      const again = performance.now();
-      machine.snapshot();
-      return (performance.now() - again).toFixed(1);
-    })()} ms`,
+    `  snapshot: frozen in ${frozenMs.toFixed(1)} ms, taken in ${takenMs.toFixed(0)} ms, ` +
+      `${(state.reduce((sum, part) => sum + part.length, 0) / 1e6).toFixed(1)} MB; restored in ${(performance.now() - restoreStart).toFixed(0)} ms`,
   );
 }
 

@@ -234,7 +234,7 @@ runs['kv, hot keys'] = (name) =>
         times.add(performance.now() - at);
       }
       if (index % 4000 === 0) {
-        await new Promise<void>((done) =>
+        await new Promise<number>((done) =>
           wal.saveSnapshot(group, { index, term: 1, membership: MEMBERS }, [body], done),
         );
         const at = performance.now();

@@ -38,6 +38,9 @@ var (
 	msgs     = flag.Int("msgs", 100000, "messages in all")
 	replicas = flag.Int("replicas", 3, "replicas of the stream")
 	streams  = flag.Int("streams", 1, "streams, named <stream>-<i>, for -mode many")
+	distinct = flag.Bool("distinct", false, "a subject of its own for each message, numbered from -from, for -mode async")
+	from     = flag.Int("from", 0, "first number of -distinct")
+	maxMsgs  = flag.Int64("max-msgs", -1, "max_msgs of the stream, for -mode create")
 )
 
 func fail(err error) {
@@ -112,7 +115,7 @@ func create(name string) {
 	nc := connect()
 	defer nc.Close()
 	js, _ := nc.JetStream(nats.MaxWait(10 * time.Second))
-	_, err := js.AddStream(&nats.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Replicas: *replicas, Storage: nats.FileStorage})
+	_, err := js.AddStream(&nats.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Replicas: *replicas, Storage: nats.FileStorage, MaxMsgs: *maxMsgs})
 	if err != nil {
 		fail(err)
 	}
@@ -147,6 +150,9 @@ func async(out *result) {
 				subject := subjectOf(c)
 				if *mode == "many" {
 					subject = fmt.Sprintf("%s-%d.%d", *stream, (i*(*clients)+c)%*streams, c)
+				}
+				if *distinct {
+					subject = subjectOf(*from + c*each + i)
 				}
 				if _, err := js.PublishAsync(subject, payload, nats.StallWait(10*time.Second)); err != nil {
 					errors.Add(1)

@@ -72,7 +72,7 @@ export class GroupRunner implements Group, HasDeadline {
   voteUnsafe = false;
   /** Terms of damaged entries are unknown: it takes no part until they are repaired. */
   termsUnknown = false;
-  /** A received snapshot is being put in place. */
+  /** A received snapshot is being put in place: log, then machine. */
   installing = false;
   /** Its own snapshot is being written. */
   savingSnapshot = false;
@@ -229,14 +229,19 @@ export class GroupRunner implements Group, HasDeadline {
       this.askedReads.delete(context);
       for (const done of asked) {
         if (!ok) done(false);
-        else if (index <= this.applied) done(true);
+        else if (index <= this.applied && this.isWhole) done(true);
         else this.waitingReads.push({ index, done });
       }
     }
   }
 
   get mustApply(): boolean {
-    return this.applied < this.commit && !this.applying && !this.closed && !this.stateMissing;
+    return this.applied < this.commit && !this.applying && !this.closed && this.isWhole;
+  }
+
+  /** The machine's state is that of `applied`. */
+  get isWhole(): boolean {
+    return !this.stateMissing && !this.installing;
   }
 
   /** Applies committed entries until `untilMs`. True: there is more to do at once. */
@@ -311,17 +316,17 @@ export class GroupRunner implements Group, HasDeadline {
     for (const read of ready) read.done(true);
   }
 
-  /** The machine was replaced by the state at `index`. */
-  restored(index: Index): void {
+  /** The machine was replaced by the state at `index`, or (not `whole`) lost it. */
+  restored(index: Index, whole: boolean): void {
     this.applied = index;
     this.commit = Math.max(this.commit, index);
     this.logBytes = 0;
     this.logEntries = 0;
-    this.stateMissing = false;
+    this.stateMissing = !whole;
     this.termsUnknown = false;
-    this.snapshotWanted = undefined;
+    this.snapshotWanted = whole ? undefined : index;
     this.applying = false;
-    this.settleReads();
+    if (whole) this.settleReads();
   }
 
   close(): void {

@@ -182,12 +182,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const runner = new GroupRunner(this, id, raft, machine, preferredLeader, snapshotIndex);
     // A machine without its state cannot tell what is dead.
     wal.setLiveCheck(id, (index) => runner.stateMissing || runner.installing || machine.isEntryLive(index));
-    const state = snapshotIndex === 0 ? undefined : wal.readSnapshotSync(id);
-    if (snapshotIndex > 0 && state === undefined) {
+    const stateBytes = snapshotIndex === 0 ? 0 : (wal.openSnapshot(id)?.stateBytes ?? 0);
+    const sink = machine.restore(snapshotIndex);
+    if (snapshotIndex === 0 || wal.readSnapshotSync(id, (chunk) => sink.push(chunk))) {
+      sink.end();
+    } else {
       env.log.error(`group ${id}: its snapshot at ${snapshotIndex} is unreadable, it is asked for elsewhere`);
       runner.stateMissing = true;
-    } else {
-      machine.restore(snapshotIndex, state);
+      machine.restore(snapshotIndex).end();
     }
     runner.voteUnsafe = opened.voteUnsafe;
     runner.termsUnknown = opened.termsUnknown;
@@ -195,7 +197,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.runners.set(id, runner);
     this.stats.groups++;
     this.repairs.open(runner);
-    this.snapshotTaker.opened(runner, state?.length ?? 0);
+    this.snapshotTaker.opened(runner, stateBytes);
     this.reviewVote(runner);
     this.dirty(runner);
     return runner;

@@ -1,11 +1,14 @@
-// The other end of snapshot-sender.ts: fetches an offered snapshot piece by piece, verifies it, and puts it in place of the log.
+// The other end of snapshot-sender.ts: fetches an offered snapshot piece by piece into a file, verifies it, puts it in place of the log and feeds
+// it to the machine, a chunk a turn: no state is ever in memory as a whole.
 // Owned by the host. Invariants: nothing of the old log is given up before everything new is here and verified; the switch is one
 // atomic step of the WAL; a broken transfer goes on where it stopped when the same snapshot is offered again.
-import { crc32c } from '@node-rs/crc32';
 import type { GroupId, Index, PeerId } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
+import type { SnapshotDraft } from '../wal/snapshot-draft.ts';
+import { CHUNK_BYTES } from '../wal/snapshots.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
-import { DONE, LIVE, OFFER, STATE, STATE_CHUNK_BYTES, WANT } from './snapshot-sender.ts';
+import { DONE, LIVE, OFFER, STATE, WANT } from './snapshot-sender.ts';
+import { feedState } from './state-sink.ts';
 import {
   decodeEntries,
   decodeOffer,
@@ -26,8 +29,10 @@ interface Receiving {
   runner: GroupRunner;
   offer: Offer;
   from: PeerId;
-  chunks: Uint8Array[];
+  draft: SnapshotDraft;
+  /** Bytes of state that the draft has, and whether it is writing the next ones. */
   bytes: number;
+  writing: boolean;
   /** First index of live entries not fetched yet; 0: all are here. */
   nextLive: Index;
   /** The log here stays; only the machine is replaced, and what was below is no longer needed as entries. */
@@ -68,8 +73,14 @@ export class SnapshotReceiver {
 
   dropGroup(group: GroupId): void {
     const receiving = this.receiving.get(group);
-    if (receiving !== undefined) receiving.active = false;
-    this.receiving.delete(group);
+    if (receiving !== undefined) this.giveUp(receiving);
+  }
+
+  private giveUp(receiving: Receiving): void {
+    receiving.active = false;
+    this.receiving.delete(receiving.offer.group);
+    // Once it is being installed it is the WAL's.
+    if (!receiving.runner.installing) receiving.draft.discard();
   }
 
   /** Asks the members for a snapshot at or above `index`, one at a time. */
@@ -105,13 +116,14 @@ export class SnapshotReceiver {
     let receiving = known;
     if (receiving === undefined || !sameOffer(receiving.offer, offer)) {
       for (const [group, other] of this.receiving) {
-        if (!other.active && nowMs - other.touchedMs > KEEP_MS) this.receiving.delete(group);
+        if (group !== offer.group && !other.active && nowMs - other.touchedMs > KEEP_MS) this.giveUp(other);
       }
       if (known === undefined && this.receiving.size >= RECEIVING_MAX) {
         if (!stateOnly) runner.raft.snapshotAborted();
         return OfferOutcome.busy;
       }
-      receiving = { runner, offer, from, chunks: [], bytes: 0, nextLive: 1, stateOnly, active: true, touchedMs: nowMs };
+      if (known !== undefined) this.giveUp(known);
+      receiving = this.begin(runner, offer, from, stateOnly);
       this.receiving.set(offer.group, receiving);
     }
     receiving.from = from;
@@ -123,6 +135,22 @@ export class SnapshotReceiver {
     return OfferOutcome.fetch;
   }
 
+  private begin(runner: GroupRunner, offer: Offer, from: PeerId, stateOnly: boolean): Receiving {
+    const { env, wal } = this.owner;
+    return {
+      runner,
+      offer,
+      from,
+      draft: wal.draftSnapshot(runner.id, offer.meta),
+      bytes: 0,
+      writing: false,
+      nextLive: 1,
+      stateOnly,
+      active: true,
+      touchedMs: env.clock.nowMs(),
+    };
+  }
+
   /** The log here reaches the snapshot's position, but machine state or entries below it are missing. */
   private isStateOnly(runner: GroupRunner, offer: Offer): boolean {
     const { index, term } = offer.meta;
@@ -132,7 +160,8 @@ export class SnapshotReceiver {
 
   /** The next piece, or the end. */
   private fetch(receiving: Receiving): void {
-    if (!receiving.active) return;
+    // A transfer that is offered again while the disk still has a piece goes on when that is written.
+    if (!receiving.active || receiving.writing) return;
     receiving.touchedMs = this.owner.env.clock.nowMs();
     if (receiving.bytes < receiving.offer.stateBytes) this.fetchState(receiving);
     else if (receiving.nextLive > 0) this.fetchLive(receiving);
@@ -152,13 +181,16 @@ export class SnapshotReceiver {
   private fetchState(receiving: Receiving): void {
     this.ask(receiving, STATE, receiving.bytes, (bytes) => {
       const left = receiving.offer.stateBytes - receiving.bytes;
-      if (bytes.length !== Math.min(left, STATE_CHUNK_BYTES)) {
+      if (bytes.length !== Math.min(left, CHUNK_BYTES)) {
         this.stop(receiving);
         return;
       }
-      receiving.chunks.push(bytes);
-      receiving.bytes += bytes.length;
-      this.fetch(receiving);
+      receiving.writing = true;
+      receiving.draft.write([bytes], () => {
+        receiving.writing = false;
+        receiving.bytes += bytes.length;
+        this.fetch(receiving);
+      });
     });
   }
 
@@ -179,12 +211,10 @@ export class SnapshotReceiver {
   }
 
   private verify(receiving: Receiving): void {
-    const { runner, offer, chunks } = receiving;
-    let crc = 0;
-    for (const chunk of chunks) crc = crc32c(chunk, crc);
-    if (crc !== offer.stateCrc) {
+    const { runner, offer, draft } = receiving;
+    if (draft.seal() !== offer.stateCrc) {
       this.owner.env.log.error(`group ${runner.id}: the snapshot fetched from peer ${receiving.from} is damaged`);
-      this.receiving.delete(runner.id);
+      this.giveUp(receiving);
       this.stop(receiving);
       return;
     }
@@ -196,7 +226,7 @@ export class SnapshotReceiver {
     }
     // While the transfer of a whole snapshot is active the core takes no appends, so what it accepted still holds.
     if (receiving.stateOnly && !this.isStateOnly(runner, offer)) {
-      this.receiving.delete(runner.id);
+      this.giveUp(receiving);
       this.stop(receiving);
       return;
     }
@@ -204,26 +234,37 @@ export class SnapshotReceiver {
   }
 
   private install(receiving: Receiving): void {
-    const { runner, offer, chunks, stateOnly } = receiving;
+    const { runner, offer, draft, stateOnly } = receiving;
     const { env, wal } = this.owner;
     runner.installing = true;
     env.crashPoint('host:before-install');
-    const done = () => {
+    const stored = () => {
       env.crashPoint('host:installed');
       this.receiving.delete(runner.id);
       receiving.active = false;
-      if (runner.closed) return;
-      runner.machine.restore(offer.meta.index, concat(chunks, offer.stateBytes));
+      if (!runner.closed) this.restore(receiving);
+    };
+    if (stateOnly) wal.saveSnapshot(runner.id, offer.meta, draft, stored);
+    else wal.installSnapshot(runner.id, offer.meta, draft, stored);
+  }
+
+  /** The log stands at the snapshot; the machine follows, from the file. */
+  private restore(receiving: Receiving): void {
+    const { runner, offer, stateOnly } = receiving;
+    const { index } = offer.meta;
+    const finish = (whole: boolean): void => {
+      if (!whole) runner.machine.restore(index).end();
       if (!stateOnly) runner.raft.restoredSnapshot(offer.meta);
-      else if (offer.meta.index >= runner.raft.firstIndex) runner.raft.compacted(offer.meta.index + 1);
-      runner.restored(offer.meta.index);
+      else if (index >= runner.raft.firstIndex) runner.raft.compacted(index + 1);
       runner.installing = false;
+      runner.restored(index, whole);
       this.owner.restored(runner);
-      const request = encodeRequest({ group: offer.group, index: offer.meta.index, from: 0, to: 0 });
+      const request = encodeRequest({ group: offer.group, index, from: 0, to: 0 });
       this.rpc.request(receiving.from, DONE, request, FETCH_TIMEOUT_MS, () => {});
     };
-    if (stateOnly) wal.saveSnapshot(runner.id, offer.meta, chunks, done);
-    else wal.installSnapshot(runner.id, offer.meta, chunks, done);
+    const snapshot = this.owner.wal.openSnapshot(runner.id);
+    if (snapshot === undefined || snapshot.meta.index !== index) finish(false);
+    else feedState(snapshot, runner.machine.restore(index), () => !runner.closed, finish);
   }
 
   /** Appends may flow again; the pieces stay for a while. */
@@ -242,15 +283,4 @@ function sameOffer(a: Offer, b: Offer): boolean {
     a.stateBytes === b.stateBytes &&
     a.stateCrc === b.stateCrc
   );
-}
-
-function concat(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
-  if (chunks.length === 1) return chunks[0];
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
 }

@@ -2,10 +2,11 @@
 // receiver sets the pace. State travels in chunks, live entries in bounded batches, on channel transfer. Owned by the host.
 // Invariants: what is served is exactly the snapshot that was offered; while one is in use no newer one replaces it; a
 // transfer that its receiver has left ends by itself and is reported to the core as failed.
-import { crc32c } from '@node-rs/crc32';
-import type { GroupId, Index, LogEntry, PeerId, SnapshotMeta } from '../core/types.ts';
+import type { GroupId, Index, LogEntry, PeerId } from '../core/types.ts';
 import { createRpc } from '../rpc/rpc.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
+import { CHUNK_BYTES } from '../wal/snapshots.ts';
+import type { StoredSnapshot } from '../wal/types.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
 import {
   decodeOutcome,
@@ -22,7 +23,6 @@ export const STATE = 'snapshot.state';
 export const LIVE = 'snapshot.live';
 export const DONE = 'snapshot.done';
 export const WANT = 'snapshot.want';
-export const STATE_CHUNK_BYTES = 256 * 1024;
 const ENTRIES_BYTES = 512 * 1024;
 const LIVE_INDEXES = 1_024;
 const TRANSFERS_MAX = 2;
@@ -34,8 +34,7 @@ const RETRY_MS = 500;
 interface Transfer {
   runner: GroupRunner;
   peer: PeerId;
-  meta: SnapshotMeta | undefined;
-  state: Uint8Array;
+  snapshot: StoredSnapshot;
   usedMs: number;
   ended: boolean;
 }
@@ -55,7 +54,7 @@ export class SnapshotSender {
   constructor(owner: Owner) {
     this.owner = owner;
     this.rpc = createRpc(owner.env, owner.transport, Channel.transfer);
-    this.rpc.handle(STATE, (from, bytes, reply) => reply(this.serveState(from, bytes)));
+    this.rpc.handle(STATE, (from, bytes, reply) => this.serveState(from, bytes, reply));
     this.rpc.handle(LIVE, (from, bytes, reply) => this.serveLive(from, bytes, reply));
     this.rpc.handle(DONE, (from, bytes, reply) => {
       const transfer = this.find(from, decodeRequest(bytes));
@@ -78,26 +77,19 @@ export class SnapshotSender {
 
   start(runner: GroupRunner, peer: PeerId): void {
     if (this.transfers.some((transfer) => transfer.runner === runner && transfer.peer === peer)) return;
-    const { env, wal } = this.owner;
-    const usedMs = env.clock.nowMs();
-    const transfer: Transfer = { runner, peer, meta: undefined, state: new Uint8Array(0), usedMs, ended: false };
     if (this.transfers.length >= TRANSFERS_MAX) {
-      this.failLater(transfer);
+      this.failLater(runner, peer);
       return;
     }
+    const snapshot = this.owner.wal.openSnapshot(runner.id);
+    if (snapshot === undefined) {
+      this.failLater(runner, peer);
+      this.owner.takeSnapshot(runner);
+      return;
+    }
+    const transfer: Transfer = { runner, peer, snapshot, usedMs: this.owner.env.clock.nowMs(), ended: false };
     this.transfers.push(transfer);
-    wal.readSnapshot(runner.id, (meta, state) => {
-      if (transfer.ended) return;
-      if (meta === undefined || state === undefined) {
-        // None, or unreadable: a new one will do.
-        this.end(transfer, false);
-        this.owner.takeSnapshot(runner);
-        return;
-      }
-      transfer.meta = meta;
-      transfer.state = state;
-      this.offer(transfer, meta);
-    });
+    this.offer(transfer);
   }
 
   dropGroup(group: GroupId): void {
@@ -108,9 +100,10 @@ export class SnapshotSender {
     for (const transfer of [...this.transfers]) if (transfer.peer === peer) this.end(transfer, false);
   }
 
-  private offer(transfer: Transfer, meta: SnapshotMeta): void {
-    const { runner, peer, state } = transfer;
-    const offer = encodeOffer({ group: runner.id, meta, stateBytes: state.length, stateCrc: crc32c(state) });
+  private offer(transfer: Transfer): void {
+    const { runner, peer, snapshot } = transfer;
+    const { meta, stateBytes, crc } = snapshot;
+    const offer = encodeOffer({ group: runner.id, meta, stateBytes, stateCrc: crc });
     this.rpc.request(peer, OFFER, offer, OFFER_TIMEOUT_MS, (answer) => {
       if (transfer.ended) return;
       const outcome = answer.ok ? decodeOutcome(answer.bytes) : OfferOutcome.busy;
@@ -133,24 +126,23 @@ export class SnapshotSender {
     if (transfer.ended) return;
     transfer.ended = true;
     this.transfers = this.transfers.filter((other) => other !== transfer);
-    const { runner, peer, meta } = transfer;
-    if (!done || meta === undefined) {
+    const { runner, peer, snapshot } = transfer;
+    if (!done) {
       this.owner.stats.snapshotsFailed++;
-      this.failLater(transfer);
+      this.failLater(runner, peer);
       return;
     }
     this.owner.stats.snapshotsSent++;
     if (runner.closed) return;
-    runner.raft.snapshotDone(peer, meta.index);
+    runner.raft.snapshotDone(peer, snapshot.meta.index);
     this.owner.dirty(runner);
   }
 
-  private failLater(transfer: Transfer): void {
+  private failLater(runner: GroupRunner, peer: PeerId): void {
     this.owner.env.clock.after(RETRY_MS, () => {
-      if (transfer.runner.closed || this.find(transfer.peer, { group: transfer.runner.id, index: 0, from: 0, to: 0 }))
-        return;
-      transfer.runner.raft.snapshotFailed(transfer.peer);
-      this.owner.dirty(transfer.runner);
+      if (runner.closed || this.find(peer, { group: runner.id, index: 0, from: 0, to: 0 })) return;
+      runner.raft.snapshotFailed(peer);
+      this.owner.dirty(runner);
     });
   }
 
@@ -160,17 +152,28 @@ export class SnapshotSender {
     const { group, index } = request;
     return this.transfers.find(
       (transfer) =>
-        transfer.peer === peer && transfer.runner.id === group && (index === 0 || transfer.meta?.index === index),
+        transfer.peer === peer &&
+        transfer.runner.id === group &&
+        (index === 0 || transfer.snapshot.meta.index === index),
     );
   }
 
-  /** Empty: no such transfer any more. */
-  private serveState(from: PeerId, bytes: Uint8Array): Uint8Array {
+  /** One chunk of the state; empty: no such transfer any more. */
+  private serveState(from: PeerId, bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
     const request = decodeRequest(bytes);
     const transfer = this.find(from, request);
-    if (request === undefined || transfer === undefined) return new Uint8Array(0);
+    if (request === undefined || transfer === undefined) {
+      reply(new Uint8Array(0));
+      return;
+    }
     transfer.usedMs = this.owner.env.clock.nowMs();
-    return transfer.state.subarray(request.from, request.from + STATE_CHUNK_BYTES);
+    transfer.snapshot.read(request.from / CHUNK_BYTES, (chunk) => {
+      reply(chunk ?? new Uint8Array(0));
+      if (chunk !== undefined || transfer.ended) return;
+      // Unreadable: a new one will do.
+      this.end(transfer, false);
+      this.owner.takeSnapshot(transfer.runner);
+    });
   }
 
   private serveLive(from: PeerId, bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {

@@ -136,15 +136,13 @@ export class SnapshotTaker {
     );
   }
 
-  private save(runner: GroupRunner, meta: SnapshotMeta, state: readonly Uint8Array[]): void {
+  private save(runner: GroupRunner, meta: SnapshotMeta, state: Iterable<Uint8Array>): void {
     const { env, wal, stats } = this.owner;
     env.crashPoint('host:before-snapshot');
-    wal.saveSnapshot(runner.id, meta, state, () => {
+    wal.saveSnapshot(runner.id, meta, state, (bytes) => {
       env.crashPoint('host:snapshot-saved');
       stats.snapshotsTaken++;
       this.compactions = Math.max(this.compactions, 1);
-      let bytes = 0;
-      for (const part of state) bytes += part.length;
       this.stateBytes.set(runner, bytes);
       if (!runner.closed && meta.index >= runner.raft.firstIndex) {
         runner.raft.compacted(meta.index + 1);

@@ -1,5 +1,6 @@
 // The door that the broker sees of consensus: groups that apply what was committed. Implemented by host.ts.
 import type { GroupId, Index, LogEntry, Membership, PeerId, Role, SnapshotMeta, Term } from '../core/types.ts';
+import type { StateSink } from './state-sink.ts';
 
 /** A replicated state machine with its leader-side shell. All calls come from the host, in one event loop. */
 export interface GroupMachine {
@@ -9,10 +10,10 @@ export interface GroupMachine {
   onLeading(term: Term): void;
   /** It leads no longer, or another leader is known (0: nobody). Everything that waits for commits has an unknown outcome. */
   onNotLeading(leader: PeerId): void;
-  /** State at the applied index, as parts that may be written one after the other. */
-  snapshot(): Uint8Array[];
-  /** Replaces everything by `state` (undefined: the empty machine). */
-  restore(index: Index, state: Uint8Array | undefined): void;
+  /** State at the applied index, as parts that are made one after the other while they are taken: what is applied meanwhile is not in them. */
+  snapshot(): Iterable<Uint8Array>;
+  /** Begins to replace everything by the state at `index`; a sink that is ended without a byte leaves the empty machine. */
+  restore(index: Index): StateSink;
   /** Is the entry at or below the snapshot index still needed (it holds live messages)? */
   isEntryLive(index: Index): boolean;
   /** 128-bit digest over results at the applied index, 32 hex digits. */
@@ -114,4 +115,4 @@ export interface Host {
   onLeaderChange(handler: (group: GroupId, leader: PeerId, term: Term) => void): void;
 }
 
-export type { GroupId, Index, LogEntry, Membership, PeerId, SnapshotMeta, Term };
+export type { GroupId, Index, LogEntry, Membership, PeerId, SnapshotMeta, StateSink, Term };

@@ -102,8 +102,13 @@ function readGroupState(group: GroupId, reader: ByteReader): GroupState {
 export function mergeGroupStates(a: GroupState, b: GroupState): GroupState {
   if (a.born !== b.born) return a.born > b.born ? a : b;
   const epochOf = (state: GroupState): number => state.epochs[state.epochs.length - 1]?.epoch ?? 0;
-  const later = (x: GroupState, y: GroupState): boolean =>
-    epochOf(x) !== epochOf(y) ? epochOf(x) > epochOf(y) : (x.snapshot?.index ?? 0) >= (y.snapshot?.index ?? 0);
+  const later = (x: GroupState, y: GroupState): boolean => {
+    if (epochOf(x) !== epochOf(y)) return epochOf(x) > epochOf(y);
+    const one = x.snapshot?.index ?? 0;
+    const other = y.snapshot?.index ?? 0;
+    // One that took the place of an unreadable file at the same index has a higher number.
+    return one !== other ? one > other : (x.snapshot?.file ?? 0) >= (y.snapshot?.file ?? 0);
+  };
   const base = later(a, b) ? a : b;
   const { hardState: x } = a;
   const { hardState: y } = b;

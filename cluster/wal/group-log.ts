@@ -24,6 +24,8 @@ export class GroupLog {
   /** At the snapshot, or at creation. */
   membership: Membership = { voters: [], learners: [] };
   snapshot: SnapshotRef | undefined;
+  /** Its file was found unreadable. */
+  lostSnapshot: SnapshotRef | undefined;
   last: Index = 0;
   /** The log is durable up to here. */
   durable: Index = 0;

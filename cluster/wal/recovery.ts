@@ -13,7 +13,7 @@ import { checkBody, createHeader, decodeHeader, HEADER_BYTES, type RecordHeader,
 import { readOrZero } from './segment-scan.ts';
 import type { SegmentSet } from './segments.ts';
 import { createRow, type Row, SidecarReader } from './sidecar.ts';
-import { decodeSnapshot, snapshotPath } from './snapshots.ts';
+import { scanSnapshot, snapshotPath } from './snapshots.ts';
 import type { RecoveredGroup } from './types.ts';
 
 const TWO32 = 4294967296;
@@ -362,7 +362,11 @@ export class Recovery {
       .sort((a, b) => b.index - a.index || b.file - a.file);
     for (const { name } of newer) {
       const path = `${this.dir}/${SNAPSHOT_DIR}/${name}`;
-      const content = decodeSnapshot(readOrZero(this.env, path, 0, this.env.disk.sizeSync(path) ?? 0));
+      const content = scanSnapshot(
+        this.env.disk.sizeSync(path) ?? 0,
+        (position, length) => readOrZero(this.env, path, position, length),
+        () => {},
+      );
       const fits =
         content?.group === log.id && (log.termOf(content.ref.index) ?? content.ref.term) === content.ref.term;
       if (!fits || content === undefined) continue;

@@ -2,12 +2,13 @@
 // an entry is written once, sealed segments are immutable, and what is still live in an old segment is copied forward
 // in one sweep before the segment is unlinked.
 import type { GroupId, HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../core/types.ts';
+import type { SnapshotDraft } from './snapshot-draft.ts';
 
 /** What recovery found of one group. */
 export interface RecoveredGroup {
   group: GroupId;
   hardState: HardState;
-  /** The durable snapshot, if one was saved. `state` is read later by `readSnapshot`. */
+  /** The durable snapshot, if one was saved. Its state is read later. */
   snapshot: SnapshotMeta | undefined;
   /** First and last index of the contiguous log after the snapshot (last = snapshot index when empty). */
   firstIndex: Index;
@@ -48,6 +49,16 @@ export interface WalStats {
 /** Asked by the compactor, synchronously: which entries at or below the snapshot are still wanted? Set per group by
  * its machine's owner; entries above the snapshot index are always live. */
 export type LiveCheck = (index: Index) => boolean;
+
+/** A snapshot on disk. */
+export interface StoredSnapshot {
+  readonly meta: SnapshotMeta;
+  readonly stateBytes: number;
+  /** Of the whole file: the same for the same state, wherever it was written. */
+  readonly crc: number;
+  /** Chunk number `chunk` (CHUNK_BYTES each, the last one shorter), verified; undefined: unreadable, or replaced meanwhile. */
+  read(chunk: number, done: (bytes: Uint8Array | undefined) => void): void;
+}
 
 export interface Wal {
   /** Groups found at start-up. */
@@ -90,16 +101,30 @@ export interface Wal {
   /** Indexes of live entries at or below the snapshot index, ascending (what a snapshot's manifest names). */
   liveIndexes(group: GroupId, from: Index, max: number): Index[];
 
-  /** Writes machine state durably as the group's snapshot (temp, fsync, rename, dir fsync; the previous one is kept until
-   * then) and from then on entries <= meta.index are kept only while live. */
-  saveSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void;
-  /** State bytes of the durable snapshot; undefined when there is none or it is unreadable (then it was quarantined). */
-  readSnapshot(group: GroupId, done: (meta: SnapshotMeta | undefined, state: Uint8Array | undefined) => void): void;
-  readSnapshotSync(group: GroupId): Uint8Array | undefined;
+  /** Writes machine state durably as the group's snapshot (a new file, synced and verified; the previous one is kept until
+   * then) and from then on entries <= meta.index are kept only while live. The parts of `state` are taken as the file is written. */
+  saveSnapshot(
+    group: GroupId,
+    meta: SnapshotMeta,
+    state: Iterable<Uint8Array> | SnapshotDraft,
+    done: (bytes: number) => void,
+  ): void;
+  /** A file for a state that comes piece by piece; counts from saveSnapshot or installSnapshot on. */
+  draftSnapshot(group: GroupId, meta: SnapshotMeta): SnapshotDraft;
+  /** The durable snapshot as it is now. */
+  openSnapshot(group: GroupId): StoredSnapshot | undefined;
+  /** Gives out the durable snapshot's state, chunk by chunk, at start-up. False: there is none, or it is unreadable, which may turn out after
+   * some of its chunks were taken; then it was quarantined. */
+  readSnapshotSync(group: GroupId, take: (chunk: Uint8Array) => void): boolean;
   /** A follower receives a snapshot: drops its log, stores `live` entries (any order, batches) below meta.index ... */
   appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void;
   /** ... then switches atomically to meta + state. The log is empty after it: lastIndex = meta.index. */
-  installSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void;
+  installSnapshot(
+    group: GroupId,
+    meta: SnapshotMeta,
+    state: Iterable<Uint8Array> | SnapshotDraft,
+    done: () => void,
+  ): void;
 
   /** Intact copies, from peers, of entries that are damaged here; durable with the next flush, readable then. Entries that are fine
    * already are skipped. The caller has made sure that they are the same entries (index, term, and committed or vouched for). */

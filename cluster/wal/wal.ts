@@ -12,9 +12,10 @@ import { quarantine } from './quarantine.ts';
 import { Reader } from './reader.ts';
 import { RecordFlag } from './record.ts';
 import { Scrub } from './scrub.ts';
-import { decodeSnapshot, matching, readSnapshotFile, snapshotPath, writeSnapshot } from './snapshots.ts';
+import { SnapshotDraft } from './snapshot-draft.ts';
+import { isSameSnapshot, layoutOf, readChunk, scanSnapshotSync, snapshotPath } from './snapshots.ts';
 import { startWal } from './start.ts';
-import type { LiveCheck, RecoveredGroup, Wal, WalStats } from './types.ts';
+import type { LiveCheck, RecoveredGroup, StoredSnapshot, Wal, WalStats } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** Synchronous recovery. Throws when the directory was written by a newer format, or cannot be written at all. */
@@ -223,24 +224,35 @@ class SegmentedWal implements Wal {
 
   // ---- snapshots --------------------------------------------------------------------------------------------------------
 
-  saveSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void {
+  saveSnapshot(
+    group: GroupId,
+    meta: SnapshotMeta,
+    state: Iterable<Uint8Array> | SnapshotDraft,
+    done: (bytes: number) => void,
+  ): void {
     const log = this.log(group);
     this.check(meta.index <= log.last, `group ${group}: snapshot at ${meta.index} beyond the log's end ${log.last}`);
     this.oneAfterTheOther(group, (finished) =>
-      this.writeThenFlush(log, meta, state, (ref) => {
-        const superseded = log.deleted || ref.index <= (log.snapshot?.index ?? 0);
+      this.writeThenFlush(log, meta, state, (ref, bytes) => {
+        // One at the same index takes the place of one that cannot be read.
+        const needed = log.snapshot !== undefined && log.snapshot === log.lostSnapshot ? log.snapshot.index : log.first;
+        const superseded = log.deleted || ref.index < needed;
         if (superseded) {
           this.dropSnapshot(group, ref);
-          finished(done);
+          finished(() => done(bytes));
           return;
         }
         const before = log.snapshot;
         log.snapshot = ref;
         log.membership = ref.membership;
         log.terms.dropTo(ref.index);
-        this.switchTo(log, before, false, () => finished(done));
+        this.switchTo(log, before, false, () => finished(() => done(bytes)));
       }),
     );
+  }
+
+  draftSnapshot(group: GroupId, meta: SnapshotMeta): SnapshotDraft {
+    return new SnapshotDraft(this.context, group, meta, this.context.snapshotFileNext++);
   }
 
   appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void {
@@ -250,7 +262,12 @@ class SegmentedWal implements Wal {
     for (const entry of entries) this.writer.enqueueEntry(log, entry, epoch, 0, RecordFlag.staged, table);
   }
 
-  installSnapshot(group: GroupId, meta: SnapshotMeta, state: readonly Uint8Array[], done: () => void): void {
+  installSnapshot(
+    group: GroupId,
+    meta: SnapshotMeta,
+    state: Iterable<Uint8Array> | SnapshotDraft,
+    done: () => void,
+  ): void {
     const { context, writer } = this;
     const log = this.log(group);
     this.oneAfterTheOther(group, (finished) =>
@@ -273,33 +290,29 @@ class SegmentedWal implements Wal {
     );
   }
 
-  readSnapshot(group: GroupId, done: (meta: SnapshotMeta | undefined, state: Uint8Array | undefined) => void): void {
-    const { snapshot } = this.log(group);
-    if (snapshot === undefined) {
-      done(undefined, undefined);
-      return;
-    }
-    readSnapshotFile(this.context, group, snapshot, (content) => {
-      // Replaced while it was being read: read the new one.
-      const now = this.context.groups.get(group)?.snapshot;
-      if (content === undefined && now !== undefined && now !== snapshot) {
-        this.readSnapshot(group, done);
-        return;
-      }
-      if (content === undefined) this.loseSnapshot(group, snapshot);
-      done(content && metaOf(snapshot), content?.state);
-    });
-  }
-
-  readSnapshotSync(group: GroupId): Uint8Array | undefined {
+  openSnapshot(group: GroupId): StoredSnapshot | undefined {
     const { snapshot } = this.log(group);
     if (snapshot === undefined) return undefined;
-    const { env, dir } = this.context;
-    const path = snapshotPath(dir, group, snapshot);
-    const bytes = env.disk.sizeSync(path) === undefined ? undefined : readQuietly(this.context, path, snapshot.bytes);
-    const content = bytes === undefined ? undefined : matching(decodeSnapshot(bytes), group, snapshot);
-    if (content === undefined) this.loseSnapshot(group, snapshot);
-    return content?.state;
+    const { context } = this;
+    return {
+      meta: metaOf(snapshot),
+      stateBytes: layoutOf(group, snapshot).stateBytes,
+      crc: snapshot.crc,
+      read: (chunk, done) =>
+        readChunk(context, group, snapshot, chunk, (bytes) => {
+          const isCurrent = context.groups.get(group)?.snapshot === snapshot;
+          if (bytes === undefined && isCurrent) this.loseSnapshot(group, snapshot);
+          done(bytes);
+        }),
+    };
+  }
+
+  readSnapshotSync(group: GroupId, take: (chunk: Uint8Array) => void): boolean {
+    const { snapshot } = this.log(group);
+    if (snapshot === undefined) return false;
+    const whole = isSameSnapshot(scanQuietly(this.context, group, snapshot, take), group, snapshot);
+    if (!whole) this.loseSnapshot(group, snapshot);
+    return whole;
   }
 
   private oneAfterTheOther(group: GroupId, start: (finished: (done: () => void) => void) => void): void {
@@ -323,12 +336,14 @@ class SegmentedWal implements Wal {
   private writeThenFlush(
     log: GroupLog,
     meta: SnapshotMeta,
-    state: readonly Uint8Array[],
-    done: (ref: SnapshotRef) => void,
+    state: Iterable<Uint8Array> | SnapshotDraft,
+    done: (ref: SnapshotRef, stateBytes: number) => void,
   ): void {
-    writeSnapshot(this.context, log.id, meta, this.context.snapshotFileNext++, state, (ref) =>
-      this.writer.flush(() => done(ref)),
-    );
+    const isDraft = state instanceof SnapshotDraft;
+    const draft = isDraft ? state : this.draftSnapshot(log.id, meta);
+    const finish = () => draft.finish((ref) => this.writer.flush(() => done(ref, draft.stateBytes)));
+    if (isDraft) finish();
+    else draft.writeAll(state[Symbol.iterator](), finish);
   }
 
   /** A saved snapshot can be found again by its file; an installed one begins a new epoch, which the state files must know. */
@@ -354,6 +369,7 @@ class SegmentedWal implements Wal {
 
   private loseSnapshot(group: GroupId, ref: SnapshotRef): void {
     const { env, dir } = this.context;
+    this.log(group).lostSnapshot = ref;
     const path = snapshotPath(dir, group, ref);
     if (env.disk.sizeSync(path) === undefined) env.log.error('wal: a snapshot is gone', { group, index: ref.index });
     else quarantine(env, `${dir}/${SNAPSHOT_DIR}`, path.slice(path.lastIndexOf('/') + 1), 'snapshot damaged');
@@ -385,9 +401,15 @@ function metaOf(ref: SnapshotRef): SnapshotMeta {
   return { index: ref.index, term: ref.term, membership: ref.membership };
 }
 
-function readQuietly({ env }: WalContext, path: string, length: number): Uint8Array | undefined {
+function scanQuietly(
+  { env, dir }: WalContext,
+  group: GroupId,
+  ref: SnapshotRef,
+  take: (chunk: Uint8Array) => void,
+): ReturnType<typeof scanSnapshotSync> {
+  const path = snapshotPath(dir, group, ref);
   try {
-    return env.disk.readRangeSync(path, 0, length);
+    return scanSnapshotSync(env, path, take);
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error)) throw error;
     env.log.error('wal: a snapshot cannot be read', { path, error: error.message });

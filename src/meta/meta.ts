@@ -2,6 +2,7 @@
 // makes the local groups follow. Called by the composition root; everything else sees `Catalog`, `MetaClient`, `Partitions`.
 // Invariant: what the catalog says is what was committed, and a local group is only deleted on a committed word.
 import { type GroupId, type Index, META_GROUP, type PeerId } from '../../cluster/core/types.ts';
+import { wholeState } from '../../cluster/host/state-sink.ts';
 import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
 import type { Rpc, Transport } from '../../cluster/rpc/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
@@ -210,10 +211,11 @@ class MetaNode implements Meta {
         this.#proposals.leaderChanged();
       },
       snapshot: () => this.#machine.snapshot(),
-      restore: (index, state) => {
-        this.#machine.restore(state);
-        this.#proposals.applied(index, undefined);
-      },
+      restore: (index) =>
+        wholeState((state) => {
+          this.#machine.restore(state);
+          this.#proposals.applied(index, undefined);
+        }),
       // All of the state is in the snapshot.
       isEntryLive: () => false,
       digest: () => this.#machine.digest(),

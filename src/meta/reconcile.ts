@@ -171,7 +171,7 @@ export class Reconcile {
         onNotLeading(id);
       },
       snapshot: () => machine.snapshot(),
-      restore: (index, state) => machine.restore(index, state),
+      restore: (index) => machine.restore(index),
       isEntryLive: (index) => machine.isEntryLive(index),
       digest: () => machine.digest(),
     };

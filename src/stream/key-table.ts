@@ -3,45 +3,46 @@
 // a directory of small tables that split alone (extendible hashing).
 // Invariants: an id is valid from insert to remove, then reused; frozen pages and chunks (handed to a snapshot) are copied before
 // they are written. Hashes are seeded, so that clients cannot choose collisions.
-import { asBytes, toWords } from './paged-rows.ts';
-import { SnapshotError, type SnapshotReader, type SnapshotWriter } from './snapshot-codec.ts';
+import { asBytes, wordsOf } from './paged-rows.ts';
+import { SnapshotError, type SnapshotReader, type SnapshotWriter, type Steps } from './snapshot-codec.ts';
 import type { SubjectMatcher } from './subject-matcher.ts';
 import { utf8Text } from './text.ts';
 
-// Row: hash, arena unit, USED | key length, then the user's words. A free row: -, next free id, 0.
+// Row: hash (never 0), arena unit, then the user's words. A free row: 0, next free id.
 const HASH = 0;
 const UNIT = 1;
-const LENGTH = 2;
-const OWN_WORDS = 3;
-const USED = 0x80000000;
+const OWN_WORDS = 2;
 export const KEY_BYTES_MAX = 0xffff;
 
 const PAGE_BITS = 12;
 const PAGE_ROWS = 1 << PAGE_BITS;
 const ROWS_FIRST = 8;
 
-const UNIT_BYTES = 8;
-const CHUNK_UNITS_BITS = 17;
+// A key in the arena: its length (a byte, or LONG and two bytes), then its bytes.
+const UNIT_BYTES = 4;
+const CHUNK_UNITS_BITS = 18;
+const CHUNK_UNITS_MASK = (1 << CHUNK_UNITS_BITS) - 1;
 const CHUNK_BYTES = UNIT_BYTES << CHUNK_UNITS_BITS;
 const CHUNK_FIRST = 256;
-/** Key sizes up to this many units have a free list each, larger ones one per power of two. */
+const LONG = 255;
+/** Sizes up to this many units have a free list each, larger ones one per power of two. */
 const EXACT_UNITS = 64;
-const CLASSES = EXACT_UNITS + 9;
+const CLASSES = EXACT_UNITS + 10;
 
 const SLOTS_MAX = 4096;
 const SLOTS_FIRST = 16;
 const DEPTH_MAX = 18;
+/** A split happens at three quarters. */
+const LOAD_EXPECTED = 0.6;
 
 interface Page {
   words: Uint32Array;
   frozen: boolean;
-  crc: number;
 }
 
 interface Chunk {
   bytes: Uint8Array;
   frozen: boolean;
-  crc: number;
 }
 
 interface Slots {
@@ -70,6 +71,11 @@ export class KeyTable {
 
   #directory: Slots[] = [];
   #depth = 0;
+
+  /** Where the key is that #seek looked for. */
+  #key: Uint8Array = new Uint8Array(0);
+  #keyFrom = 0;
+  #keyTo = 0;
 
   constructor(userWords: number, seed: number) {
     this.#stride = OWN_WORDS + userWords;
@@ -120,20 +126,16 @@ export class KeyTable {
 
   text(id: number): string {
     const at = this.row(id) - OWN_WORDS;
-    const unit = this.words[at + UNIT];
-    const from = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
-    const bytes = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
-    return utf8Text(bytes, from, from + (this.words[at + LENGTH] & KEY_BYTES_MAX));
+    this.#seek(this.words[at + UNIT]);
+    return utf8Text(this.#key, this.#keyFrom, this.#keyTo);
   }
 
   /** The key of `id` matches one of the patterns. */
   matches(id: number, matchers: readonly SubjectMatcher[]): boolean {
     const at = this.row(id) - OWN_WORDS;
-    const unit = this.words[at + UNIT];
-    const from = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
-    const to = from + (this.words[at + LENGTH] & KEY_BYTES_MAX);
-    const bytes = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
-    for (let i = 0; i < matchers.length; i++) if (matchers[i].matches(bytes, from, to)) return true;
+    this.#seek(this.words[at + UNIT]);
+    for (let i = 0; i < matchers.length; i++)
+      if (matchers[i].matches(this.#key, this.#keyFrom, this.#keyTo)) return true;
     return false;
   }
 
@@ -141,7 +143,7 @@ export class KeyTable {
   nextId(id: number): number {
     for (let index = id; index < this.#rows; index++) {
       const words = this.#pages[index >>> PAGE_BITS].words;
-      if (words[(index & (PAGE_ROWS - 1)) * this.#stride + LENGTH] !== 0) return index + 1;
+      if (words[(index & (PAGE_ROWS - 1)) * this.#stride + HASH] !== 0) return index + 1;
     }
     return 0;
   }
@@ -149,10 +151,9 @@ export class KeyTable {
   remove(id: number): void {
     const at = this.writableRow(id) - OWN_WORDS;
     const words = this.words;
-    const length = words[at + LENGTH] & KEY_BYTES_MAX;
     this.#unindex(words[at + HASH] | 0, id);
-    this.#freeArena(words[at + UNIT], length);
-    words[at + LENGTH] = 0;
+    this.#freeArena(words[at + UNIT]);
+    words[at + HASH] = 0;
     words[at + UNIT] = this.#freeRow;
     this.#freeRow = id;
     this.size--;
@@ -174,29 +175,43 @@ export class KeyTable {
   }
 
   #sameKey(words: Uint32Array, at: number, bytes: Uint8Array, from: number, to: number): boolean {
+    this.#seek(words[at + UNIT]);
+    const start = this.#keyFrom;
     const length = to - from;
-    if ((words[at + LENGTH] & KEY_BYTES_MAX) !== length) return false;
-    const unit = words[at + UNIT];
-    const key = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
-    const start = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    if (this.#keyTo - start !== length) return false;
+    const key = this.#key;
     for (let i = 0; i < length; i++) if (key[start + i] !== bytes[from + i]) return false;
     return true;
+  }
+
+  #seek(unit: number): void {
+    const key = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
+    const at = (unit & CHUNK_UNITS_MASK) * UNIT_BYTES;
+    const short = key[at];
+    const from = short === LONG ? at + 3 : at + 1;
+    this.#key = key;
+    this.#keyFrom = from;
+    this.#keyTo = from + (short === LONG ? key[at + 1] | (key[at + 2] << 8) : short);
   }
 
   #insert(hash: number, bytes: Uint8Array, from: number, to: number): number {
     const length = to - from;
     if (length === 0 || length > KEY_BYTES_MAX) throw new Error(`key of ${length} bytes`);
-    const unit = this.#allocArena(length);
-    const chunk = this.#chunks[unit >>> CHUNK_UNITS_BITS];
-    const start = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
-    for (let i = 0; i < length; i++) chunk.bytes[start + i] = bytes[from + i];
+    const unit = this.#allocArena(storedBytes(length));
+    const arena = this.#chunks[unit >>> CHUNK_UNITS_BITS].bytes;
+    let start = (unit & CHUNK_UNITS_MASK) * UNIT_BYTES;
+    arena[start++] = Math.min(length, LONG);
+    if (length >= LONG) {
+      arena[start++] = length;
+      arena[start++] = length >>> 8;
+    }
+    for (let i = 0; i < length; i++) arena[start + i] = bytes[from + i];
     const id = this.#allocRow();
     const at = this.writableRow(id) - OWN_WORDS;
     const words = this.words;
     words.fill(0, at + OWN_WORDS, at + this.#stride);
     words[at + HASH] = hash;
     words[at + UNIT] = unit;
-    words[at + LENGTH] = USED | length;
     this.#index(hash, id);
     this.size++;
     return id;
@@ -282,7 +297,7 @@ export class KeyTable {
     const pageIndex = index >>> PAGE_BITS;
     if (pageIndex === this.#pages.length) {
       const rows = pageIndex === 0 ? ROWS_FIRST : PAGE_ROWS;
-      this.#pages.push({ words: new Uint32Array(rows * this.#stride), frozen: false, crc: -1 });
+      this.#pages.push({ words: new Uint32Array(rows * this.#stride), frozen: false });
     } else {
       const page = this.#pages[pageIndex];
       const end = ((index & (PAGE_ROWS - 1)) + 1) * this.#stride;
@@ -291,7 +306,6 @@ export class KeyTable {
         grown.set(page.words);
         page.words = grown;
         page.frozen = false;
-        page.crc = -1;
       }
     }
     return index + 1;
@@ -299,22 +313,22 @@ export class KeyTable {
 
   // ---- arena
 
-  #allocArena(length: number): number {
-    const kind = classOf(length);
+  #allocArena(bytes: number): number {
+    const kind = classOf(bytes);
     const head = this.#freeUnits[kind];
     if (head !== 0) {
       const unit = head - 1;
       const chunk = this.#writableChunk(unit);
-      const at = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
-      const bytes = chunk.bytes;
-      this.#freeUnits[kind] = (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+      const at = (unit & CHUNK_UNITS_MASK) * UNIT_BYTES;
+      const arena = chunk.bytes;
+      this.#freeUnits[kind] = (arena[at] | (arena[at + 1] << 8) | (arena[at + 2] << 16) | (arena[at + 3] << 24)) >>> 0;
       return unit;
     }
     const units = unitsOf(kind);
     const needed = units * UNIT_BYTES;
     if (this.#chunks.length === 0 || this.#bump * UNIT_BYTES + needed > CHUNK_BYTES) {
       const first = this.#chunks.length === 0 ? Math.max(CHUNK_FIRST, needed) : CHUNK_BYTES;
-      this.#chunks.push({ bytes: new Uint8Array(first), frozen: false, crc: -1 });
+      this.#chunks.push({ bytes: new Uint8Array(first), frozen: false });
       this.#bump = 0;
     }
     const index = this.#chunks.length - 1;
@@ -325,7 +339,6 @@ export class KeyTable {
       grown.set(chunk.bytes);
       chunk.bytes = grown;
       chunk.frozen = false;
-      chunk.crc = -1;
     } else if (chunk.frozen) {
       thawChunk(chunk);
     }
@@ -334,10 +347,11 @@ export class KeyTable {
     return unit;
   }
 
-  #freeArena(unit: number, length: number): void {
-    const kind = classOf(length);
+  #freeArena(unit: number): void {
+    this.#seek(unit);
+    const kind = classOf(storedBytes(this.#keyTo - this.#keyFrom));
     const bytes = this.#writableChunk(unit).bytes;
-    const at = (unit & ((1 << CHUNK_UNITS_BITS) - 1)) * UNIT_BYTES;
+    const at = (unit & CHUNK_UNITS_MASK) * UNIT_BYTES;
     const next = this.#freeUnits[kind];
     bytes[at] = next;
     bytes[at + 1] = next >>> 8;
@@ -364,17 +378,17 @@ export class KeyTable {
     for (const head of this.#freeUnits) out.u32(head);
     out.u32(this.#pages.length);
     for (const page of this.#pages) {
-      page.crc = out.block(asBytes(page.words, page.words.length), page.frozen && page.crc >= 0 ? page.crc : undefined);
+      out.block(asBytes(page.words, page.words.length));
       page.frozen = true;
     }
     out.u32(this.#chunks.length);
     for (const chunk of this.#chunks) {
-      chunk.crc = out.block(chunk.bytes, chunk.frozen && chunk.crc >= 0 ? chunk.crc : undefined);
+      out.block(chunk.bytes);
       chunk.frozen = true;
     }
   }
 
-  read(from: SnapshotReader): void {
+  *read(from: SnapshotReader): Steps<void> {
     this.clear();
     if (from.u32() !== this.#stride) throw new SnapshotError('key row width differs');
     this.#seed = from.u32() | 0;
@@ -383,15 +397,32 @@ export class KeyTable {
     this.#freeRow = from.u32();
     this.#bump = from.u32();
     for (let i = 0; i < CLASSES; i++) this.#freeUnits[i] = from.u32();
+    this.#makeRoom(size);
     const pages = from.u32();
-    for (let i = 0; i < pages; i++) this.#pages.push({ words: toWords(from.block()), frozen: false, crc: -1 });
+    for (let i = 0; i < pages; i++) {
+      this.#pages.push({ words: wordsOf(yield* from.block()), frozen: false });
+      this.#indexPage(i);
+    }
     const chunks = from.u32();
-    for (let i = 0; i < chunks; i++) this.#chunks.push({ bytes: from.block().slice(), frozen: false, crc: -1 });
-    for (let id = this.nextId(0); id !== 0; id = this.nextId(id)) {
-      this.#index(this.#hashOf(id), id);
+    for (let i = 0; i < chunks; i++) this.#chunks.push({ bytes: yield* from.block(), frozen: false });
+    if (this.size !== size) throw new SnapshotError('number of keys differs');
+  }
+
+  /** As many small tables as that many keys will need, so that none of them has to split on the way. */
+  #makeRoom(keys: number): void {
+    while (keys / 2 ** this.#depth > SLOTS_MAX * LOAD_EXPECTED && this.#depth < DEPTH_MAX) this.#depth++;
+    const depth = this.#depth;
+    if (depth > 0) this.#directory = Array.from({ length: 2 ** depth }, () => newSlots(depth, SLOTS_MAX));
+  }
+
+  #indexPage(page: number): void {
+    const { words } = this.#pages[page];
+    const first = page * PAGE_ROWS;
+    for (let row = 0, at = 0; at < words.length && first + row < this.#rows; row++, at += this.#stride) {
+      if (words[at + HASH] === 0) continue;
+      this.#index(words[at + HASH] | 0, first + row + 1);
       this.size++;
     }
-    if (this.size !== size) throw new SnapshotError('number of keys differs');
   }
 
   /** Bytes of memory held by rows, index and keys. */
@@ -423,17 +454,20 @@ function place(slots: Slots, hash: number, id: number): void {
 function thaw(page: Page): void {
   page.words = page.words.slice();
   page.frozen = false;
-  page.crc = -1;
 }
 
 function thawChunk(chunk: Chunk): void {
   chunk.bytes = chunk.bytes.slice();
   chunk.frozen = false;
-  chunk.crc = -1;
 }
 
-function classOf(length: number): number {
-  const units = (length + UNIT_BYTES - 1) >>> 3;
+/** Bytes that a key takes in the arena. */
+function storedBytes(length: number): number {
+  return length < LONG ? length + 1 : length + 3;
+}
+
+function classOf(bytes: number): number {
+  const units = Math.ceil(bytes / UNIT_BYTES);
   if (units <= EXACT_UNITS) return units;
   return EXACT_UNITS + (32 - Math.clz32(units - 1)) - 6;
 }
@@ -442,7 +476,7 @@ function unitsOf(kind: number): number {
   return kind <= EXACT_UNITS ? kind : EXACT_UNITS << (kind - EXACT_UNITS);
 }
 
-/** Four bytes at a time, multiply and rotate; seeded. */
+/** Four bytes at a time, multiply and rotate; seeded. Never 0. */
 function hashBytes(bytes: Uint8Array, from: number, to: number, seed: number): number {
   let hash = seed ^ (to - from);
   let i = from;
@@ -457,5 +491,5 @@ function hashBytes(bytes: Uint8Array, from: number, to: number, seed: number): n
   hash = Math.imul(hash, 0x7feb352d);
   hash ^= hash >>> 15;
   hash = Math.imul(hash, 0x846ca68b);
-  return (hash ^ (hash >>> 16)) | 0;
+  return (hash ^ (hash >>> 16)) | 0 || 1;
 }

@@ -2,6 +2,7 @@
 // stamp of the batch, its configuration comes through the log. Called by partition.ts on every replica, leader or not.
 // Invariants: a batch continues exactly at lastSeq + 1 and stamps never go back; what follows from state (limits, rollup, interest) happens
 // in the apply that causes it; what follows from time only when an expire command says so. Message bytes are not kept.
+import type { StateSink } from '../../cluster/host/state-sink.ts';
 import {
   BATCH_HEADER_BYTES,
   CONSUMER_COMMAND_FIRST,
@@ -34,7 +35,7 @@ import { RollingDigest } from './digest.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { KEPT_FOR_EVER, MessageIndex, WITHOUT_MARKER } from './message-index.ts';
 import { RecentIds } from './recent-ids.ts';
-import { SnapshotError, SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+import { SnapshotError, SnapshotReader, SnapshotWriter, type Steps } from './snapshot-codec.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
 import { TtlHeap } from './ttl-heap.ts';
 import type { ConsumerTable } from './types.ts';
@@ -465,8 +466,8 @@ export class StreamMachine {
 
   // ---- snapshot
 
-  /** Parts that do not change afterwards; table pages are shared until they are written again. */
-  snapshot(): Uint8Array[] {
+  /** The state as it is now, in parts that are made while they are taken; table pages are shared until they are written again. */
+  snapshot(): Iterable<Uint8Array> {
     const out = new SnapshotWriter();
     out.u32(MACHINE_VERSION);
     out.number(this.stampUs);
@@ -480,16 +481,32 @@ export class StreamMachine {
     this.ids.write(out);
     out.number(this.#ageCursor);
     this.ttls.write(out);
-    return out.finish();
+    return out.parts();
   }
 
-  /** Replaces everything; undefined: the empty machine. Throws SnapshotError when `state` is damaged. */
-  restore(state: Uint8Array | undefined): void {
-    if (state === undefined) {
-      this.#restoreEmpty();
-      return;
-    }
-    const from = new SnapshotReader(state);
+  /** Begins to replace everything; ended without a byte it is the empty machine. The sink throws SnapshotError on damaged bytes. */
+  restore(): StateSink {
+    this.#restoreEmpty();
+    const from = new SnapshotReader();
+    const steps = this.#read(from);
+    let begun = false;
+    let done = false;
+    return {
+      push: (bytes) => {
+        begun = true;
+        from.feed(bytes);
+        if (!done) done = steps.next().done === true;
+      },
+      end: () => {
+        if (!begun) return;
+        if (!done) throw new SnapshotError('snapshot is cut');
+        from.end();
+      },
+    };
+  }
+
+  *#read(from: SnapshotReader): Steps<void> {
+    yield* from.head();
     const version = from.u32();
     if (version > MACHINE_VERSION) throw new SnapshotError(`snapshot of machine version ${version}`);
     this.stampUs = from.number();
@@ -498,15 +515,13 @@ export class StreamMachine {
     this.lastMsgId = utf8Text(id, 0, id.length);
     const revision = from.number();
     const json = from.bytes();
-    this.config = undefined;
     if (json.length > 0) this.#adopt(JSON.parse(utf8Text(json, 0, json.length)) as StreamConfig, revision);
     for (let i = 0; i < this.#digest.lanes.length; i++) this.#digest.lanes[i] = from.u32();
-    this.consumers.restore(from.block());
-    this.index.read(from);
-    this.ids.read(from);
+    this.consumers.restore(yield* from.block());
+    yield* this.index.read(from);
+    yield* this.ids.read(from);
     this.#ageCursor = from.number();
-    this.ttls.read(from);
-    from.end();
+    yield* this.ttls.read(from);
   }
 
   #restoreEmpty(): void {

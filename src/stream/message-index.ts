@@ -5,7 +5,7 @@
 // the last mean nothing); a subject without messages is not in the table; an entry without live messages has no row.
 import { KeyTable } from './key-table.ts';
 import { PagedRows } from './paged-rows.ts';
-import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 import { SubjectMatcher } from './subject-matcher.ts';
 import { utf8Bytes } from './text.ts';
 import type { MessageView, SubjectFilter } from './types.ts';
@@ -33,11 +33,14 @@ const STAMP_LOW = 1;
 const STAMP_HIGH = 2;
 const ENTRY_WORDS = 3;
 
-// Subject row.
+// Subject row. SPAN_HIGHS: last's bits from 32 up (21 bits), above them how much less first's are (11 bits).
 const FIRST = 0;
-const LAST = 2;
-const COUNT = 4;
-const SUBJECT_WORDS = 5;
+const LAST = 1;
+const SPAN_HIGHS = 2;
+const COUNT = 3;
+export const SUBJECT_WORDS = 4;
+const LAST_HIGH_BITS = 21;
+const LAST_HIGH_MASK = (1 << LAST_HIGH_BITS) - 1;
 
 const NAMES = 256;
 const HINTS = 256;
@@ -115,25 +118,23 @@ export class MessageIndex implements MessageView {
     const rows = this.#rows;
     const at = rows.append(seq);
     const words = rows.page.words;
-    let highs = ((this.#entry / HIGH) | 0) << 20;
+    const entryHighs = ((this.#entry / HIGH) | 0) << 20;
     words[at + SUBJECT] = subject;
     words[at + ENTRY] = this.#entry;
     words[at + OFFSET] = offset | marks;
     words[at + SIZE] = size;
+    words[at + HIGHS] = entryHighs;
     const count = subjectWords[subjectAt + COUNT];
     if (count === 0) {
-      subjectWords[subjectAt + FIRST] = seq;
-      subjectWords[subjectAt + FIRST + 1] = seq / HIGH;
+      setSpan(subjectWords, subjectAt, seq, seq);
     } else {
-      const last = subjectWords[subjectAt + LAST] + subjectWords[subjectAt + LAST + 1] * HIGH;
+      const last = lastOf(subjectWords, subjectAt);
+      setSpan(subjectWords, subjectAt, firstOf(subjectWords, subjectAt), seq);
       const delta = seq - last;
       words[at + PREVIOUS] = delta;
-      highs |= (delta / HIGH) | 0;
+      words[at + HIGHS] = entryHighs | ((delta / HIGH) | 0);
       this.#setNext(last, delta);
     }
-    words[at + HIGHS] = highs;
-    subjectWords[subjectAt + LAST] = seq;
-    subjectWords[subjectAt + LAST + 1] = seq / HIGH;
     subjectWords[subjectAt + COUNT] = count + 1;
     this.messages++;
     this.bytes += size;
@@ -141,17 +142,19 @@ export class MessageIndex implements MessageView {
   }
 
   #setNext(seq: number, delta: number): void {
-    const at = this.#rows.find(seq);
-    const words = this.#rows.writable();
-    words[at + NEXT] = delta;
-    words[at + HIGHS] = (words[at + HIGHS] & ~(LINK_MASK << 10)) | (((delta / HIGH) | 0) << 10);
+    const rows = this.#rows;
+    const at = rows.find(seq);
+    rows.set(at, NEXT, delta);
+    if (delta >= HIGH || rows.get(at, HIGHS) !== 0)
+      rows.set(at, HIGHS, (rows.get(at, HIGHS) & ~(LINK_MASK << 10)) | (((delta / HIGH) | 0) << 10));
   }
 
   #setPrevious(seq: number, delta: number): void {
-    const at = this.#rows.find(seq);
-    const words = this.#rows.writable();
-    words[at + PREVIOUS] = delta;
-    words[at + HIGHS] = (words[at + HIGHS] & ~LINK_MASK) | ((delta / HIGH) | 0);
+    const rows = this.#rows;
+    const at = rows.find(seq);
+    rows.set(at, PREVIOUS, delta);
+    if (delta >= HIGH || rows.get(at, HIGHS) !== 0)
+      rows.set(at, HIGHS, (rows.get(at, HIGHS) & ~LINK_MASK) | ((delta / HIGH) | 0));
   }
 
   /** Forgets a message; false when it is not there. */
@@ -159,13 +162,12 @@ export class MessageIndex implements MessageView {
     const rows = this.#rows;
     const at = rows.find(seq);
     if (at < 0) return false;
-    const words = rows.page.words;
-    const subject = words[at + SUBJECT];
-    const highs = words[at + HIGHS];
-    const entry = words[at + ENTRY] + (highs >>> 20) * HIGH;
-    const size = words[at + SIZE];
-    const next = words[at + NEXT] + ((highs >>> 10) & LINK_MASK) * HIGH;
-    const previous = words[at + PREVIOUS] + (highs & LINK_MASK) * HIGH;
+    const subject = rows.get(at, SUBJECT);
+    const highs = rows.get(at, HIGHS);
+    const entry = rows.get(at, ENTRY) + (highs >>> 20) * HIGH;
+    const size = rows.get(at, SIZE);
+    const next = rows.get(at, NEXT) + ((highs >>> 10) & LINK_MASK) * HIGH;
+    const previous = rows.get(at, PREVIOUS) + (highs & LINK_MASK) * HIGH;
     rows.remove(at);
     this.messages--;
     this.bytes -= size;
@@ -188,14 +190,12 @@ export class MessageIndex implements MessageView {
       return;
     }
     words[at + COUNT] = count - 1;
-    const first = words[at + FIRST] + words[at + FIRST + 1] * HIGH;
-    const last = words[at + LAST] + words[at + LAST + 1] * HIGH;
+    const first = firstOf(words, at);
+    const last = lastOf(words, at);
     if (seq === first) {
-      words[at + FIRST] = seq + next;
-      words[at + FIRST + 1] = (seq + next) / HIGH;
+      setSpan(words, at, seq + next, last);
     } else if (seq === last) {
-      words[at + LAST] = seq - previous;
-      words[at + LAST + 1] = (seq - previous) / HIGH;
+      setSpan(words, at, first, seq - previous);
     } else {
       this.#setNext(seq - previous, next + previous);
       this.#setPrevious(seq + next, next + previous);
@@ -203,11 +203,11 @@ export class MessageIndex implements MessageView {
   }
 
   #releaseEntry(entry: number): void {
-    const at = this.#entries.find(entry);
-    const words = this.#entries.writable();
-    const live = words[at + LIVE];
-    if (live === 1) this.#entries.remove(at);
-    else words[at + LIVE] = live - 1;
+    const entries = this.#entries;
+    const at = entries.find(entry);
+    const live = entries.get(at, LIVE);
+    if (live === 1) entries.remove(at);
+    else entries.set(at, LIVE, live - 1);
   }
 
   /** Forgets all messages at once; lastSeq stays. */
@@ -234,9 +234,8 @@ export class MessageIndex implements MessageView {
   locate(seq: number): number {
     const at = this.#rows.find(seq);
     if (at < 0) return 0;
-    const words = this.#rows.page.words;
-    this.offset = words[at + OFFSET] & OFFSET_MASK;
-    return words[at + ENTRY] + (words[at + HIGHS] >>> 20) * HIGH;
+    this.offset = this.#rows.get(at, OFFSET) & OFFSET_MASK;
+    return this.#rows.get(at, ENTRY) + (this.#rows.get(at, HIGHS) >>> 20) * HIGH;
   }
 
   /** Offset in the entry's body of the publish that `locate` found. */
@@ -248,22 +247,22 @@ export class MessageIndex implements MessageView {
 
   hasMark(seq: number, mark: number): boolean {
     const at = this.#rows.find(seq);
-    return at >= 0 && (this.#rows.page.words[at + OFFSET] & mark) !== 0;
+    return at >= 0 && (this.#rows.get(at, OFFSET) & mark) !== 0;
   }
 
   isLastOfSubject(seq: number): boolean {
     const at = this.#rows.find(seq);
-    return at >= 0 && this.lastOfSubject(this.#rows.page.words[at + SUBJECT]) === seq;
+    return at >= 0 && this.lastOfSubject(this.#rows.get(at, SUBJECT)) === seq;
   }
 
   sizeOf(seq: number): number {
     const at = this.#rows.find(seq);
-    return at < 0 ? 0 : this.#rows.page.words[at + SIZE];
+    return at < 0 ? 0 : this.#rows.get(at, SIZE);
   }
 
   subjectOf(seq: number): string {
     const at = this.#rows.find(seq);
-    return at < 0 ? '' : this.#nameOf(this.#rows.page.words[at + SUBJECT]);
+    return at < 0 ? '' : this.#nameOf(this.#rows.get(at, SUBJECT));
   }
 
   stampUsOf(seq: number): number {
@@ -271,8 +270,7 @@ export class MessageIndex implements MessageView {
     if (entry === 0) return 0;
     if (entry === this.#entry) return this.#entryStampUs;
     const at = this.#entries.find(entry);
-    const words = this.#entries.page.words;
-    return words[at + STAMP_LOW] + words[at + STAMP_HIGH] * HIGH;
+    return this.#entries.get(at, STAMP_LOW) + this.#entries.get(at, STAMP_HIGH) * HIGH;
   }
 
   #nameOf(subject: number): string {
@@ -298,12 +296,12 @@ export class MessageIndex implements MessageView {
 
   firstOfSubject(subject: number): number {
     const at = this.#subjects.row(subject);
-    return this.#subjects.words[at + FIRST] + this.#subjects.words[at + FIRST + 1] * HIGH;
+    return firstOf(this.#subjects.words, at);
   }
 
   lastOfSubject(subject: number): number {
     const at = this.#subjects.row(subject);
-    return this.#subjects.words[at + LAST] + this.#subjects.words[at + LAST + 1] * HIGH;
+    return lastOf(this.#subjects.words, at);
   }
 
   /** Calls `each` with the id of every subject that matches (all when the filter is empty). */
@@ -382,7 +380,7 @@ export class MessageIndex implements MessageView {
     if (this.#hintIds[slot] === subject) {
       const hint = this.#hintSeqs[slot];
       const at = hint > first && hint < last ? this.#rows.find(hint) : -1;
-      if (at >= 0 && this.#rows.page.words[at + SUBJECT] === subject) {
+      if (at >= 0 && this.#rows.get(at, SUBJECT) === subject) {
         if (hint < from) ahead = hint;
         else behind = hint;
       }
@@ -394,7 +392,7 @@ export class MessageIndex implements MessageView {
       if (before < from) return this.#hint(subject, behind);
       behind = before;
       row = this.#rows.nextLive(row);
-      if (this.#rows.page.words[this.#rows.foundAt + SUBJECT] === subject) return this.#hint(subject, row);
+      if (this.#rows.get(this.#rows.foundAt, SUBJECT) === subject) return this.#hint(subject, row);
     }
   }
 
@@ -407,9 +405,8 @@ export class MessageIndex implements MessageView {
 
   #link(seq: number, link: number): number {
     const at = this.#rows.find(seq);
-    const words = this.#rows.page.words;
     const shift = link === NEXT ? 10 : 0;
-    return words[at + link] + ((words[at + HIGHS] >>> shift) & LINK_MASK) * HIGH;
+    return this.#rows.get(at, link) + ((this.#rows.get(at, HIGHS) >>> shift) & LINK_MASK) * HIGH;
   }
 
   #nextWildcard(from: number, filter: SubjectFilter): number {
@@ -419,7 +416,7 @@ export class MessageIndex implements MessageView {
     let budget = this.#subjects.size * 4 + 64;
     let asked = 0;
     for (let seq = rows.nextLive(from); seq > 0; seq = rows.nextLive(seq + 1)) {
-      const subject = rows.page.words[rows.foundAt + SUBJECT];
+      const subject = rows.get(rows.foundAt, SUBJECT);
       if (subject !== asked && this.#subjects.matches(subject, matchers)) return seq;
       asked = subject;
       if (--budget === 0) return this.#nextOfSubjects(seq + 1, matchers);
@@ -458,7 +455,7 @@ export class MessageIndex implements MessageView {
     if (this.lastSeq - start < subjects.size) {
       const rows = this.#rows;
       for (let seq = rows.nextLive(start); seq > 0; seq = rows.nextLive(seq + 1)) {
-        if (subjects.matches(rows.page.words[rows.foundAt + SUBJECT], matchers)) count++;
+        if (subjects.matches(rows.get(rows.foundAt, SUBJECT), matchers)) count++;
       }
       return count;
     }
@@ -548,14 +545,14 @@ export class MessageIndex implements MessageView {
     this.#subjects.write(out);
   }
 
-  read(from: SnapshotReader): void {
+  *read(from: SnapshotReader): Steps<void> {
     this.firstSeq = from.number();
     this.lastSeq = from.number();
     this.messages = from.number();
     this.bytes = from.number();
-    this.#rows.read(from);
-    this.#entries.read(from);
-    this.#subjects.read(from);
+    yield* this.#rows.read(from);
+    yield* this.#entries.read(from);
+    yield* this.#subjects.read(from);
     this.#nameIds.fill(0);
     this.#hintIds.fill(0);
     this.releases++;
@@ -565,4 +562,24 @@ export class MessageIndex implements MessageView {
   get tableBytes(): number {
     return this.#rows.bytes + this.#entries.bytes + this.#subjects.bytes;
   }
+}
+
+function firstOf(words: Uint32Array, at: number): number {
+  const highs = words[at + SPAN_HIGHS];
+  return words[at + FIRST] + ((highs & LAST_HIGH_MASK) - (highs >>> LAST_HIGH_BITS)) * HIGH;
+}
+
+function lastOf(words: Uint32Array, at: number): number {
+  return words[at + LAST] + (words[at + SPAN_HIGHS] & LAST_HIGH_MASK) * HIGH;
+}
+
+function setSpan(words: Uint32Array, at: number, first: number, last: number): void {
+  words[at + FIRST] = first;
+  words[at + LAST] = last;
+  if (last < HIGH) {
+    words[at + SPAN_HIGHS] = 0;
+    return;
+  }
+  const high = Math.floor(last / HIGH);
+  words[at + SPAN_HIGHS] = high | ((high - Math.floor(first / HIGH)) << LAST_HIGH_BITS);
 }

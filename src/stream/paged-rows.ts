@@ -1,9 +1,21 @@
 // Rows of u32 words under ascending keys (seqs, log indexes), off the JS heap, freed page by page. Pure; used by message-index.ts.
-// A page is dense (slot = key - first) while it fills and is repacked with its keys beside the rows when most of it is gone;
-// sparse neighbours merge, so memory follows the number of live rows, not the span of keys.
+// The last two pages are plain words (slot = key - first), because they are written most; those before are packed column by column, and when
+// most of a page is gone only what lives is kept, with its keys beside. Sparse neighbours merge, so memory follows the number of live
+// rows, not the span of keys.
 // Invariants: word 0 of a live row is not 0; pages are ordered and do not overlap; a frozen page (handed to a snapshot) is
-// copied before it is written.
-import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+// copied before it is written, except that rows may be appended behind what the snapshot sees.
+import {
+  isLiveRow,
+  killRow,
+  type PackedColumns,
+  packedFrom,
+  packRows,
+  setValue,
+  unpackRows,
+  valueAt,
+  widened,
+} from './packed-columns.ts';
+import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 import { SnapshotError } from './snapshot-codec.ts';
 
 const SLOTS_MAX = 4096;
@@ -16,13 +28,15 @@ export interface RowPage {
   /** Slots used, dead ones included. */
   slots: number;
   live: number;
+  /** Empty when the page is packed. */
   words: Uint32Array;
-  /** Sparse pages: key - first of each slot, ascending. */
+  packed: PackedColumns | undefined;
+  /** Sparse pages, which are packed: key - first of each slot, ascending. */
   keys: Uint32Array | undefined;
   frozen: boolean;
-  /** CRC of the used words while frozen; -1 unknown. */
-  crc: number;
 }
+
+const NO_WORDS = new Uint32Array(0);
 
 export class PagedRows {
   readonly #width: number;
@@ -44,15 +58,8 @@ export class PagedRows {
   }
 
   #addTail(first: number, slots: number): RowPage {
-    const page: RowPage = {
-      first,
-      slots: 0,
-      live: 0,
-      words: new Uint32Array(slots * this.#width),
-      keys: undefined,
-      frozen: false,
-      crc: -1,
-    };
+    const words = new Uint32Array(slots * this.#width);
+    const page: RowPage = { first, slots: 0, live: 0, words, packed: undefined, keys: undefined, frozen: false };
     this.#pages.push(page);
     return page;
   }
@@ -75,8 +82,6 @@ export class PagedRows {
       tail.words = grown;
       tail.frozen = false;
     }
-    // A frozen tail may grow: the snapshot's view ends before the new slot.
-    tail.crc = -1;
     tail.slots = slot + 1;
     tail.live++;
     this.page = tail;
@@ -93,10 +98,19 @@ export class PagedRows {
     }
     const next = this.#addTail(key, SLOTS_MAX);
     if (tail.live * 2 <= tail.slots) this.#repack(tail);
+    // Links between neighbours are still written into the page that was the last one until now; the one before has had most of its writes.
+    const before = this.#pages[this.#pages.length - 3];
+    if (before !== undefined && this.#pages.length - 3 >= this.#head && before.packed === undefined) this.#pack(before);
     return next;
   }
 
-  /** Position of the live row in `page.words`, or -1. */
+  #pack(page: RowPage): void {
+    page.packed = packRows(page.words, page.slots, this.#width);
+    page.words = NO_WORDS;
+    page.frozen = false;
+  }
+
+  /** Slot of the live row in `page`, or -1. */
   find(key: number): number {
     let page = this.page;
     if (!covers(page, key)) {
@@ -104,27 +118,42 @@ export class PagedRows {
       this.page = page;
     }
     const slot = slotOf(page, key);
-    if (slot < 0) return -1;
-    const at = slot * this.#width;
-    return page.words[at] === 0 ? -1 : at;
+    return slot >= 0 && this.#isLive(page, slot) ? slot : -1;
   }
 
-  /** The words of `page`, to be changed. */
-  writable(): Uint32Array {
-    if (this.page.frozen) this.#thaw(this.page);
-    return this.page.words;
+  #isLive(page: RowPage, slot: number): boolean {
+    const { packed } = page;
+    return packed === undefined ? page.words[slot * this.#width] !== 0 : isLiveRow(packed, slot);
+  }
+
+  /** A word of the row at `slot` of `page`. */
+  get(slot: number, column: number): number {
+    const { packed, words } = this.page;
+    return packed === undefined ? words[slot * this.#width + column] : valueAt(packed, slot, column);
+  }
+
+  set(slot: number, column: number, value: number): void {
+    const { page } = this;
+    if (page.frozen) this.#thaw(page);
+    if (page.packed === undefined) page.words[slot * this.#width + column] = value;
+    else if (!setValue(page.packed, slot, column, value)) {
+      page.packed = widened(page.packed, column, value);
+      setValue(page.packed, slot, column, value);
+    }
   }
 
   #thaw(page: RowPage): void {
-    page.words = page.words.slice();
+    if (page.packed === undefined) page.words = page.words.slice();
+    else page.packed = { ...page.packed, bytes: page.packed.bytes.slice() };
     page.frozen = false;
-    page.crc = -1;
   }
 
-  /** Forgets the row that find returned as `at`. */
-  remove(at: number): void {
+  /** Forgets the row at `slot` of `page`. */
+  remove(slot: number): void {
     const page = this.page;
-    this.writable()[at] = 0;
+    if (page.frozen) this.#thaw(page);
+    if (page.packed === undefined) page.words[slot * this.#width] = 0;
+    else killRow(page.packed, slot);
     page.live--;
     if (page === this.#pages[this.#pages.length - 1]) return;
     if (page.live === 0) {
@@ -170,20 +199,20 @@ export class PagedRows {
   /** Keeps only live rows, with their keys beside them. */
   #repack(page: RowPage): void {
     const width = this.#width;
+    const all = page.packed === undefined ? page.words : unpackRows(page.packed);
     const words = new Uint32Array(page.live * width);
     const keys = new Uint32Array(page.live);
     let used = 0;
     for (let slot = 0; slot < page.slots; slot++) {
       const at = slot * width;
-      if (page.words[at] === 0) continue;
-      copyRow(page.words, at, words, used * width, width);
+      if (all[at] === 0) continue;
+      copyRow(all, at, words, used * width, width);
       keys[used++] = page.keys === undefined ? slot : page.keys[slot];
     }
-    page.words = words;
     page.keys = keys;
     page.slots = used;
-    page.frozen = false;
-    page.crc = -1;
+    page.words = words;
+    this.#pack(page);
   }
 
   #mergeAround(page: RowPage): void {
@@ -197,28 +226,26 @@ export class PagedRows {
     const left = this.#pages[index];
     const right = this.#pages[index + 1];
     if (left.keys === undefined || right.keys === undefined) return;
+    if (left.packed === undefined || right.packed === undefined) return;
     const shift = right.first - left.first;
     if (left.slots + right.slots > SLOTS_MAX / 2 || shift + right.keys[right.slots - 1] > SPAN_MAX) return;
-    const width = this.#width;
-    const words = new Uint32Array((left.slots + right.slots) * width);
-    words.set(left.words.subarray(0, left.slots * width));
-    words.set(right.words.subarray(0, right.slots * width), left.slots * width);
+    const words = new Uint32Array((left.slots + right.slots) * this.#width);
+    words.set(unpackRows(left.packed));
+    words.set(unpackRows(right.packed), left.slots * this.#width);
     const keys = new Uint32Array(left.slots + right.slots);
     keys.set(left.keys.subarray(0, left.slots));
     for (let i = 0; i < right.slots; i++) keys[left.slots + i] = shift + right.keys[i];
-    left.words = words;
     left.keys = keys;
     left.slots += right.slots;
     left.live += right.live;
-    left.frozen = false;
-    left.crc = -1;
+    left.words = words;
+    this.#pack(left);
     this.#pages.splice(index + 1, 1);
     this.page = left;
   }
 
-  /** Smallest live key >= from, or -1; `page` is its page and `foundAt` its position. */
+  /** Smallest live key >= from, or -1; `page` is its page and `foundAt` its slot. */
   nextLive(from: number): number {
-    const width = this.#width;
     const pages = this.#pages;
     let page = this.page;
     let index = -1;
@@ -228,9 +255,9 @@ export class PagedRows {
     }
     for (;;) {
       for (let slot = slotAtOrAfter(page, from); slot < page.slots; slot++) {
-        if (page.words[slot * width] !== 0) {
+        if (this.#isLive(page, slot)) {
           this.page = page;
-          this.foundAt = slot * width;
+          this.foundAt = slot;
           return keyOf(page, slot);
         }
       }
@@ -240,7 +267,7 @@ export class PagedRows {
     }
   }
 
-  /** Position of the row that nextLive found. */
+  /** Slot of the row that nextLive found. */
   foundAt = 0;
 
   /** Number of live rows with key >= from. */
@@ -250,7 +277,7 @@ export class PagedRows {
     const page = pages[index];
     let count = 0;
     for (let slot = slotAtOrAfter(page, from); slot < page.slots; slot++) {
-      if (page.words[slot * this.#width] !== 0) count++;
+      if (this.#isLive(page, slot)) count++;
     }
     while (++index < pages.length) count += pages[index].live;
     return count;
@@ -261,62 +288,88 @@ export class PagedRows {
     out.u32(this.#pages.length - this.#head);
     for (let i = this.#head; i < this.#pages.length; i++) {
       const page = this.#pages[i];
-      if (!page.frozen) {
-        page.frozen = true;
-        page.crc = -1;
-      }
+      const { packed } = page;
+      page.frozen = true;
       out.number(page.first);
       out.u32(page.slots);
       out.u32(page.live);
-      out.u32(page.keys === undefined ? 0 : 1);
-      page.crc = out.block(asBytes(page.words, page.slots * this.#width), page.crc < 0 ? undefined : page.crc);
+      out.u32(packed === undefined ? WIDE : page.keys === undefined ? DENSE : SPARSE);
+      if (packed === undefined) {
+        out.block(asBytes(page.words, page.slots * this.#width));
+        continue;
+      }
+      for (let c = 0; c < this.#width; c++) {
+        out.u32(packed.widths[c]);
+        out.u32(packed.bases[c]);
+      }
+      out.block(packed.bytes);
       // Keys never change after a repack, which makes new arrays.
       if (page.keys !== undefined) out.block(asBytes(page.keys, page.slots));
     }
   }
 
-  read(from: SnapshotReader): void {
+  *read(from: SnapshotReader): Steps<void> {
     if (from.u32() !== this.#width) throw new SnapshotError('row width differs');
     const count = from.u32();
     this.#pages = [];
     this.#head = 0;
-    for (let i = 0; i < count; i++) {
-      const first = from.number();
-      const slots = from.u32();
-      const live = from.u32();
-      const sparse = from.u32() === 1;
-      const words = toWords(from.block());
-      const keys = sparse ? toWords(from.block()) : undefined;
-      if (words.length !== slots * this.#width || (keys !== undefined && keys.length !== slots)) {
-        throw new SnapshotError('row page has the wrong size');
-      }
-      this.#pages.push({ first, slots, live, words, keys, frozen: false, crc: -1 });
+    for (let i = 0; i < count; i++) this.#pages.push(yield* this.#readPage(from));
+    const last = this.#pages[this.#pages.length - 1];
+    if (last === undefined) this.#addTail(0, SLOTS_FIRST);
+    else if (last.packed !== undefined) throw new SnapshotError('the last row page is packed');
+    else if (last.words.length === 0) last.words = new Uint32Array(SLOTS_FIRST * this.#width);
+    this.page = this.#pages[this.#pages.length - 1];
+  }
+
+  *#readPage(from: SnapshotReader): Steps<RowPage> {
+    const first = from.number();
+    const slots = from.u32();
+    const live = from.u32();
+    const form = from.u32();
+    const page: RowPage = { first, slots, live, words: NO_WORDS, packed: undefined, keys: undefined, frozen: false };
+    if (form === WIDE) {
+      page.words = wordsOf(yield* from.block());
+      if (page.words.length !== slots * this.#width) throw new SnapshotError('row page has the wrong size');
+      return page;
     }
-    if (count === 0) this.#addTail(0, SLOTS_FIRST);
-    const tail = this.#pages[this.#pages.length - 1];
-    if (tail.words.length === 0) tail.words = new Uint32Array(SLOTS_FIRST * this.#width);
-    this.page = tail;
+    const widths = new Uint8Array(this.#width);
+    const bases = new Uint32Array(this.#width);
+    for (let c = 0; c < this.#width; c++) {
+      widths[c] = from.u32();
+      bases[c] = from.u32();
+    }
+    page.packed = packedFrom(yield* from.block(), slots, widths, bases);
+    if (form === SPARSE) page.keys = wordsOf(yield* from.block());
+    if (page.packed === undefined || (page.keys !== undefined && page.keys.length !== slots))
+      throw new SnapshotError('row page has the wrong size');
+    return page;
   }
 
   /** Bytes of memory held by pages. */
   get bytes(): number {
     let sum = 0;
     for (let i = this.#head; i < this.#pages.length; i++) {
-      sum += this.#pages[i].words.byteLength + (this.#pages[i].keys?.byteLength ?? 0);
+      const { words, packed, keys } = this.#pages[i];
+      sum += words.byteLength + (packed?.bytes.byteLength ?? 0) + (keys?.byteLength ?? 0);
     }
     return sum;
   }
 }
+
+/** Forms of a page in a snapshot. */
+const WIDE = 0;
+const DENSE = 1;
+const SPARSE = 2;
 
 /** Stands where a page was dropped at the head, so that it can be collected. */
 const EMPTY_PAGE: RowPage = {
   first: 0,
   slots: 0,
   live: 0,
-  words: new Uint32Array(0),
+  words: NO_WORDS,
+  packed: undefined,
   keys: undefined,
   frozen: true,
-  crc: -1,
 };
 
 function copyRow(from: Uint32Array, at: number, to: Uint32Array, toAt: number, width: number): void {
@@ -362,8 +415,7 @@ export function asBytes(words: Uint32Array, count: number): Uint8Array {
   return new Uint8Array(words.buffer, words.byteOffset, count * 4);
 }
 
-export function toWords(bytes: Uint8Array): Uint32Array {
-  const words = new Uint32Array(bytes.length >>> 2);
-  new Uint8Array(words.buffer).set(bytes);
-  return words;
+/** Bytes that a snapshot's block brought, as words; they are a buffer of their own. */
+export function wordsOf(bytes: Uint8Array): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
 }

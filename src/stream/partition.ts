@@ -2,7 +2,7 @@
 // it as GroupMachine, the API and the routers as PartitionOps, the consumers as CommandProposer (DESIGN §4, §7).
 // Invariants: reads rest on a read barrier begun after the request arrived; what changes the stream goes through leader.ts and the
 // log; seqs outside are the stream's (local * stride + partition), inside local. A broken invariant stops the process.
-import type { Group, GroupMachine, Index, PeerId } from '../../cluster/host/types.ts';
+import type { Group, GroupMachine, Index, PeerId, StateSink } from '../../cluster/host/types.ts';
 import type { Env } from '../kit/env.ts';
 import {
   CommandType,
@@ -228,18 +228,28 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#flushAfterConfig(false);
   }
 
-  snapshot(): Uint8Array[] {
+  snapshot(): Iterable<Uint8Array> {
     return this.machine.snapshot();
   }
 
-  restore(index: Index, state: Uint8Array | undefined): void {
-    try {
-      this.machine.restore(state);
-    } catch (error) {
-      this.#env.fatal(`stream ${this.streamName} (${this.streamId}/${this.partition}): snapshot at ${index}: ${error}`);
-    }
+  restore(index: Index): StateSink {
+    const sink = this.machine.restore();
+    const checked = (step: () => void): void => {
+      try {
+        step();
+      } catch (error) {
+        const name = `${this.streamName} (${this.streamId}/${this.partition})`;
+        this.#env.fatal(`stream ${name}: snapshot at ${index}: ${error}`);
+      }
+    };
     this.#cache?.clear();
-    if (this.machine.configRevision > this.#configRevision) this.#adoptConfig();
+    return {
+      push: (bytes) => checked(() => sink.push(bytes)),
+      end: () => {
+        checked(() => sink.end());
+        if (this.machine.configRevision > this.#configRevision) this.#adoptConfig();
+      },
+    };
   }
 
   isEntryLive(index: Index): boolean {

@@ -3,7 +3,7 @@
 // Invariant: rows are linked in the order in which they were set last, so seqs and stamps ascend along the links.
 
 import { KeyTable } from './key-table.ts';
-import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 
 const SEQ_LOW = 0;
 const SEQ_HIGH = 1;
@@ -113,9 +113,9 @@ export class RecentIds {
     this.#keys.write(out);
   }
 
-  read(from: SnapshotReader): void {
+  *read(from: SnapshotReader): Steps<void> {
     this.#oldest = from.u32();
     this.#newest = from.u32();
-    this.#keys.read(from);
+    yield* this.#keys.read(from);
   }
 }

@@ -1,12 +1,17 @@
-// The container of machine snapshots: one head with all small numbers and a directory of blocks, then the blocks as they
-// are (usually views of table pages, so that taking a snapshot copies nothing). Pure. Used by machine.ts and its tables, which
-// write and read in the same order. Invariant: nothing is believed before its CRC-32C was checked.
+// The stream format of machine snapshots: a head with all small numbers, then blocks (table pages), each with its own length and CRC-32C.
+// Pure. Used by machine.ts and its tables, which write and read in the same order. Neither way is ever one buffer or one long step: a
+// writer hands out pages as they are while they are taken, a reader works as far as the bytes reach that it was given.
+// Invariant: nothing is believed before its checksum was checked.
 import { crc32c } from '@node-rs/crc32';
 
 const MAGIC = 0x31534c46; // "FLS1", little-endian
-const FORMAT = 1;
-/** magic u32, format u32, head length u32, head CRC u32. */
+const FORMAT = 2;
+/** Magic, format, length and CRC of the head. */
 const PREFIX_BYTES = 16;
+/** Length and CRC. */
+const BLOCK_HEAD_BYTES = 8;
+const HEAD_BYTES_MAX = 1 << 30;
+const BLOCK_BYTES_MAX = 1 << 30;
 
 /** The snapshot's bytes are damaged or of a format that this version does not know. */
 export class SnapshotError extends Error {}
@@ -46,82 +51,120 @@ export class SnapshotWriter {
     this.#head.set(value, at);
   }
 
-  /** A large block. `value` must not change until the snapshot is written. `crc` when it is known already; returns it. */
-  block(value: Uint8Array, crc?: number): number {
-    const sum = crc ?? crc32c(value);
-    this.u32(value.length);
-    this.u32(sum);
-    if (value.length > 0) this.#blocks.push(value);
-    return sum;
+  /** A large block. `value` must not change any more. */
+  block(value: Uint8Array): void {
+    this.#blocks.push(value);
   }
 
-  finish(): Uint8Array[] {
+  /** All parts in order. Checksums are computed as they are taken. */
+  *parts(): Generator<Uint8Array> {
     const head = this.#head.subarray(0, this.#length);
     this.#view.setUint32(0, MAGIC, true);
     this.#view.setUint32(4, FORMAT, true);
     this.#view.setUint32(8, this.#length, true);
     this.#view.setUint32(12, crc32c(head.subarray(PREFIX_BYTES)), true);
-    return [head, ...this.#blocks];
+    yield head;
+    const blocks = this.#blocks;
+    for (let i = 0; i < blocks.length; i++) {
+      const block = blocks[i];
+      const blockHead = new Uint8Array(BLOCK_HEAD_BYTES);
+      const view = new DataView(blockHead.buffer);
+      view.setUint32(0, block.length, true);
+      view.setUint32(4, crc32c(block), true);
+      yield blockHead;
+      if (block.length > 0) yield block;
+      // Copied pages need not stay until the last one is written.
+      blocks[i] = blockHead;
+    }
   }
 }
 
-export class SnapshotReader {
-  readonly #state: Uint8Array;
-  readonly #view: DataView;
-  readonly #headEnd: number;
-  #at = PREFIX_BYTES;
-  #blockAt: number;
+/** What reads a snapshot runs up to a `yield` whenever it needs bytes that are not there yet. */
+export type Steps<T> = Generator<undefined, T, undefined>;
 
-  constructor(state: Uint8Array) {
-    this.#state = state;
-    this.#view = new DataView(state.buffer, state.byteOffset, state.length);
-    if (state.length < PREFIX_BYTES || this.#view.getUint32(0, true) !== MAGIC)
-      throw new SnapshotError('not a snapshot');
-    const format = this.#view.getUint32(4, true);
-    if (format !== FORMAT) throw new SnapshotError(`snapshot format ${format} is not known`);
-    this.#headEnd = this.#view.getUint32(8, true);
-    if (this.#headEnd < PREFIX_BYTES || this.#headEnd > state.length) throw new SnapshotError('snapshot head is cut');
-    const crc = crc32c(state.subarray(PREFIX_BYTES, this.#headEnd));
-    if (crc !== this.#view.getUint32(12, true)) throw new SnapshotError('snapshot head is damaged');
-    this.#blockAt = this.#headEnd;
+export class SnapshotReader {
+  readonly #pieces: Uint8Array[] = [];
+  #available = 0;
+  /** Of the first piece, taken already. */
+  #taken = 0;
+  #head: Uint8Array = new Uint8Array(0);
+  #view = new DataView(this.#head.buffer);
+  #at = 0;
+
+  /** The next bytes of the snapshot; they must stay as they are until they were read. */
+  feed(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#pieces.push(bytes);
+    this.#available += bytes.length;
   }
 
-  #take(bytes: number): number {
+  *#take(length: number): Steps<Uint8Array> {
+    while (this.#available < length) yield;
+    const taken = new Uint8Array(length);
+    let at = 0;
+    while (at < length) {
+      const piece = this.#pieces[0];
+      const part = piece.subarray(this.#taken, this.#taken + length - at);
+      taken.set(part, at);
+      at += part.length;
+      this.#taken += part.length;
+      if (this.#taken === piece.length) {
+        this.#pieces.shift();
+        this.#taken = 0;
+      }
+    }
+    this.#available -= length;
+    return taken;
+  }
+
+  /** To be read first. */
+  *head(): Steps<void> {
+    const prefix = yield* this.#take(PREFIX_BYTES);
+    const view = new DataView(prefix.buffer);
+    if (view.getUint32(0, true) !== MAGIC) throw new SnapshotError('not a snapshot');
+    const format = view.getUint32(4, true);
+    if (format !== FORMAT) throw new SnapshotError(`snapshot format ${format} is not known`);
+    const length = view.getUint32(8, true);
+    if (length < PREFIX_BYTES || length > HEAD_BYTES_MAX) throw new SnapshotError('snapshot head is damaged');
+    this.#head = yield* this.#take(length - PREFIX_BYTES);
+    if (crc32c(this.#head) !== view.getUint32(12, true)) throw new SnapshotError('snapshot head is damaged');
+    this.#view = new DataView(this.#head.buffer);
+  }
+
+  #next(bytes: number): number {
     const at = this.#at;
-    if (at + bytes > this.#headEnd) throw new SnapshotError('snapshot head is too short');
+    if (at + bytes > this.#head.length) throw new SnapshotError('snapshot head is too short');
     this.#at = at + bytes;
     return at;
   }
 
   u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
+    return this.#view.getUint32(this.#next(4), true);
   }
 
   number(): number {
-    return this.#view.getFloat64(this.#take(8), true);
+    return this.#view.getFloat64(this.#next(8), true);
   }
 
   bytes(): Uint8Array {
     const length = this.u32();
-    const at = this.#take(length);
-    return this.#state.slice(at, at + length);
+    const at = this.#next(length);
+    return this.#head.slice(at, at + length);
   }
 
-  /** A view of the next block, checked; copy what should outlive the state. */
-  block(): Uint8Array {
-    const length = this.u32();
-    const crc = this.u32();
-    const from = this.#blockAt;
-    if (from + length > this.#state.length) throw new SnapshotError('snapshot block is cut');
-    this.#blockAt = from + length;
-    const bytes = this.#state.subarray(from, from + length);
-    if (crc32c(bytes) !== crc) throw new SnapshotError('snapshot block is damaged');
-    return bytes;
+  /** The next block, checked: a buffer of its own, the caller's to keep. */
+  *block(): Steps<Uint8Array> {
+    const head = yield* this.#take(BLOCK_HEAD_BYTES);
+    const view = new DataView(head.buffer);
+    const length = view.getUint32(0, true);
+    if (length > BLOCK_BYTES_MAX) throw new SnapshotError('snapshot block is damaged');
+    const block = yield* this.#take(length);
+    if (crc32c(block) !== view.getUint32(4, true)) throw new SnapshotError('snapshot block is damaged');
+    return block;
   }
 
   /** Everything written was read. */
   end(): void {
-    if (this.#at !== this.#headEnd || this.#blockAt !== this.#state.length)
-      throw new SnapshotError('snapshot has a tail');
+    if (this.#at !== this.#head.length || this.#available !== 0) throw new SnapshotError('snapshot has a tail');
   }
 }

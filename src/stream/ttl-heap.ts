@@ -1,8 +1,8 @@
 // Messages with a time to live of their own (Nats-TTL), soonest first: a binary heap of (due stamp, seq) off the JS heap. Pure; part of
 // the machine. A message that left earlier stays in the heap until it is due or until `prune`.
 // Invariant: parent due <= child due; ties by seq, so that the order of removals is the same everywhere.
-import { asBytes, toWords } from './paged-rows.ts';
-import type { SnapshotReader, SnapshotWriter } from './snapshot-codec.ts';
+import { asBytes, wordsOf } from './paged-rows.ts';
+import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 
 const ITEMS_FIRST = 16;
 
@@ -105,8 +105,8 @@ export class TtlHeap {
     out.block(asBytes(new Uint32Array(this.#items.slice(0, 2 * this.size).buffer), 4 * this.size));
   }
 
-  read(from: SnapshotReader): void {
+  *read(from: SnapshotReader): Steps<void> {
     this.size = from.u32();
-    this.#items = new Float64Array(toWords(from.block()).buffer);
+    this.#items = new Float64Array(wordsOf(yield* from.block()).buffer);
   }
 }

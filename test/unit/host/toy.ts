@@ -1,6 +1,7 @@
 // A replicated log of texts for host tests: `put x` keeps its entry alive, `del <index>` lets it go, `pad` is only weight.
 // Records every call in order, and checks that indexes come once and ascending.
 import { crc32c } from '@node-rs/crc32';
+import { type StateSink, wholeState } from '../../../cluster/host/state-sink.ts';
 import type { GroupMachine } from '../../../cluster/host/types.ts';
 
 export class ToyMachine implements GroupMachine {
@@ -10,6 +11,8 @@ export class ToyMachine implements GroupMachine {
   count = 0;
   live = new Set<number>();
   calls: string[] = [];
+  /** Its state is so much larger. */
+  ballastBytes = 0;
   onApply: ((index: number, text: string) => void) | undefined;
   onLead: ((term: number) => void) | undefined;
   onLost: ((leader: number) => void) | undefined;
@@ -36,12 +39,17 @@ export class ToyMachine implements GroupMachine {
   }
 
   snapshot(): Uint8Array[] {
-    const head = Buffer.from(JSON.stringify({ sum: this.sum, count: this.count, live: [...this.live] }));
+    const ballast = `${this.sum} `.repeat(this.ballastBytes / 8);
+    const head = Buffer.from(JSON.stringify({ sum: this.sum, count: this.count, live: [...this.live], ballast }));
     // Two parts, as real machines have.
     return [head.subarray(0, 5), head.subarray(5)];
   }
 
-  restore(index: number, state: Uint8Array | undefined): void {
+  restore(index: number): StateSink {
+    return wholeState((state) => this.become(index, state));
+  }
+
+  private become(index: number, state: Uint8Array | undefined): void {
     this.calls.push(`restore ${index}`);
     this.applied = index;
     if (state === undefined) {
@@ -50,11 +58,13 @@ export class ToyMachine implements GroupMachine {
       this.live = new Set();
       return;
     }
-    const { sum, count, live } = JSON.parse(Buffer.from(state).toString()) as {
+    const { sum, count, live, ballast } = JSON.parse(Buffer.from(state).toString()) as {
       sum: number;
       count: number;
       live: number[];
+      ballast: string;
     };
+    if (ballast !== `${sum} `.repeat(this.ballastBytes / 8)) throw new Error(`ballast of ${ballast.length} bytes`);
     this.sum = sum;
     this.count = count;
     this.live = new Set(live);

@@ -16,6 +16,8 @@ export interface WorldOptions {
   seed: number;
   nodes: number;
   groups?: number[];
+  /** Makes the machines' states larger. */
+  ballastBytes?: number;
   host?: Partial<HostOptions>;
   wal?: Partial<WalOptions>;
   onApply?: (node: WorldNode, group: number, index: number, text: string) => void;
@@ -84,6 +86,7 @@ export class WorldNode {
 
   open(group: number, voters: number[], learners: number[] = []): Group {
     const machine = new ToyMachine();
+    machine.ballastBytes = this.world.options.ballastBytes ?? 0;
     this.machines.set(group, machine);
     machine.onApply = (index, text) => this.world.options.onApply?.(this, group, index, text);
     return this.host.openGroup(group, { voters, learners }, machine, voters[group % voters.length]);

@@ -1,5 +1,7 @@
 // Meta nodes in the small world, with a partition machine that only remembers what happened to it.
+
 import type { GroupId, PeerId } from '../../../cluster/core/types.ts';
+import { wholeState } from '../../../cluster/host/state-sink.ts';
 import type { GroupMachine } from '../../../cluster/host/types.ts';
 import { createMeta, type Meta } from '../../../src/meta/meta.ts';
 import type { MetaClient, StreamRecord } from '../../../src/meta/types.ts';
@@ -53,7 +55,7 @@ export class Probe {
       this.leading = false;
     },
     snapshot: () => [],
-    restore: () => undefined,
+    restore: () => wholeState(() => undefined),
     isEntryLive: () => false,
     digest: () => '',
   };

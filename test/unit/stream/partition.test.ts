@@ -557,7 +557,9 @@ describe('leadership', () => {
     for (let i = 0; i < 80; i++) world.store(`k.${i % 7}`, `${i}`, i % 5 === 0 ? { 'Nats-Msg-Id': `id${i}` } : NONE);
     const parts = world.partition.snapshot();
     const other = new World();
-    other.partition.restore(world.group.applied, new Uint8Array(Buffer.concat(parts)));
+    const sink = other.partition.restore(world.group.applied);
+    for (const part of parts) sink.push(part);
+    sink.end();
     other.group.log.push(...world.group.log);
     other.group.applied = world.group.applied;
     expect(other.partition.digest()).toBe(world.partition.digest());

@@ -13,6 +13,7 @@ import {
   MEMBERS,
   read,
   settle,
+  stateOf,
   textOf,
   type World,
 } from './wal-world.ts';
@@ -272,7 +273,7 @@ export class CrashModel {
       below.set(index, { term: entry?.term ?? -1, text: textOf(entry?.body) ?? 'unreadable' });
     }
     const meta = found?.snapshot;
-    const state = textOf(env.run(() => wal.readSnapshotSync(group))) ?? 'unreadable';
+    const state = textOf(env.run(() => stateOf(wal, group))) ?? 'unreadable';
     return {
       term: 0,
       vote: 0,

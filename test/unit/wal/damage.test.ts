@@ -16,6 +16,7 @@ import {
   MEMBERS,
   read,
   settle,
+  stateOf,
   textOf,
   type World,
 } from './wal-world.ts';
@@ -146,7 +147,7 @@ function judge(world: World, life: Life, truth: Map<number, Truth>): Judgement {
       ).toBe(true);
     }
     if (known.snapshot > 0) {
-      const state = life.env.run(() => life.wal.readSnapshotSync(group));
+      const state = life.env.run(() => stateOf(life.wal, group));
       if (state === undefined) found.snapshotLost++;
       else expect(textOf(state)).toBe('snapshot of 64 '.repeat(9));
     }

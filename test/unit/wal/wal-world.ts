@@ -98,6 +98,12 @@ export function membershipEntry(index: number, term: number, membership: Members
   return { index, term, kind: EntryKind.membership, body, crc: crc32c(body), membership };
 }
 
+/** State of the durable snapshot, as one buffer. */
+export function stateOf(wal: Wal, group: number): Uint8Array | undefined {
+  const chunks: Uint8Array[] = [];
+  return wal.readSnapshotSync(group, (chunk) => chunks.push(chunk)) ? Buffer.concat(chunks) : undefined;
+}
+
 export const textOf = (body: Uint8Array | undefined): string | undefined =>
   body === undefined ? undefined : new TextDecoder().decode(body);
 

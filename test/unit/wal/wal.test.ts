@@ -13,6 +13,7 @@ import {
   membershipEntry,
   read,
   settle,
+  stateOf,
   textOf,
   texts,
   type World,
@@ -147,7 +148,7 @@ describe('wal', () => {
         membership,
         damaged: [],
       });
-      expect(textOf(life.wal.readSnapshotSync(1))).toBe('state at 90');
+      expect(textOf(stateOf(life.wal, 1))).toBe('state at 90');
       expect(life.wal.liveIndexes(1, 1, 10)).toEqual([3, 50]);
       expect(texts(read(world, life, 1, 3, 3))).toEqual(['3-'.repeat(60)]);
       expect(texts(read(world, life, 1, 50, 50))).toEqual(['50-'.repeat(60)]);
@@ -186,7 +187,7 @@ describe('wal', () => {
       expect(texts(read(world, life, 1, 10, 10))).toEqual(['ten']);
       life = restart(world, life);
     }
-    expect(textOf(life.wal.readSnapshotSync(1))).toBe('s');
+    expect(textOf(stateOf(life.wal, 1))).toBe('s');
   });
 
   test('a deleted group is gone, and its namesake starts empty', () => {

@@ -1,0 +1,115 @@
+// States of several chunks: they come over piece by piece, are restored piece by piece, and whatever breaks on the way (link, sender's file, the
+// receiver itself at any step) neither loses what was there nor leaves files behind.
+import { describe, expect, test } from 'vitest';
+import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
+import type { CrashKind } from '../../sim/sim-disk.ts';
+import { World, type WorldNode } from './world.ts';
+
+const STATE_BYTES = 1_200_000;
+const snapshots = { bytes: 2_000, entries: 30, growth: 0, waitMs: 100, gapMs: 5 };
+
+/** Node 3 is down while the others go on and fold their logs. */
+function leaveBehind(world: World): WorldNode {
+  world.start();
+  world.put('put first');
+  const late = world.node(3);
+  late.kill();
+  for (let i = 0; i < 80; i++) world.put(`put ${i} ${'z'.repeat(60)}`);
+  world.scheduler.runFor(2_000);
+  return late;
+}
+
+const snapshotFiles = (node: WorldNode): string[] => node.disk.files('wal/snap/');
+
+function expectTidy(world: World): void {
+  // Whoever writes a snapshot at this moment has two.
+  world.scheduler.runFor(3_000);
+  for (const node of world.nodes) expect(snapshotFiles(node).length).toBe(1);
+}
+
+test('a state of several chunks, cut in the middle of it', () => {
+  const world = new World({ seed: 31, nodes: 3, ballastBytes: STATE_BYTES, host: { snapshots } });
+  const late = leaveBehind(world);
+  late.start();
+  world.until('a part of the state has come', () =>
+    snapshotFiles(late).some((path) => (late.disk.content(path)?.length ?? 0) > 300_000),
+  );
+  for (const other of ['n1', 'n2']) {
+    world.network.cut(other, 'n3');
+    world.network.cut('n3', other);
+  }
+  world.scheduler.runFor(3_000);
+  expect(late.host.stats.snapshotsInstalled).toBe(0);
+  world.network.heal();
+  world.untilEqual(0, 20_000);
+  expect(late.host.stats.snapshotsInstalled).toBeGreaterThan(0);
+  expectTidy(world);
+});
+
+test("the sender's file is damaged under way: another one is made, and nothing damaged arrives", () => {
+  const world = new World({ seed: 32, nodes: 3, ballastBytes: STATE_BYTES, host: { snapshots } });
+  const late = leaveBehind(world);
+  for (const node of [world.node(1), world.node(2)])
+    for (const path of snapshotFiles(node)) node.disk.flipBit(path, 900_000, 3);
+  late.start();
+  world.scheduler.runFor(500);
+  world.put('put more');
+  world.untilEqual(0, 30_000);
+  expect(late.host.stats.snapshotsInstalled).toBeGreaterThan(0);
+  expectTidy(world);
+});
+
+test('reads wait while the state is missing', () => {
+  const world = new World({ seed: 33, nodes: 3, ballastBytes: STATE_BYTES, host: { snapshots } });
+  world.start();
+  for (let i = 0; i < 80; i++) world.put(`put ${i} ${'w'.repeat(50)}`);
+  world.scheduler.runFor(2_000);
+  const node = world.node(3);
+  node.kill();
+  const intact = world.node(1).machine().count;
+  for (const path of snapshotFiles(node)) node.disk.flipBit(path, 700_000, 1);
+  node.start();
+  const runner = node.group() as GroupRunner;
+  expect(runner.stateMissing).toBe(true);
+  const seen: number[] = [];
+  const ask = (): void => {
+    node.env.run(() => node.group().readBarrier((ok) => ok && seen.push(node.machine().count)));
+  };
+  for (let i = 0; i < 100 && runner.stateMissing; i++) {
+    ask();
+    world.scheduler.runFor(50);
+  }
+  expect(runner.stateMissing).toBe(false);
+  world.until('an answer', () => seen.length > 0);
+  for (const count of seen) expect(count).toBeGreaterThanOrEqual(intact);
+});
+
+const POINTS = [
+  'wal.snapshot.written',
+  'wal.snapshot.synced',
+  'wal.snapshot.verified',
+  'wal.install.staged',
+  'wal.install.switched',
+  'host:installed',
+];
+
+describe.each(POINTS)('the receiver dies at %s', (point) => {
+  test.each(['process', 'power'] as const)('%s', (kind) => {
+    let armed = false;
+    let hits = 0;
+    const crashAt = (node: number, name: string): CrashKind | undefined =>
+      armed && node === 3 && name === point && ++hits === 1 ? kind : undefined;
+    const world = new World({ seed: 34, nodes: 3, ballastBytes: STATE_BYTES, host: { snapshots }, crashAt });
+    const late = leaveBehind(world);
+    armed = true;
+    late.start();
+    world.until('it died', () => hits > 0, 20_000);
+    world.scheduler.runFor(100);
+    expect(late.up).toBe(false);
+    late.start();
+    world.put('put more');
+    world.untilEqual(0, 30_000);
+    expect(late.machine().count).toBe(82);
+    expectTidy(world);
+  });
+});
