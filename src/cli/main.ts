@@ -36,6 +36,10 @@ const COMMANDS: Record<string, Command> = {
     help: 'nodes, leaders, rates, lag and alarms, refreshed each second: [--once] [-m host:8222]',
     run: async (args) => (await import('./status-command.ts')).top(args),
   },
+  load: {
+    help: 'steady traffic for trying a cluster: [-s url,url] [--rate n] [--seconds n]',
+    run: async (args) => (await import('./load-command.ts')).load(args),
+  },
   version: {
     help: 'print the version',
     run: async () => {

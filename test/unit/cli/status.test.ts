@@ -183,6 +183,12 @@ describe('processes', () => {
     expect(runs[3].err).toContain('did you mean --json?');
   });
 
+  test('load: everything acknowledged is consumed', async () => {
+    const { code, out, err } = await run('load', '-s', server.clientUrl, '--seconds', '1', '--rate', '100');
+    expect(code, err).toBe(0);
+    expect(out).toMatch(/\d+ acknowledged, \d+ consumed, \d+ repeated, 0 missing/);
+  });
+
   test('--help says what the exit codes mean', async () => {
     const { code, out } = await run('status', '--help');
     expect(code).toBe(0);
