@@ -33,6 +33,8 @@ export interface NodeOptions {
   clustered: boolean;
   clusterName: string | undefined;
   defaultReplicas: number;
+  /** Clients need no credentials: what belongs to the system account is open to all of them. */
+  openAdministration?: boolean;
   /** A peer remembers more of this node than it has itself: it was emptied or restored from an old copy. */
   onRolledBack: (reason: string) => void;
   /** Sizes other than the defaults; for tests. */
@@ -144,6 +146,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     serverName: self.name,
     clusterName: options.clusterName,
     defaultReplicas: options.defaultReplicas,
+    openAdministration: options.openAdministration,
     pull: (account, stream, consumer, message) => consumerRouter.pull(account, stream, consumer, message),
   });
 

@@ -10,7 +10,7 @@ import { createLinks, type Links } from '../cluster/rpc/links.ts';
 import { createSoloTransport } from '../cluster/rpc/solo-transport.ts';
 import type { PeerInfo, Transport } from '../cluster/rpc/types.ts';
 import { openLevelKv } from '../cluster/store/level-kv.ts';
-import { createAuth } from './auth/auth.ts';
+import { createAuth, isOpen } from './auth/auth.ts';
 import { createBroker } from './broker/broker.ts';
 import type { Broker } from './broker/types.ts';
 import type { ServerConfig } from './cli/server-config.ts';
@@ -156,6 +156,7 @@ class Server implements StartedServer {
         clustered: cluster !== undefined,
         clusterName: cluster?.name,
         defaultReplicas: this.#config.defaultReplicas,
+        openAdministration: isOpen(this.#config.auth),
         onRolledBack: (reason) => this.#env.fatal(reason),
       });
       this.#broker = this.node.broker;

@@ -40,32 +40,44 @@ export interface Authenticator {
 
 const ANYBODY: Identity = { user: '', account: GLOBAL_ACCOUNT };
 
+/** Nobody is told apart: no token, no users. */
+export function isOpen({ users, token }: AuthConfig): boolean {
+  return token === undefined && (users ?? []).length === 0;
+}
+
 /** Throws on a configuration that contradicts itself. */
 export function createAuth(config: AuthConfig = {}): Authenticator {
   const users = new Map((config.users ?? []).map((user) => [user.user, user]));
   const token = config.token;
-  if (token !== undefined && users.size > 0) throw new Error('a token and users exclude each other');
+  const ordinary = [...users.values()].filter(({ account }) => account !== SYSTEM_ACCOUNT);
+  if (token !== undefined && ordinary.length > 0) throw new Error('a token and users exclude each other');
   const fallback = config.noAuthUser === undefined ? undefined : users.get(config.noAuthUser);
   if (config.noAuthUser !== undefined && fallback === undefined) {
     throw new Error(`no_auth_user: there is no user ${JSON.stringify(config.noAuthUser)}`);
   }
   const identityOf = (user: User): Identity => ({ user: user.user, account: user.account ?? GLOBAL_ACCOUNT });
 
+  const byName = ({ user: name, pass }: Credentials): Identity | undefined => {
+    const user = users.get(name);
+    const right = equalSecrets(pass, user?.password ?? '');
+    return user !== undefined && right ? identityOf(user) : undefined;
+  };
+
   if (token !== undefined) {
     return {
       required: true,
       // As nats-server does: a token given as a password counts too.
-      authenticate: (c) => (equalSecrets(c.token !== '' ? c.token : c.pass, token) ? ANYBODY : undefined),
+      authenticate: (c) => (equalSecrets(c.token !== '' ? c.token : c.pass, token) ? ANYBODY : byName(c)),
     };
   }
   if (users.size === 0) return { required: false, authenticate: () => ANYBODY };
+  // Users of the system account alone leave the door open for everybody else.
+  const nameless = fallback === undefined ? (ordinary.length === 0 ? ANYBODY : undefined) : identityOf(fallback);
   return {
-    required: fallback === undefined,
-    authenticate(c) {
-      if (fallback !== undefined && c.user === '' && c.pass === '' && c.token === '') return identityOf(fallback);
-      const user = users.get(c.user);
-      const right = equalSecrets(c.pass, user?.password ?? '');
-      return user !== undefined && right ? identityOf(user) : undefined;
+    required: nameless === undefined,
+    authenticate: (c) => {
+      const isNameless = c.user === '' && c.pass === '' && c.token === '';
+      return isNameless && nameless !== undefined ? nameless : byName(c);
     },
   };
 }

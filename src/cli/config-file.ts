@@ -1,7 +1,7 @@
 // What the keys of a configuration file mean: a parsed tree to settings, errors and warnings, all at once and each with file and line.
 // Called by config-load.ts; server-config.ts lays the flags over the settings. Pure. Invariant: a key either takes effect, or is named
 // in a warning (harmless without effect) or in an error; none is accepted and ignored.
-import type { User } from '../auth/auth.ts';
+import { SYSTEM_ACCOUNT, type User } from '../auth/auth.ts';
 import type { NatsLimits } from '../protocols/nats/limits.ts';
 import type { ConfigMap, ConfigValue } from './config-parser.ts';
 import { parseDurationMs, parseSize } from './config-parser.ts';
@@ -19,6 +19,8 @@ export interface FileSettings {
   pass?: string;
   token?: string;
   users?: User[];
+  /** Of `accounts.$SYS`. */
+  systemUsers?: User[];
   noAuthUser?: string;
   cluster?: { name?: string; host?: string; port?: number; routes?: string[]; advertise?: string; secret?: string };
   limits: Partial<NatsLimits>;
@@ -256,10 +258,10 @@ function password(value: ConfigValue, path: string, f: Reader): string | undefin
   return undefined;
 }
 
-function users(value: ConfigValue, path: string, f: Reader): void {
+function usersOf(value: ConfigValue, path: string, f: Reader): User[] | undefined {
   if (!Array.isArray(value.data)) {
     f.error(value, `${path} takes a list [ … ]`);
-    return;
+    return undefined;
   }
   const list: User[] = [];
   for (const item of value.data) {
@@ -281,8 +283,29 @@ function users(value: ConfigValue, path: string, f: Reader): void {
       f.error(item, `${path}: user "${user.user}" is there twice`);
     else list.push(user);
   }
-  f.settings.users = list;
+  return list;
 }
+
+const users: Handler = (value, path, f) => {
+  f.settings.users = usersOf(value, path, f);
+};
+
+/** Of accounts only the system account is known so far: its users run the cluster. */
+const accounts: Handler = (value, path, f) => {
+  for (const [name, account] of f.mapOf(value, path) ?? []) {
+    const where = `${path}.${name}`;
+    if (name !== SYSTEM_ACCOUNT) {
+      f.error(account, `${where}: accounts other than ${SYSTEM_ACCOUNT} are not supported by this server yet`);
+      continue;
+    }
+    const map = f.mapOf(account, where);
+    const systemUsers: Handler = (list, listPath) => {
+      f.settings.systemUsers = usersOf(list, listPath, f)?.map((user) => ({ ...user, account: SYSTEM_ACCOUNT }));
+    };
+    if (map)
+      f.map(map, where, { users: systemUsers }, ['nkey', 'imports', 'exports', 'jetstream', 'limits', 'mappings']);
+  }
+};
 
 const authUser = to('string', (s, user) => {
   s.user = user;
@@ -414,6 +437,10 @@ const TOP: Directives = {
     }
     if (pass !== undefined && user === undefined) f.error(value, `${path}: a password needs a user`);
   },
+  accounts,
+  system_account: (value, path, f) => {
+    if (f.string(value, path) !== SYSTEM_ACCOUNT) f.error(value, `${path} can only be ${SYSTEM_ACCOUNT} so far`);
+  },
   no_auth_user: to('string', (s, user) => {
     s.noAuthUser = user;
   }),
@@ -467,11 +494,11 @@ const TOP: Directives = {
 };
 
 const TOP_UNSUPPORTED = (
-  'client_advertise trace_verbose trace_headers mappings maps disable_sublist_cache accounts default_sentinel https https_port ' +
+  'client_advertise trace_verbose trace_headers mappings maps disable_sublist_cache default_sentinel https https_port ' +
   'http_base_path gateway log_file logfile log_size_limit log_max_num syslog remote_syslog prof_port prof_block_rate ' +
   'proxy_protocol max_traced_msg_len max_sub_tokens tls ocsp allow_non_tls write_timeout operator operators roots root ' +
   'root_operator root_operators resolver account_resolver resolver_tls resolver_preload resolver_pinned_accounts ' +
-  'system_account system no_system_account no_header_support trusted trusted_keys mqtt feature_flags default_js_domain ' +
+  'system no_system_account no_header_support trusted trusted_keys mqtt feature_flags default_js_domain ' +
   'ocsp_cache no_fast_producer_stall max_closed_clients proxies'
 ).split(' ');
 

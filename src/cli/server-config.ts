@@ -192,14 +192,17 @@ function authOf(values: FlagValues<ServerFlag>, file: FileSettings, errors: stri
   if (flags.user !== undefined && flags.token !== undefined) errors.push('--auth and --user exclude each other');
   const byFlags = flags.user !== undefined || flags.token !== undefined;
   const { user, pass, token } = byFlags ? flags : file;
-  if (user !== undefined) return { users: [{ user, password: pass ?? '' }] };
-  if (token !== undefined) return { users: [], token };
+  const system = file.systemUsers ?? [];
+  if (user !== undefined) return { users: [{ user, password: pass ?? '' }, ...system] };
+  if (token !== undefined) return { users: system, token };
   const users = byFlags ? [] : (file.users ?? []);
   const { noAuthUser } = file;
   if (noAuthUser !== undefined && !users.some((known) => known.user === noAuthUser)) {
     errors.push(`no_auth_user: there is no user "${noAuthUser}"`);
   }
-  return { users, noAuthUser };
+  const twice = system.find((known) => users.some((other) => other.user === known.user));
+  if (twice !== undefined) errors.push(`user "${twice.user}" is in two accounts`);
+  return { users: [...users, ...system], noAuthUser };
 }
 
 function clusterOf(

@@ -29,6 +29,8 @@ export interface Operation {
   args: readonly [min: number, max: number];
   /** Counted in the account's API statistics. */
   counted?: false;
+  /** Of the cluster, not of an account: for the system account. */
+  system?: true;
   /** What stands beside `error` in a refusal (paged lists). */
   beside?: object;
   run(api: ApiContext, request: ApiRequest, done: Answer): void;

@@ -12,6 +12,7 @@ import type { Catalog, MetaClient, Partitions } from '../meta/types.ts';
 import { type ApiError, apiError, isApiError } from '../stream/errors.ts';
 import { ACCOUNT_OPERATIONS, serveUsage } from './account-api.ts';
 import { ApiContext, type ApiContextOptions, type ApiRequest, type Operation } from './api-context.ts';
+import { CLUSTER_OPERATIONS } from './cluster-api.ts';
 import { CONSUMER_OPERATIONS } from './consumer-api.ts';
 import { Deadlines } from './deadlines.ts';
 import { directGet, UNAVAILABLE } from './direct-get.ts';
@@ -38,14 +39,16 @@ export interface JetStreamApiOptions {
   domain?: string;
   /** Longest duplicate window that streams may ask for. */
   duplicateWindowNsMax?: number;
-  /** Does the account have JetStream? All do when this is absent. */
+  /** Every client may do what otherwise belongs to the system account: nobody has to say who he is. */
+  openAdministration?: boolean;
+  /** Does the account have JetStream? All but the system account do when this is absent. */
   accountEnabled?(account: string): boolean;
   /** `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`. */
   pull(account: string, stream: string, consumer: string, message: Message): void;
 }
 
 export interface JetStreamApi {
-  /** Serves an account from now on; `$G` is served from the beginning. */
+  /** Serves an account from now on; `$G` and `$SYS` are served from the beginning. */
   addAccount(account: string): void;
   /** Requests that entered this node. */
   counters(account: string): Readonly<ApiCounters>;
@@ -54,7 +57,8 @@ export interface JetStreamApi {
   close(): void;
 }
 
-const DEFAULT_ACCOUNT = '$G';
+const GLOBAL_ACCOUNT = '$G';
+const SYSTEM_ACCOUNT = '$SYS';
 const TYPE_PREFIX = 'io.nats.jetstream.api.v1.';
 const LEVEL_HEADER = 'Nats-Required-Api-Level:';
 const EMPTY = new Uint8Array(0);
@@ -63,7 +67,6 @@ const EMPTY = new Uint8Array(0);
 const NOT_YET: [name: string, type: string, what: string][] = [
   ['STREAM.SNAPSHOT', 'stream_snapshot_response', 'stream snapshots are'],
   ['STREAM.RESTORE', 'stream_restore_response', 'restoring streams is'],
-  ['STREAM.PEER.REMOVE', 'stream_remove_peer_response', 'removing peers of streams is'],
   ['CONSUMER.PAUSE', 'consumer_pause_response', 'pausing consumers is'],
   ['CONSUMER.RESET', 'consumer_reset_response', 'resetting consumers is'],
   ['CONSUMER.UNPIN', 'consumer_unpin_response', 'unpinning consumers is'],
@@ -73,17 +76,13 @@ const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ...Object.entries(ACCOUNT_OPERATIONS),
   ...Object.entries(STREAM_OPERATIONS),
   ...Object.entries(CONSUMER_OPERATIONS),
+  ...Object.entries(CLUSTER_OPERATIONS),
   ...NOT_YET.map(([name, type, what]): [string, Operation] => [name, notYet(type, what)]),
 ]);
 
 function notYet(type: string, what: string): Operation {
   const refusal = apiError(10052, { err: `${what} not supported by this server yet` });
-  const isOfClusters = type === 'stream_remove_peer_response';
-  return {
-    type,
-    args: [1, 2],
-    run: (api, _request, done) => done(isOfClusters && !api.rules.clustered ? apiError(10010) : refusal),
-  };
+  return { type, args: [1, 2], run: (_api, _request, done) => done(refusal) };
 }
 
 const UNKNOWN: Operation = {
@@ -119,6 +118,7 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     },
     rules: {
       clustered: options.clusterName !== undefined,
+      clusterName: options.clusterName,
       defaultReplicas: options.defaultReplicas,
       duplicateWindowNsMax: options.duplicateWindowNsMax,
     },
@@ -167,7 +167,8 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
   const receive = (tokens: string[], message: Message, account: string): void => {
     const { reply } = message;
     const [name, args] = splitName(tokens);
-    const isEnabled = options.accountEnabled?.(account) ?? true;
+    const isSystem = account === SYSTEM_ACCOUNT;
+    const isEnabled = options.accountEnabled?.(account) ?? !isSystem;
     const isAbove = requiredLevel(message.hdr) > API_LEVEL;
     if (isAbove && (name === 'CONSUMER.MSG.NEXT' || name === 'DIRECT.GET')) {
       send(account, reply, LEVEL_STATUS, EMPTY);
@@ -189,8 +190,9 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     }
     const named = OPERATIONS.get(name);
     const fits = named !== undefined && args.length >= named.args[0] && args.length <= named.args[1];
-    const operation = fits ? named : UNKNOWN;
-    if (!isEnabled) refuse(operation, account, reply, apiError(10039));
+    const isAllowed = named?.system !== true || isSystem || options.openAdministration === true;
+    const operation = fits && isAllowed ? named : UNKNOWN;
+    if (!isEnabled && operation.system !== true) refuse(operation, account, reply, apiError(10039));
     else if (isAbove) refuse(operation, account, reply, apiError(10185));
     else if (inFlight >= REQUESTS_MAX) refuse(operation, account, reply, apiError(10008));
     else run(operation, request, reply);
@@ -208,7 +210,8 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
       ),
     );
   };
-  addAccount(DEFAULT_ACCOUNT);
+  addAccount(GLOBAL_ACCOUNT);
+  addAccount(SYSTEM_ACCOUNT);
 
   return {
     addAccount,

@@ -1,4 +1,4 @@
-// `$JS.API.CONSUMER.…` but for MSG.NEXT: the operations on consumers (nats-surface J12 to J16, J22). Consumers live in the first
+// `$JS.API.CONSUMER.…` but for MSG.NEXT: the operations on consumers (nats-surface J12 to J16). Consumers live in the first
 // partition of their stream. Runs on the node where the request entered.
 
 import type { Random } from '../kit/env.ts';
@@ -47,7 +47,6 @@ export const CONSUMER_OPERATIONS: Record<string, Operation> = {
   },
   'CONSUMER.INFO': { type: 'consumer_info_response', args: [2, 2], run: info },
   'CONSUMER.DELETE': { type: 'consumer_delete_response', args: [2, 2], run: remove },
-  'CONSUMER.LEADER.STEPDOWN': { type: 'consumer_leader_stepdown_response', args: [2, 2], run: stepDown },
 };
 
 function create(api: ApiContext, { account, body }: ApiRequest, form: CreateForm, done: Answer) {
@@ -121,17 +120,6 @@ function remove(api: ApiContext, request: ApiRequest, done: Answer) {
   onStream(api, request, done, (record) => {
     api.call(record, 0, 'deleteConsumer', [request.args[1]], (result) => {
       done(isApiError(result) ? result : { success: true });
-    });
-  });
-}
-
-/** A consumer is led where its stream's first partition is. */
-function stepDown(api: ApiContext, request: ApiRequest, done: Answer) {
-  if (api.names.clusterName === undefined) return done(apiError(10010));
-  onStream(api, request, done, (record) => {
-    api.call(record, 0, 'consumerInfo', [request.args[1]], (state) => {
-      if (isApiError(state)) return done(state);
-      api.call(record, 0, 'stepDown', [], (result) => done(isApiError(result) ? result : { success: true }));
     });
   });
 }

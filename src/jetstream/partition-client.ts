@@ -38,8 +38,8 @@ interface Operations {
   consumerInfo: [[name: string], ConsumerState];
   consumerNames: [[], string[]];
   consumerList: [[], ConsumerState[]];
-  /** Hands leadership to the follower that is furthest. */
-  stepDown: [[], true];
+  /** Hands leadership to that follower, or with 0 to the one that is furthest; to whom. */
+  stepDown: [[to: PeerId], PeerId];
 }
 
 export type OperationName = keyof Operations;
@@ -64,13 +64,14 @@ const RUNNERS: { [K in OperationName]: Runner<K> } = {
   consumerInfo: (ops, [name], done) => ops.consumerInfo(name, done),
   consumerNames: (ops, _, done) => ops.consumerNames(done),
   consumerList: (ops, _, done) => ops.consumerList(done),
-  stepDown: (_ops, _args, done, group) => {
-    const followers = group
-      ?.status()
-      .progress.filter(({ peer, state }) => peer !== group.leader && state === 'replicate');
-    const [next] = (followers ?? []).sort((a, b) => b.match - a.match);
+  stepDown: (_ops, [to], done, group) => {
+    const { membership, progress } = group?.status() ?? { membership: { voters: [] as PeerId[] }, progress: [] };
+    const [next] = progress
+      .filter(({ peer, state }) => peer !== group?.leader && state === 'replicate' && membership.voters.includes(peer))
+      .filter(({ peer }) => to === 0 || peer === to)
+      .sort((a, b) => b.match - a.match);
     if (next) group?.transferLeadership(next.peer);
-    done(next ? true : apiError(10008));
+    done(next?.peer ?? apiError(10005, { err: 'no replacement peer connected' }));
   },
 };
 

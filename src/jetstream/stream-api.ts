@@ -1,4 +1,4 @@
-// `$JS.API.STREAM.…`: the operations on streams (nats-surface §2.2, J2 to J10, J22). A row per operation; what they share is
+// `$JS.API.STREAM.…`: the operations on streams (nats-surface §2.2, J2 to J10). A row per operation; what they share is
 // below the table. Runs on the node where the request entered; partitions are asked through ApiContext.
 
 import type { StreamRecord } from '../meta/types.ts';
@@ -80,7 +80,6 @@ export const STREAM_OPERATIONS: Record<string, Operation> = {
   'STREAM.PURGE': { type: 'stream_purge_response', args: [1, 1], run: purge },
   'STREAM.MSG.GET': { type: 'stream_msg_get_response', args: [1, 1], counted: false, run: getMessage },
   'STREAM.MSG.DELETE': { type: 'stream_msg_delete_response', args: [1, 1], run: deleteMessage },
-  'STREAM.LEADER.STEPDOWN': { type: 'stream_leader_stepdown_response', args: [1, 1], run: stepDown },
 };
 
 /** Decodes a body; `optional`: anything that does not look like JSON means no options. */
@@ -352,14 +351,6 @@ export function readMessage(
 function partitionOfLiteral(filter: string, record: StreamRecord): number | undefined {
   if (!isValidPattern(filter)) return 0;
   return hasWildcard(filter) ? undefined : partitionOfSubject(filter, record.partitions);
-}
-
-function stepDown(api: ApiContext, { account, args }: ApiRequest, done: Answer) {
-  if (api.names.clusterName === undefined) return done(apiError(10010));
-  api.findStream(account, args[0], (record) => {
-    if (isApiError(record)) return done(record);
-    api.call(record, 0, 'stepDown', [], (result) => done(isApiError(result) ? result : { success: true }));
-  });
 }
 
 /** Asks one partition or all of them. */

@@ -101,6 +101,8 @@ const UNSUPPORTED: [isAsked: (request: StreamRequest) => boolean, what: string][
 export interface StreamRules {
   /** More than one node is configured. */
   clustered: boolean;
+  /** Undefined on a node that is alone. */
+  clusterName?: string;
   /** Of streams that do not ask for a number. */
   defaultReplicas: number;
   /** Longest duplicate window that the server allows; undefined: no limit. */
@@ -233,6 +235,15 @@ function withDefaults(r: StreamRequest, rules: StreamRules): StreamConfig {
   return config;
 }
 
+/** Nodes have no tags, and there is one cluster: a wish for others cannot be met, and is not ignored. */
+function checkPlacement({ placement }: StreamConfig, { clustered, clusterName }: StreamRules): ApiError | undefined {
+  if (!clustered || placement === undefined) return undefined;
+  const { cluster, tags } = placement;
+  if (cluster && cluster !== clusterName) return apiError(10005, { err: 'no suitable peers for placement' });
+  if (tags?.length) return apiError(10005, { err: `no suitable peers for placement, tags not matched ['${tags[0]}']` });
+  return undefined;
+}
+
 function checkStreamConfig(config: StreamConfig, rules: StreamRules): ApiError | undefined {
   if (config.num_replicas < 0) return apiError(10133);
   const wrong = STREAM_RULES.find(([isBroken]) => isBroken(config));
@@ -245,6 +256,8 @@ function checkStreamConfig(config: StreamConfig, rules: StreamRules): ApiError |
   const refused = checkSubjects(config);
   if (refused) return refused;
   if (config.mirror_direct) return invalid(NO_MIRROR);
+  const misplaced = checkPlacement(config, rules);
+  if (misplaced) return misplaced;
   return config.num_replicas > 1 && !rules.clustered ? apiError(10074) : undefined;
 }
 

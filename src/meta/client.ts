@@ -1,6 +1,6 @@
 // MetaClient: what the JetStream API asks of the meta group. Pure of state: turns a request's outcome into the catalog's
 // record, and lets a create wait until every partition has a leader that accepts.
-import type { GroupId } from '../../cluster/core/types.ts';
+import type { GroupId, PeerId } from '../../cluster/core/types.ts';
 import type { Group } from '../../cluster/host/types.ts';
 import type { Env } from '../kit/env.ts';
 import { apiError } from '../stream/errors.ts';
@@ -16,6 +16,8 @@ export interface ClientOptions {
   leaders: Leaders;
   /** Undefined until this node belongs to a cluster. */
   group: () => Group | undefined;
+  /** Asks the meta leader to hand over; 0: to anybody. */
+  stepDown: (to: PeerId, done: (result: 'done' | 'nobody' | 'unknown') => void) => void;
 }
 
 const LEADERS_MS_MAX = 4000;
@@ -56,6 +58,20 @@ export function createClient(options: ClientOptions): MetaClient {
     },
     removeNode(id, done) {
       proposals.submit({ type: 'remove', id }, (outcome) => done(outcome.ok ? true : outcome.error));
+    },
+    prefer(streamId, partition, peer, done) {
+      proposals.submit({ type: 'prefer', streamId, partition, peer }, (outcome) =>
+        done(outcome.ok ? true : outcome.error),
+      );
+    },
+    evict(streamId, peer, done) {
+      proposals.submit({ type: 'evict', streamId, peer }, (outcome) => done(outcome.ok ? true : outcome.error));
+    },
+    stepDown(to, done) {
+      options.stepDown(to, (result) => {
+        if (result === 'nobody') done(result);
+        else done(result === 'done' ? true : apiError(10008));
+      });
     },
     readBarrier: barrier,
   };

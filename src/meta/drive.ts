@@ -35,7 +35,7 @@ const MOVES_MAX = 32;
 const STEADY_MS = 5000;
 const TRANSFERS_PER_TICK = 8;
 /** After an attempt that did not work the balancer leaves the group alone for so long. */
-const TRANSFER_RETRY_MS = 30_000;
+const TRANSFER_RETRY_MS = 10_000;
 
 export class Drive {
   readonly #options: DriveOptions;

@@ -20,16 +20,21 @@ export type MetaRequest =
   | { type: 'delete'; account: string; name: string }
   /** Moves a partition: desired replicas, preferred leader first. */
   | { type: 'replicas'; streamId: number; partition: number; replicas: PeerId[] }
+  /** One of the partition's replicas becomes its preferred leader. */
+  | { type: 'prefer'; streamId: number; partition: number; peer: PeerId }
+  /** Another node takes the place of `peer` in every partition of the stream. */
+  | { type: 'evict'; streamId: number; peer: PeerId }
   /** The partition's group consists of exactly its desired replicas of change `since`; others may drop their copy. */
   | { type: 'settled'; streamId: number; partition: number; since: number };
 
 /** What the leader adds before it proposes: facts of the moment, so that `apply` is a function of the log alone. */
 export type MetaCommand =
-  | Extract<MetaRequest, { type: 'form' | 'replicas' | 'settled' }>
+  | Extract<MetaRequest, { type: 'form' | 'replicas' | 'prefer' | 'settled' }>
   /** `replaces`: a dead incarnation with the same name, 0 none. */
   | { type: 'node'; node: NodeRecord; replaces: PeerId }
   /** `live`: nodes that the leader could reach. */
   | { type: 'remove'; id: PeerId; live: PeerId[] }
+  | { type: 'evict'; streamId: number; peer: PeerId; live: PeerId[] }
   | { type: 'create'; account: string; config: StreamConfig; live: PeerId[] }
   | { type: 'update'; account: string; streamId: number; revision: number; config: StreamConfig; live: PeerId[] }
   /** By identity: 0 when the leader knew no such stream. */
@@ -53,6 +58,8 @@ const CODES: Record<MetaCommand['type'], number> = {
   replicas: 6,
   settled: 7,
   remove: 8,
+  prefer: 9,
+  evict: 10,
 };
 
 export function encodeCommand(command: MetaCommand, stampUs: number): Uint8Array {
@@ -97,6 +104,8 @@ const SHAPES: Record<MetaRequest['type'], Record<string, (value: unknown) => boo
   update: { account: isText, streamId: isId, revision: isId, config: isConfig },
   delete: { account: isText, name: isText },
   replicas: { streamId: isId, partition: isCount, replicas: (value) => isList(value, isId) },
+  prefer: { streamId: isId, partition: isCount, peer: isId },
+  evict: { streamId: isId, peer: isId },
   settled: { streamId: isId, partition: isCount, since: isId },
 };
 

@@ -115,6 +115,10 @@ export class MetaMachine {
         return this.#delete(command);
       case 'replicas':
         return this.#move(index, command);
+      case 'prefer':
+        return this.#prefer(index, command);
+      case 'evict':
+        return this.#evict(index, command);
       case 'settled':
         return this.#settled(index, command);
     }
@@ -251,6 +255,34 @@ export class MetaMachine {
     return { ok: true, streamId: record.streamId, created: false };
   }
 
+  /** The same replicas in another order: nothing moves but the wish who leads. */
+  #prefer(index: Index, command: Extract<MetaCommand, { type: 'prefer' }>): MetaResult {
+    const record = this.#streams.get(command.streamId);
+    const { partition, peer } = command;
+    if (record === undefined || partition >= record.partitions) return refused(apiError(10059));
+    const list = record.replicas[partition];
+    if (!list.includes(peer)) return refused(apiError(10040));
+    const ordered = [peer, ...list.filter((other) => other !== peer)];
+    const replicas = record.replicas.map((each, p) => (p === partition ? ordered : each));
+    this.#change(record, { ...record, version: index, replicas });
+    return { ok: true, streamId: record.streamId, created: false };
+  }
+
+  #evict(index: Index, command: Extract<MetaCommand, { type: 'evict' }>): MetaResult {
+    const record = this.#streams.get(command.streamId);
+    const { peer } = command;
+    if (record === undefined) return refused(apiError(10059));
+    if (!record.replicas.some((list) => list.includes(peer))) return refused(apiError(10040));
+    const live = this.#known(command.live).filter((other) => other !== peer);
+    const replicas = record.replicas.map((list) =>
+      list.includes(peer) ? substitute(list, peer, live, this.#load) : list,
+    );
+    // Fewer copies than asked for are no answer to the wish for other ones.
+    if (replicas.some((list, p) => list.length < record.replicas[p].length)) return refused(apiError(10075));
+    this.#change(record, { ...record, version: index, ...this.#withReplicas(record, replicas, index) });
+    return { ok: true, streamId: record.streamId, created: false };
+  }
+
   #settled(index: Index, command: Extract<MetaCommand, { type: 'settled' }>): MetaResult {
     const record = this.#streams.get(command.streamId);
     const { partition } = command;
@@ -283,8 +315,8 @@ export class MetaMachine {
 
   #noPeers(wanted: number, live: number): ApiError {
     if (this.nodes.size === 1) return apiError(10074);
-    const why = wanted <= this.nodes.size ? 'peer offline' : 'not enough nodes';
-    return apiError(10005, { err: `no suitable peers for placement, ${why} (${live} of ${wanted})` });
+    const why = wanted <= this.nodes.size ? `, peer offline (${live} of ${wanted})` : '';
+    return apiError(10005, { err: `no suitable peers for placement${why}` });
   }
 
   #setNode(node: NodeRecord): void {

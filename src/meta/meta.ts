@@ -13,7 +13,7 @@ import { Drive } from './drive.ts';
 import { Formation, type Identity, nodeRecord } from './formation.ts';
 import type { FormationRecord } from './formation-record.ts';
 import { Leaders } from './leaders.ts';
-import type { MetaCommand, MetaRequest } from './meta-codec.ts';
+import { encodeJson, type MetaCommand, type MetaRequest, parseObject } from './meta-codec.ts';
 import { MetaMachine, type MetaStream } from './meta-machine.ts';
 import { Proposals } from './proposals.ts';
 import { type OpenedPartition, Reconcile } from './reconcile.ts';
@@ -61,6 +61,8 @@ export interface Meta {
   stepDown(to?: PeerId): boolean;
 }
 
+const STEP_DOWN = 'meta.stepDown';
+const STEP_DOWN_MS_MAX = 2000;
 const TICK_MS = 100;
 const BALANCE_EVERY_TICKS = 10;
 const REGISTER_EVERY_TICKS = 5;
@@ -148,6 +150,12 @@ class MetaNode implements Meta {
       proposals: this.#proposals,
       leaders: this.#leaders,
       group: () => this.#group,
+      stepDown: (to, done) => this.#stepDownAnywhere(to, done),
+    });
+    rpc.handle(STEP_DOWN, (_, bytes, reply) => {
+      const to = Number(parseObject(bytes)?.to);
+      const answer = this.#group?.leading ? (this.stepDown(to || undefined) ? 'done' : 'nobody') : 'not-leading';
+      reply(encodeJson({ answer }));
     });
     this.partitions = {
       local: (group) => this.#reconcile.ops(group),
@@ -192,6 +200,26 @@ class MetaNode implements Meta {
     if (heir === undefined) return false;
     group.transferLeadership(heir);
     return true;
+  }
+
+  /** Asks the meta leader, wherever it is, to hand over to `to` (0: anybody). A node that does not lead has done nothing: who does is
+   * asked again until the time is up. */
+  #stepDownAnywhere(to: PeerId, done: (result: 'done' | 'nobody' | 'unknown') => void): void {
+    const { env, rpc } = this.#options;
+    const dueMs = env.clock.nowMs() + STEP_DOWN_MS_MAX;
+    const attempt = (): void => {
+      const leader = this.catalog.metaLeader;
+      if (env.clock.nowMs() >= dueMs || this.#closed) done('unknown');
+      else if (leader === 0) env.clock.after(TICK_MS, attempt);
+      else {
+        rpc.request(leader, STEP_DOWN, encodeJson({ to }), STEP_DOWN_MS_MAX, (reply) => {
+          const answer = reply.ok ? parseObject(reply.bytes)?.answer : undefined;
+          if (answer === 'not-leading') env.clock.after(TICK_MS, attempt);
+          else done(answer === 'done' || answer === 'nobody' ? answer : 'unknown');
+        });
+      }
+    };
+    attempt();
   }
 
   #formed(record: FormationRecord): void {
@@ -256,6 +284,8 @@ class MetaNode implements Meta {
         if (this.#live().includes(request.id)) return apiError(10003);
         return { type: 'remove', id: request.id, live: this.#live() };
       }
+      case 'evict':
+        return { ...request, live: this.#live() };
       case 'delete': {
         const { account, name } = request;
         return { type: 'delete', account, streamId: this.catalog.stream(account, name)?.streamId ?? 0 };

@@ -81,7 +81,13 @@ export interface MetaClient {
   ): void;
   deleteStream(account: string, name: string, done: (result: true | ApiError) => void): void;
   /** Takes a node that is down and will not come back out of the cluster: its replicas move to others. Refused (10003) while it is up. */
-  removeNode?(id: PeerId, done: (result: true | ApiError) => void): void;
+  removeNode(id: PeerId, done: (result: true | ApiError) => void): void;
+  /** One of a partition's replicas becomes its preferred leader: leadership stays with it, and comes back to it. */
+  prefer(streamId: number, partition: number, peer: PeerId, done: (result: true | ApiError) => void): void;
+  /** Another node takes the place of `peer` in every partition of the stream. 10040: not there; 10075: no other node. */
+  evict(streamId: number, peer: PeerId, done: (result: true | ApiError) => void): void;
+  /** The meta leader hands over to `to`, or with 0 to any other voter that is up. 'nobody': there is none. */
+  stepDown(to: PeerId, done: (result: true | 'nobody' | ApiError) => void): void;
   /** Linearizable: `done(true)` when this node's catalog holds all that was committed when asked. */
   readBarrier(done: (ok: boolean) => void): void;
 }

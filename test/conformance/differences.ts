@@ -14,6 +14,10 @@ const DIFFERENT = {
     'Flotilla answers an unknown $JS.API subject with 10003; nats-server lets the request run into its timeout.',
   'delete-beyond-last':
     'Deleting a sequence beyond the last: Flotilla says 10043 as for any missing one; nats-server says 10057 "stream store EOF" when replicated.',
+  'step-down-arrives':
+    'A step-down to a named server: with Flotilla that server leads soon after, and goes on leading; with nats-server another one may.',
+  'remove-running-server':
+    'SERVER.REMOVE of a server that is up: Flotilla refuses, since what it holds alone would be given up; nats-server removes it.',
   'minority-refuses':
     'A node without a majority: Flotilla answers every request within 3 s, with 503 or 10008; nats-server lets some run into the client’s timeout.',
 } as const;

@@ -134,22 +134,25 @@ export function unique(prefix = 'S'): string {
 /** An answer, read by path. */
 export type Json = Record<string, unknown> & { error?: { code: number; err_code: number; description: string } };
 
+/** Whoever can ask: a session, or a bare connection of an account without JetStream. */
+export type Requester = Pick<Session, 'nc'>;
+
 /** One request to `$JS.API.<operation>`; the parsed answer. `body` may be text for malformed requests. */
-export async function api(session: Session, operation: string, body?: unknown): Promise<Json> {
+export async function api(session: Requester, operation: string, body?: unknown): Promise<Json> {
   const payload = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
   const message = await session.nc.request(`$JS.API.${operation}`, payload, { timeout: 10_000 });
   return JSON.parse(message.string());
 }
 
 /** As `api`, and the answer must not be an error. */
-export async function ok(session: Session, operation: string, body?: unknown): Promise<Json> {
+export async function ok(session: Requester, operation: string, body?: unknown): Promise<Json> {
   const answer = await api(session, operation, body);
   if (answer.error) throw new Error(`${operation}: ${JSON.stringify(answer.error)}`);
   return answer;
 }
 
 /** As `api`; the error as `[code, err_code, description]`, or the whole answer when there is none. */
-export async function refusal(session: Session, operation: string, body?: unknown): Promise<unknown> {
+export async function refusal(session: Requester, operation: string, body?: unknown): Promise<unknown> {
   const answer = await api(session, operation, body);
   const error = answer.error;
   return error ? [error.code, error.err_code, error.description] : answer;

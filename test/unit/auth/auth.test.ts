@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createAuth } from '../../../src/auth/auth.ts';
+import { createAuth, isOpen } from '../../../src/auth/auth.ts';
 import { equalSecrets } from '../../../src/auth/constant-time.ts';
 
 const credentials = (fields: { user?: string; pass?: string; token?: string }) => ({
@@ -45,6 +45,23 @@ describe('who is who', () => {
     ]) {
       expect(auth.authenticate(credentials(bad))).toBeUndefined();
     }
+  });
+
+  test('users of the system account alone leave the door open', () => {
+    const admin = { user: 'admin', password: 's', account: '$SYS' };
+    const auth = createAuth({ users: [admin] });
+    expect(auth.required).toBe(false);
+    expect(auth.authenticate(credentials({}))).toEqual({ user: '', account: '$G' });
+    expect(auth.authenticate(credentials({ user: 'admin', pass: 's' }))).toEqual({ user: 'admin', account: '$SYS' });
+    expect(auth.authenticate(credentials({ user: 'admin', pass: 'x' }))).toBeUndefined();
+    expect(auth.authenticate(credentials({ user: 'admin' }))).toBeUndefined();
+    expect(auth.authenticate(credentials({ user: 'x', pass: 's' }))).toBeUndefined();
+    const guarded = createAuth({ users: [admin], token: 't' });
+    expect(guarded.required).toBe(true);
+    expect(guarded.authenticate(credentials({ token: 't' }))?.account).toBe('$G');
+    expect(guarded.authenticate(credentials({ user: 'admin', pass: 's' }))?.account).toBe('$SYS');
+    expect(guarded.authenticate(credentials({}))).toBeUndefined();
+    expect([isOpen({}), isOpen({ users: [admin] }), isOpen({ token: 't' })]).toEqual([true, false, false]);
   });
 
   test('a token, also in the place of a password', () => {

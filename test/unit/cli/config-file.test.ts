@@ -84,6 +84,19 @@ describe('configuration file', () => {
     expect(config('no_auth_user: x')).toMatchObject({ errors: ['no_auth_user: there is no user "x"'] });
   });
 
+  test('users of the system account, beside ordinary ones or alone', () => {
+    const text = 'accounts { $SYS { users: [ {user: admin, password: secret} ] } }\nsystem_account: "$SYS"';
+    const admin = { user: 'admin', password: 'secret', account: '$SYS' };
+    expect(config(text)).toMatchObject({ config: { auth: { users: [admin] } } });
+    const both = `${text}\nauthorization { users: [ {user: a, password: b} ] }`;
+    expect(config(both)).toMatchObject({ config: { auth: { users: [{ user: 'a', password: 'b' }, admin] } } });
+    expect(config(text, ['--auth', 't'])).toMatchObject({ config: { auth: { token: 't', users: [admin] } } });
+    expect(config(`${text}\nauthorization { users: [ {user: admin, password: b} ] }`)).toMatchObject({
+      errors: ['user "admin" is in two accounts'],
+    });
+    expect(findings('system_account: OTHER').errors).toHaveLength(1);
+  });
+
   test('cluster, and flags over it', () => {
     const text = `server_name: n1
       cluster { name: C, listen: 10.0.0.1:6222, routes: [nats://10.0.0.2:6222
@@ -113,7 +126,7 @@ describe('configuration file', () => {
     expect(findings(text).errors).toEqual([
       'a.conf:1: unknown field "prot"; did you mean "port"?',
       'a.conf:2: jetstream.domain is not supported by this server yet',
-      'a.conf:3: accounts is not supported by this server yet',
+      'a.conf:3: accounts.A: accounts other than $SYS are not supported by this server yet',
       'a.conf:4: cluster.tls is not supported by this server yet',
       'a.conf:4: unknown field "nmae" in cluster; did you mean "name"?',
       'a.conf:5: port takes a port (0 to 65535, or -1 for any free one)',

@@ -179,6 +179,40 @@ describe('leaders', () => {
   });
 });
 
+describe('who leads', () => {
+  const preferred = (name: string) => ({ placement: { preferred: name } });
+
+  test('the cluster belongs to the system account, unless nobody has to say who he is', () => {
+    const closed = createWorld();
+    expect(closed.request('META.LEADER.STEPDOWN').error?.err_code).toBe(10003);
+    expect(closed.request('SERVER.REMOVE', { peer: 'there' }).error?.err_code).toBe(10003);
+    expect(closed.request('META.LEADER.STEPDOWN', preferred('there'), 1000, '', '$SYS')).toEqual({
+      type: `${T}meta_leader_stepdown_response`,
+      success: true,
+    });
+    expect(closed.wishes).toEqual([`meta ${THERE}`]);
+    expect(closed.request('STREAM.NAMES', '', 1000, '', '$SYS').error?.err_code).toBe(10039);
+    const open = createWorld({ openAdministration: true });
+    expect(open.request('META.LEADER.STEPDOWN')).toMatchObject({ success: true });
+    expect(open.request('SERVER.REMOVE', { peer: 'there' }).error).toEqual({
+      code: 400,
+      err_code: 10003,
+      description: 'server is up: only one that is down can be removed',
+    });
+  });
+
+  test('peers that are not there, or not elsewhere', () => {
+    const world = withStream();
+    expect(world.request('STREAM.PEER.REMOVE.S', { peer: 'nobody' }).error?.err_code).toBe(10040);
+    expect(world.request('STREAM.PEER.REMOVE.S', { peer: 'there' }).error).toEqual({
+      code: 503,
+      err_code: 10075,
+      description: 'peer remap failed',
+    });
+    expect(world.request('SERVER.REMOVE', { peer: 'nobody' }, 1000, '', '$SYS').error?.err_code).toBe(10044);
+  });
+});
+
 describe('other nodes', () => {
   test('nonsense from a peer is not answered and breaks nothing', () => {
     const world = withStream();

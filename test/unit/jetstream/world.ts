@@ -179,6 +179,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     },
   };
 
+  const wishes: string[] = [];
   const overtaking: { times: number; config: Partial<StreamConfig> } = { times: 0, config: {} };
 
   const catalog: Catalog = {
@@ -239,6 +240,16 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     deleteStream(_, name, done) {
       done(records.delete(name) ? true : apiError(10059));
     },
+    removeNode: (_, done) => done(apiError(10003)),
+    prefer: (streamId, partition, peer, done) => {
+      wishes.push(`prefer ${streamId}/${partition} ${peer}`);
+      done(true);
+    },
+    evict: (_, _peer, done) => done(apiError(10075)),
+    stepDown: (to, done) => {
+      wishes.push(`meta ${to}`);
+      done(true);
+    },
     readBarrier(done) {
       for (const [name, record] of hidden) records.set(name, record);
       hidden.clear();
@@ -287,10 +298,9 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
   node(THERE);
   const api = node(HERE);
 
-  const raw = (subject: string, body: unknown = '', reply = 'reply', hdr = ''): void => {
+  const raw = (subject: string, body: unknown = '', reply = 'reply', hdr = '', account = '$G'): void => {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     const message = { subject: `$JS.API.${subject}`, reply, hdr: encoder.encode(hdr), payload: encoder.encode(text) };
-    const account = '$G';
     sinks.get(`${account} $JS.API.>`)?.(message, account, undefined);
   };
 
@@ -301,6 +311,8 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     records,
     sent,
     requests,
+    /** What was asked of the metadata group about leaders. */
+    wishes,
     link,
     raw,
     /** Just before each of the next `times` updates another one changes `config`. */
@@ -309,9 +321,15 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
       overtaking.config = config;
     },
     /** The answer, within `withinMs` of simulated time; undefined when there is none. */
-    request(subject: string, body: unknown = '', withinMs = 5_000, hdr = ''): Record<string, never> & Answer {
+    request(
+      subject: string,
+      body: unknown = '',
+      withinMs = 5_000,
+      hdr = '',
+      account = '$G',
+    ): Record<string, never> & Answer {
       const before = sent.length;
-      raw(subject, body, 'reply', hdr);
+      raw(subject, body, 'reply', hdr, account);
       scheduler.runUntilTrue(() => sent.length > before, { timeoutMs: withinMs });
       const answer = sent[before];
       return answer && JSON.parse(decoder.decode(answer.message.payload));

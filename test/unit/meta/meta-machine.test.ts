@@ -84,6 +84,18 @@ const command: fc.Arbitrary<MetaCommand> = fc.oneof(
     replicas: fc.subarray([1, 2, 3]),
   }),
   fc.record({
+    type: fc.constant('prefer' as const),
+    streamId: fc.integer({ min: 1, max: 30 }),
+    partition: fc.nat(2),
+    peer: fc.integer({ min: 1, max: 4 }),
+  }),
+  fc.record({
+    type: fc.constant('evict' as const),
+    streamId: fc.integer({ min: 1, max: 30 }),
+    peer: fc.integer({ min: 1, max: 4 }),
+    live: fc.subarray([1, 2, 3, 4, 5]),
+  }),
+  fc.record({
     type: fc.constant('settled' as const),
     streamId: fc.integer({ min: 1, max: 30 }),
     partition: fc.nat(2),

@@ -328,6 +328,50 @@ describe('joining', () => {
     world.until(() => isMember(0));
   });
 
+  test('a preferred leader is given and kept; the meta leader hands over to whom it is told', () => {
+    const world = MetaWorld.formed(28, 3);
+    const [a] = world.nodes;
+    const record = world.created(a, streamConfig('S', { num_replicas: 3 }));
+    const group = record.streamId * 64;
+    for (const node of world.nodes) {
+      expect(world.wait((done) => a.client.prefer(record.streamId, 0, node.id, done), a)).toBe(true);
+      expect(a.meta.catalog.stream('$G', 'S')?.replicas[0][0]).toBe(node.id);
+      expect([...a.meta.catalog.stream('$G', 'S')!.replicas[0]].sort()).toEqual([101, 102, 103]);
+      world.until(() => a.meta.partitions.leaderOf(group) === node.id);
+      world.run(5000);
+      expect(a.meta.partitions.leaderOf(group)).toBe(node.id);
+    }
+    expect(world.wait((done) => a.client.prefer(record.streamId, 0, 999, done), a)).toMatchObject({ err_code: 10040 });
+    expect(world.wait((done) => a.client.prefer(9999, 0, a.id, done), a)).toMatchObject({ err_code: 10059 });
+    for (const node of world.nodes) {
+      if (node === world.metaLeader) continue;
+      expect(world.wait((done) => node.client.stepDown(node.id, done), node)).toBe(true);
+      world.until(() => world.nodes.every((one) => one.meta.catalog.metaLeader === node.id));
+    }
+    expect(world.wait((done) => a.client.stepDown(999, done), a)).toBe('nobody');
+    const before = world.metaLeader;
+    expect(world.wait((done) => a.client.stepDown(0, done), a)).toBe(true);
+    world.until(() => a.meta.catalog.metaLeader !== 0 && world.metaLeader !== before);
+  });
+
+  test('a peer is evicted from a stream when another node can take its place', () => {
+    const world = MetaWorld.formed(29, 3);
+    const [a, b] = world.nodes;
+    const record = world.created(a, streamConfig('S', { num_replicas: 3 }));
+    const group = record.streamId * 64;
+    const evict = (peer: number) => world.wait((done) => a.client.evict(record.streamId, peer, done), a);
+    expect(evict(b.id)).toMatchObject({ err_code: 10075 });
+    expect(evict(999)).toMatchObject({ err_code: 10040 });
+    expect(a.meta.catalog.stream('$G', 'S')).toEqual(record);
+    const fourth = world.add('n4', 4);
+    fourth.start();
+    world.until(() => fourth.meta.ready);
+    expect(evict(b.id)).toBe(true);
+    world.until(() => [...world.world.groups.get(group)!.membership.voters].sort().join() === '101,103,104');
+    world.until(() => !b.probes.has(group) && fourth.probes.has(group));
+    expect(b.fake.host.deleted).toContain(group);
+  });
+
   test('a copy that left its partition while the node was away is dropped when it is back', () => {
     const world = MetaWorld.formed(26, 4);
     const [a] = world.nodes;
