@@ -453,7 +453,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       }
       if (runner.mustApply) this.applyRunners.add(runner);
     }
-    this.sendFrames();
+    // First of all, so that followers write and sync while this node does.
+    if (this.sendFrames()) this.transport.flush();
     if (mustFlush) {
       this.stats.turns++;
       this.env.crashPoint('host:before-flush');
@@ -497,8 +498,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     else this.send(group, message);
   }
 
-  private sendFrames(): void {
-    for (const [peer, writer] of this.writers) if (!writer.empty) this.sendFrame(peer, writer);
+  private sendFrames(): boolean {
+    let any = false;
+    for (const [peer, writer] of this.writers) {
+      if (writer.empty) continue;
+      this.sendFrame(peer, writer);
+      any = true;
+    }
+    return any;
   }
 
   private sendFrame(peer: PeerId, writer: RaftBatchWriter): void {

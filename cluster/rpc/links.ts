@@ -159,6 +159,16 @@ class TcpLinks implements Links, ConnectionOwner {
     return true;
   }
 
+  flush(): void {
+    if (this.dirty.length === 0) return;
+    const lanes = this.dirty;
+    this.dirty = [];
+    for (const lane of lanes) {
+      lane.dirty = false;
+      if (lane.connection.state === 'up') this.write(lane, undefined);
+    }
+  }
+
   onMessage(channel: Channel, handler: (from: PeerId, bytes: Uint8Array) => void): void {
     if (this.handlers[channel] !== undefined) throw new Error(`channel ${channel} has a handler already`);
     this.handlers[channel] = handler;
@@ -412,17 +422,12 @@ class TcpLinks implements Links, ConnectionOwner {
     if (this.flushQueued) return;
     this.flushQueued = true;
     // Twice: what others do at the end of this turn (the host's pass) leaves in the same frame.
-    this.env.clock.endOfTurn(() => this.env.clock.endOfTurn(() => this.flush()));
-  }
-
-  private flush(): void {
-    this.flushQueued = false;
-    const lanes = this.dirty;
-    this.dirty = [];
-    for (const lane of lanes) {
-      lane.dirty = false;
-      if (lane.connection.state === 'up') this.write(lane, undefined);
-    }
+    this.env.clock.endOfTurn(() =>
+      this.env.clock.endOfTurn(() => {
+        this.flushQueued = false;
+        this.flush();
+      }),
+    );
   }
 
   /** One write: what the queue lets go, then `last`. */

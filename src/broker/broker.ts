@@ -8,8 +8,9 @@ import type { Transport } from '../../cluster/rpc/types.ts';
 import type { Env } from '../kit/env.ts';
 import { Interner } from '../subjects/interner.ts';
 import { RepeatCache } from '../subjects/repeat-cache.ts';
-import { hasWildcard, isValidPattern, SubjectIndex } from '../subjects/subject.ts';
+import { hasWildcard, isLiteral, isValidPattern, SubjectIndex } from '../subjects/subject.ts';
 import { ClusterRoutes, type RouteOwner } from './cluster-routes.ts';
+import { InboxRoutes } from './inbox-routes.ts';
 import { messageBytes, type RawMessage } from './raw-message.ts';
 import { RemoteInterest } from './remote-interest.ts';
 import { type Entry, type Group, type Route, SinkEntry } from './route.ts';
@@ -35,6 +36,7 @@ interface Account {
   readonly name: string;
   readonly index: SubjectIndex<Entry>;
   readonly routes: RepeatCache<Route>;
+  readonly inboxes: InboxRoutes;
 }
 
 class CoreBroker implements Broker, RouteOwner {
@@ -142,7 +144,10 @@ class CoreBroker implements Broker, RouteOwner {
   }
 
   forgetRoutes(): void {
-    for (const account of this.#accounts.values()) account.routes.clear();
+    for (const account of this.#accounts.values()) {
+      account.routes.clear();
+      account.inboxes.clear();
+    }
   }
 
   routedLost(messages: number): void {
@@ -250,7 +255,12 @@ class CoreBroker implements Broker, RouteOwner {
     if (this.#lastAccount?.name === name) return this.#lastAccount;
     let account = this.#accounts.get(name);
     if (account === undefined) {
-      account = { name, index: new SubjectIndex<Entry>(0), routes: new RepeatCache<Route>(ROUTES_HALF_MAX) };
+      account = {
+        name,
+        index: new SubjectIndex<Entry>(0),
+        routes: new RepeatCache<Route>(ROUTES_HALF_MAX),
+        inboxes: new InboxRoutes(),
+      };
       this.#accounts.set(name, account);
     }
     this.#lastAccount = account;
@@ -258,14 +268,19 @@ class CoreBroker implements Broker, RouteOwner {
   }
 
   #route(account: Account, subject: string): Route {
-    const known = account.routes.get(subject);
+    const { index, routes, inboxes } = account;
+    const known = routes.get(subject);
     if (known !== undefined) return known;
+    const below = inboxes.get(subject);
+    if (below !== undefined && !index.hasLiteral(subject)) return below;
     const matches = this.#matches;
-    account.index.match(subject, matches);
+    index.match(subject, matches);
     if (matches.length === 0) return NOBODY;
     const route = isValidPattern(subject) ? routeOf(matches) : NOBODY;
     matches.length = 0;
-    account.routes.offer(subject, route);
+    routes.offer(subject, route);
+    if (below === undefined && isLiteral(subject) && !index.hasLiteral(subject) && index.lastTokenIsFree(subject))
+      inboxes.keep(subject, route);
     return route;
   }
 
@@ -283,8 +298,12 @@ class CoreBroker implements Broker, RouteOwner {
   }
 
   #forgetRoutes(account: Account, pattern: string): void {
-    if (hasWildcard(pattern)) account.routes.clear();
-    else account.routes.delete(pattern);
+    if (!hasWildcard(pattern)) {
+      account.routes.delete(pattern);
+      return;
+    }
+    account.routes.clear();
+    account.inboxes.clear();
   }
 
   #interestLost(account: string, pattern: string): void {

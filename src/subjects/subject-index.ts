@@ -89,6 +89,16 @@ export class SubjectIndex<T> {
     for (let i = 0; i < found.length; i++) into.push(found[i]);
   }
 
+  /** Every literal subject made of this one's tokens but another last token has the same matches, unless one of them is a pattern itself
+   * (`hasLiteral`). Reply inboxes are like that: one pattern `_INBOX.x.*`, and a name used once below it. */
+  lastTokenIsFree(subject: string): boolean {
+    return this.#wildcardCount === 0 || lastIsFreeBelow(this.#root, subject, 0);
+  }
+
+  hasLiteral(subject: string): boolean {
+    return this.#literals.has(subject);
+  }
+
   /** Some pattern matches the literal `subject`. */
   matchesAny(subject: string): boolean {
     return this.#literals.has(subject) || (this.#wildcardCount > 0 && anyBelow(this.#root, subject, 0));
@@ -149,6 +159,16 @@ function collectBelow<T>(node: Node<T>, subject: string, from: number, into: T[]
   }
   if (child !== undefined) collectBelow(child, subject, dot + 1, into);
   if (node.star !== undefined) collectBelow(node.star, subject, dot + 1, into);
+}
+
+/** No wildcard pattern on the way names a last token. */
+function lastIsFreeBelow<T>(node: Node<T>, subject: string, from: number): boolean {
+  if (node.children === undefined && node.star === undefined) return true;
+  const dot = subject.indexOf('.', from);
+  if (dot < 0) return node.children === undefined;
+  const child = node.children?.get(subject.slice(from, dot));
+  if (child !== undefined && !lastIsFreeBelow(child, subject, dot + 1)) return false;
+  return node.star === undefined || lastIsFreeBelow(node.star, subject, dot + 1);
 }
 
 function anyBelow<T>(node: Node<T>, subject: string, from: number): boolean {

@@ -277,6 +277,9 @@ class Endpoint implements Transport {
     this.#heartbeats.push(handler);
   }
 
+  /** The network delays each message by itself: there is nothing to gather. */
+  flush(): void {}
+
   setHeartbeatSource(source: (peer: PeerId) => NodeHeartbeat): void {
     this.#source = source;
   }

@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Channel } from '../../../cluster/rpc/types.ts';
+import { subjectMatches } from '../../../src/subjects/subject.ts';
 import { Client, FakeCluster, message } from './fake-cluster.ts';
 
 function one() {
@@ -41,6 +43,43 @@ describe('one node', () => {
     node.broker.unsubscribe(second);
     expect(a.pub('foo')).toBe(false);
     expect(node.broker.stats.subscriptions).toBe(0);
+  });
+
+  test('whoever asked gets it, whatever was kept: unique names, literals among them, wildcards that come and go', () => {
+    const token = fc.constantFrom('a', 'b', 'c');
+    const name = fc.array(token, { minLength: 1, maxLength: 4 }).map((tokens) => tokens.join('.'));
+    const pattern = fc
+      .array(fc.constantFrom('a', 'b', '*'), { minLength: 1, maxLength: 4 })
+      .chain((tokens) => fc.boolean().map((tail) => (tail ? [...tokens, '>'] : tokens).join('.')));
+    const step = fc.oneof(
+      { weight: 2, arbitrary: pattern.map((subject) => ({ kind: 'sub' as const, subject })) },
+      { weight: 1, arbitrary: fc.nat(20).map((which) => ({ kind: 'unsub' as const, which })) },
+      {
+        weight: 8,
+        arbitrary: fc.tuple(name, fc.nat(3)).map(([below, n]) => ({ kind: 'pub' as const, subject: `${below}.${n}` })),
+      },
+      { weight: 4, arbitrary: name.map((subject) => ({ kind: 'pub' as const, subject })) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const { node } = one();
+        const client = new Client(node);
+        const held: { subject: string; subscription: ReturnType<Client['sub']> }[] = [];
+        for (const each of steps) {
+          if (each.kind === 'sub') held.push({ subject: each.subject, subscription: client.sub(each.subject) });
+          else if (each.kind === 'unsub') {
+            const [gone] = held.splice(each.which % Math.max(1, held.length), 1);
+            if (gone !== undefined) node.broker.unsubscribe(gone.subscription);
+          } else {
+            client.got.length = 0;
+            client.pub(each.subject);
+            const want = held.filter(({ subject }) => subjectMatches(subject, each.subject)).length;
+            expect(client.got.length, each.subject).toBe(want);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test('echo: false keeps a client from its own messages, and from being the responder', () => {

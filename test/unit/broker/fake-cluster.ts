@@ -42,6 +42,7 @@ export class FakeNode {
       onPeerUp: (handler) => this.ups.push(handler),
       onPeerDown: (handler) => this.downs.push(handler),
       onHeartbeat: () => {},
+      flush: () => {},
       setHeartbeatSource: () => {},
       peers: () => [...this.connected].map(info),
       isUp: (peer) => this.connected.has(peer),

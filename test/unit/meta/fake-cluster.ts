@@ -357,6 +357,8 @@ class FakeTransport implements Transport {
 
   onHeartbeat(): void {}
 
+  flush(): void {}
+
   setHeartbeatSource(): void {}
 
   peers(): PeerInfo[] {

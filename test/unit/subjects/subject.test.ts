@@ -131,6 +131,22 @@ describe('index', () => {
     );
   });
 
+  test('a last token is free when no pattern with a wildcard names it', () => {
+    const index = new SubjectIndex<number>(0);
+    expect(index.lastTokenIsFree('_INBOX.x.1')).toBe(true);
+    index.insert('_INBOX.x.*', 1);
+    index.insert('_INBOX.y.one', 2);
+    expect(index.lastTokenIsFree('_INBOX.x.1')).toBe(true);
+    expect(index.lastTokenIsFree('_INBOX.y.1')).toBe(true);
+    expect(index.hasLiteral('_INBOX.y.one')).toBe(true);
+    index.insert('*.x.end', 3);
+    expect(index.lastTokenIsFree('_INBOX.x.1')).toBe(false);
+    expect(index.lastTokenIsFree('_INBOX.y.1')).toBe(true);
+    index.remove('*.x.end', 3);
+    index.insert('_INBOX.>', 4);
+    expect(index.lastTokenIsFree('_INBOX.x.1')).toBe(true);
+  });
+
   test('100,000 patterns and as many unique inboxes', () => {
     const index = new SubjectIndex<number>();
     for (let i = 0; i < 100_000; i++) index.insert(i % 2 === 0 ? `orders.${i}.new` : `_INBOX.c${i}.*`, i);
