@@ -61,7 +61,7 @@ describe('one node', () => {
       { weight: 4, arbitrary: name.map((subject) => ({ kind: 'pub' as const, subject })) },
     );
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 60, maxLength: 120 }), (steps) => {
         const { node } = one();
         const client = new Client(node);
         const held: { subject: string; subscription: ReturnType<Client['sub']> }[] = [];
