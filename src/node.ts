@@ -35,8 +35,8 @@ export interface NodeOptions {
   defaultReplicas: number;
   /** Clients need no credentials: what belongs to the system account is open to all of them. */
   openAdministration?: boolean;
-  /** A peer remembers more of this node than it has itself: it was emptied or restored from an old copy. */
-  onRolledBack: (reason: string) => void;
+  /** A peer remembers more of this node than it has itself. It repairs itself; the simulator wants to know all the same. */
+  onRolledBack?: (reason: string) => void;
   /** Sizes other than the defaults; for tests. */
   tuning?: { wal?: Partial<WalOptions>; snapshots?: Partial<SnapshotPolicy>; diskReserveBytes?: number };
 }
@@ -78,7 +78,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     self: self.id,
     bootId: options.bootId,
     rpc,
-    onRolledBack: (finding) => options.onRolledBack(JSON.stringify(finding)),
+    onRolledBack: (finding) => options.onRolledBack?.(JSON.stringify(finding)),
     snapshots: options.tuning?.snapshots,
     rebalance: false,
   });

@@ -157,7 +157,6 @@ class Server implements StartedServer {
         clusterName: cluster?.name,
         defaultReplicas: this.#config.defaultReplicas,
         openAdministration: isOpen(this.#config.auth),
-        onRolledBack: (reason) => this.#env.fatal(reason),
       });
       this.#broker = this.node.broker;
     } else {

@@ -50,8 +50,10 @@ export interface HostOptions {
   self: PeerId;
   /** Random per process start; the same as the links'. */
   bootId: number;
-  /** Peers remember more of this node than its disk has: it must not go on under this incarnation. */
-  onRolledBack: (finding: RolledBack) => void;
+  /** Peers remember more of this node than its disk has. It doubts all its groups by itself; this is for whoever wants to know. */
+  onRolledBack?: (finding: RolledBack) => void;
+  /** This node's disk is nearly full. */
+  isDiskLow?: () => boolean;
   limits?: Partial<Limits>;
   snapshots?: Partial<SnapshotPolicy>;
   /** Hand leadership back to preferred leaders (default true). */
@@ -152,8 +154,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       self,
       bootId,
       time: this.time,
+      isDiskLow: options.isDiskLow ?? (() => false),
       onVouched: () => this.reviewVotes(),
-      onRolledBack: options.onRolledBack,
+      onRolledBack: (finding) => this.doubtAll(finding),
     });
     this.digests = new DigestCheck(this, rpc);
     this.repairs = new Repair(this, rpc);
@@ -222,6 +225,11 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   groups(): Iterable<GroupRunner> {
     return this.runners.values();
+  }
+
+  groupsKnown(): void {
+    this.wal.settleGroups();
+    this.wal.flush(() => {});
   }
 
   clusterTimeUs(): number {
@@ -577,6 +585,23 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (stuck) this.env.log.error(`the log could not be synced for ${FLUSH_STUCK_MS} ms, this node gives up leading`);
     else this.env.log.info('the log is synced again');
     for (const runner of this.runners.values()) this.reviewVote(runner);
+  }
+
+  /** This data directory was emptied, restored from a copy or rolled back: it is a replica that may have forgotten anything. */
+  private doubtAll(finding: RolledBack): void {
+    const { peer, remembered, durable } = finding;
+    this.env.log.error(
+      'the data directory is older than what this node once had: it votes in no group until the other members have vouched for it',
+      { peer, remembered, durable },
+    );
+    this.wal.doubtAll(remembered);
+    for (const runner of this.runners.values()) {
+      runner.voteUnsafe = true;
+      this.doubts.restart(runner);
+      this.reviewVote(runner);
+    }
+    this.wal.flush(() => {});
+    this.options.onRolledBack?.(finding);
   }
 
   /** Leadership goes back to those who should have it, a few groups at a time. */

@@ -80,7 +80,7 @@ function randomIncarnation(env: Env): PeerId {
 function read(env: Env, file: string): Identity | 'damaged' | undefined {
   const bytes = env.disk.readSync(file);
   if (bytes === undefined) return undefined;
-  const [, crc, text] = /^([0-9a-f]{8}) (.*)\n$/s.exec(Buffer.from(bytes).toString('utf8')) ?? [];
+  const [, crc, text] = /^([0-9a-f]{8}) (.+)\n$/s.exec(Buffer.from(bytes).toString('utf8')) ?? [];
   return text !== undefined && sum(text) === crc ? (JSON.parse(text) as Identity) : 'damaged';
 }
 

@@ -14,7 +14,7 @@ export interface OpenOptions {
   self: PeerId;
   group: GroupId;
   recovered: RecoveredGroup | undefined;
-  /** Of a new group. */
+  /** Of a new group, or of one whose own is lost. */
   membership: Membership;
   preferred: boolean;
   limits: Partial<Limits> | undefined;
@@ -44,7 +44,7 @@ export function openRaft(options: OpenOptions): OpenedRaft {
       lastIndex: 0,
       terms: [],
     });
-    return { raft, snapshotIndex: 0, voteUnsafe: false, termsUnknown: false };
+    return { raft, snapshotIndex: 0, voteUnsafe: wal.isInDoubt(group), termsUnknown: false };
   }
   const snapshotIndex = recovered.snapshot?.index ?? 0;
   const { runs, unknown } = termRuns(wal, group, recovered);
@@ -56,13 +56,13 @@ export function openRaft(options: OpenOptions): OpenedRaft {
     ...fixed,
     hardState,
     snapshot: recovered.snapshot,
-    membership: recovered.membership,
+    membership: recovered.membership.voters.length > 0 ? recovered.membership : options.membership,
     membershipIndex: recovered.membershipIndex,
     previousMembership: recovered.previousMembership,
     lastIndex: recovered.lastIndex,
     terms: runs,
   });
-  return { raft, snapshotIndex, voteUnsafe: !recovered.voteSafe || behind || unknown, termsUnknown: unknown };
+  return { raft, snapshotIndex, voteUnsafe: wal.isInDoubt(group) || behind || unknown, termsUnknown: unknown };
 }
 
 function termRuns(wal: Wal, group: GroupId, recovered: RecoveredGroup): { runs: TermRun[]; unknown: boolean } {

@@ -1,12 +1,12 @@
 // May this node vote? Asked by the host for each group. Heartbeats carry how much the sender has made durable and the most that it
-// remembers of the receiver: a node that has less than a peer remembers was wiped, restored or rolled back, and says so instead of voting.
-// Invariants: what is reported to a peer was durable here first, so it is not forgotten; a node votes only after enough
-// peers to form a majority with itself have told it, in this life, that they remember no more than it has.
+// remembers of earlier lives of the receiver: a node that began with less was wiped, restored or rolled back; the host is told, and
+// doubts every group. Invariant: a node votes only after enough peers to form a majority with itself have told it, in this life, what they
+// remember of it, and it had no less, or doubted. README says what this finds and what it cannot find.
 import { crc32c } from '@node-rs/crc32';
 import type { Env } from '../../src/kit/env.ts';
 import { majorityOf } from '../core/membership.ts';
 import type { PeerId } from '../core/types.ts';
-import type { Transport } from '../rpc/types.ts';
+import type { NodeHeartbeat, Transport } from '../rpc/types.ts';
 import type { Wal } from '../wal/types.ts';
 import type { ClusterClock } from './cluster-clock.ts';
 
@@ -27,42 +27,54 @@ export interface StandingOptions {
   self: PeerId;
   bootId: number;
   time: ClusterClock;
-  /** One more peer vouches for this node. */
+  /** The disk is nearly full; peers are told. */
+  isDiskLow: () => boolean;
+  /** One more peer has told what it remembers. */
   onVouched: () => void;
+  /** Must raise `wal.durable` to what the peer remembers. */
   onRolledBack: (finding: RolledBack) => void;
 }
+
+/** What is remembered of a peer. */
+interface Seen {
+  /** The most that it ever said to be durable. */
+  durable: number;
+  /** Its last known life, and the most that it said before that one. */
+  bootId: number;
+  before: number;
+}
+
+const NOTHING: Seen = { durable: 0, bootId: 0, before: 0 };
 
 export class Standing {
   private readonly options: StandingOptions;
   private readonly vouching = new Set<PeerId>();
-  private readonly seen: Map<PeerId, number>;
-  /** What of `seen` is on disk. */
-  private reported: Map<PeerId, number>;
+  /** What was durable when this life began, or what peers are known to remember of earlier ones. */
+  private floor: number;
+  private readonly seen: Map<PeerId, Seen>;
   private persisting = false;
-  private rolledBack = false;
   private closed = false;
 
   constructor(options: StandingOptions) {
     this.options = options;
     this.seen = load(options.env);
-    this.reported = new Map(this.seen);
+    this.floor = options.wal.durable;
     const { transport, env, wal, bootId } = options;
-    transport.setHeartbeatSource((peer) => ({
-      bootId,
-      wallUs: env.clock.wallUs(),
-      clusterUs: options.time.toldUs,
-      durable: wal.durable,
-      durableSeen: this.reported.get(peer) ?? 0,
-    }));
+    transport.setHeartbeatSource((peer) => {
+      const { durable: durableSeen, bootId: seenBootId, before: seenBefore } = this.seen.get(peer) ?? NOTHING;
+      const diskLow = options.isDiskLow();
+      const wallUs = env.clock.wallUs();
+      const clusterUs = options.time.toldUs;
+      return { bootId, wallUs, clusterUs, durable: wal.durable, durableSeen, seenBootId, seenBefore, diskLow };
+    });
     transport.onHeartbeat((from, heartbeat) => {
       options.time.heard(from, heartbeat.wallUs, heartbeat.clusterUs);
-      this.onHeartbeat(from, heartbeat.durable, heartbeat.durableSeen);
+      this.onHeartbeat(from, heartbeat);
     });
   }
 
   /** Do enough of these voters vouch for this node? */
   mayVote(voters: readonly PeerId[]): boolean {
-    if (this.rolledBack) return false;
     let count = 0;
     for (const voter of voters) if (voter === this.options.self || this.vouching.has(voter)) count++;
     return count >= majorityOf(voters);
@@ -73,22 +85,31 @@ export class Standing {
     this.closed = true;
   }
 
-  private onHeartbeat(from: PeerId, durable: number, durableSeen: number): void {
-    const own = this.options.wal.durable;
-    if (durableSeen > own) {
-      if (!this.rolledBack) {
-        this.rolledBack = true;
-        this.options.onRolledBack({ peer: from, remembered: durableSeen, durable: own });
-      }
-      return;
+  private onHeartbeat(from: PeerId, heartbeat: NodeHeartbeat): void {
+    const { bootId, durable, durableSeen, seenBootId, seenBefore } = heartbeat;
+    // What this life has reached says nothing about how it began.
+    const remembered = seenBootId === this.options.bootId ? seenBefore : durableSeen;
+    if (remembered > this.floor) {
+      const finding = { peer: from, remembered, durable: this.floor };
+      this.floor = remembered;
+      this.options.onRolledBack(finding);
     }
-    if (Number.isSafeInteger(durable) && durable > (this.seen.get(from) ?? 0)) {
-      this.seen.set(from, durable);
-      this.persist();
-    }
+    if (Number.isSafeInteger(durable)) this.remember(from, bootId, durable);
     if (this.vouching.has(from)) return;
     this.vouching.add(from);
     this.options.onVouched();
+  }
+
+  private remember(peer: PeerId, bootId: number, durable: number): void {
+    const seen = this.seen.get(peer) ?? { ...NOTHING, bootId };
+    const isNewLife = seen.bootId !== bootId;
+    if (!isNewLife && durable <= seen.durable) return;
+    this.seen.set(peer, {
+      bootId,
+      durable: Math.max(seen.durable, durable),
+      before: isNewLife ? seen.durable : seen.before,
+    });
+    this.persist();
   }
 
   private persist(): void {
@@ -101,25 +122,27 @@ export class Standing {
       env.disk.replace(SEEN_FILE, save(written), (error) => {
         if (this.closed) return;
         if (error !== null) env.fatal(`cannot write ${SEEN_FILE}: ${error.message}`);
-        this.reported = written;
         this.persisting = false;
-        for (const [peer, durable] of this.seen) if (durable > (written.get(peer) ?? 0)) this.persist();
+        for (const [peer, seen] of this.seen) if (seen !== written.get(peer)) this.persist();
       });
     });
   }
 }
 
-function save(seen: ReadonlyMap<PeerId, number>): Uint8Array {
-  const text = JSON.stringify([...seen]);
+function save(seen: ReadonlyMap<PeerId, Seen>): Uint8Array {
+  const text = JSON.stringify([...seen].map(([peer, { durable, bootId, before }]) => [peer, durable, bootId, before]));
   return Buffer.from(`${checksum(text)} ${text}\n`);
 }
 
 /** Damaged: it is put aside, and what peers did before is forgotten. They still know what this node did. */
-function load(env: Env): Map<PeerId, number> {
+function load(env: Env): Map<PeerId, Seen> {
   const bytes = env.disk.readSync(SEEN_FILE);
   if (bytes === undefined) return new Map();
-  const [, sum, text] = /^([0-9a-f]{8}) (.*)\n$/s.exec(Buffer.from(bytes).toString('utf8')) ?? [];
-  if (text !== undefined && sum === checksum(text)) return new Map(JSON.parse(text) as [PeerId, number][]);
+  const [, sum, text] = /^([0-9a-f]{8}) (.+)\n$/s.exec(Buffer.from(bytes).toString('utf8')) ?? [];
+  if (text !== undefined && sum === checksum(text)) {
+    const rows = JSON.parse(text) as [PeerId, number, number, number][];
+    return new Map(rows.map(([peer, durable, bootId, before]) => [peer, { durable, bootId, before }]));
+  }
   env.log.warn(`${SEEN_FILE} is damaged and was moved to quarantine`);
   env.disk.renameSync(SEEN_FILE, `quarantine/${SEEN_FILE}-${env.clock.wallUs()}`);
   return new Map();

@@ -103,6 +103,9 @@ export interface Host {
   /** Opens (recovers or creates) a group here. `membership` is used only when the group is new on this node; when this node is not
    * among its voters it waits as a learner. `priority` 0..n: higher is preferred as leader (first candidate, shorter timeout). */
   openGroup(group: GroupId, membership: Membership, machine: GroupMachine, preferredLeader: PeerId): Group;
+  /** Every group that should be on this node is open: one that is opened later is new here. Until then a node that lost records opens what it
+   * does not find as a replica in doubt. */
+  groupsKnown(): void;
   /** Stops the group and writes its tombstone. */
   deleteGroup(group: GroupId): void;
   group(group: GroupId): Group | undefined;

@@ -211,6 +211,15 @@ export namespace frames {
         /** Heartbeat clusterUs. */
         clusterUs: number;
 
+        /** Heartbeat seenBootId. */
+        seenBootId: number;
+
+        /** Heartbeat seenBefore. */
+        seenBefore: number;
+
+        /** Heartbeat diskLow. */
+        diskLow: boolean;
+
         /**
          * Encodes the specified Heartbeat message. Does not implicitly {@link frames.Heartbeat.verify|verify} messages.
          * @param message Heartbeat message or plain object to encode
@@ -249,6 +258,15 @@ export namespace frames {
 
             /** Heartbeat clusterUs */
             clusterUs?: (number|null);
+
+            /** Heartbeat seenBootId */
+            seenBootId?: (number|null);
+
+            /** Heartbeat seenBefore */
+            seenBefore?: (number|null);
+
+            /** Heartbeat diskLow */
+            diskLow?: (boolean|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];

@@ -463,6 +463,9 @@ export const frames = $root.frames = (() => {
          * @property {number|null} [durable] Heartbeat durable
          * @property {number|null} [durableSeen] Heartbeat durableSeen
          * @property {number|null} [clusterUs] Heartbeat clusterUs
+         * @property {number|null} [seenBootId] Heartbeat seenBootId
+         * @property {number|null} [seenBefore] Heartbeat seenBefore
+         * @property {boolean|null} [diskLow] Heartbeat diskLow
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -535,6 +538,30 @@ export const frames = $root.frames = (() => {
         Heartbeat.prototype.clusterUs = 0;
 
         /**
+         * Heartbeat seenBootId.
+         * @member {number} seenBootId
+         * @memberof frames.Heartbeat
+         * @instance
+         */
+        Heartbeat.prototype.seenBootId = 0;
+
+        /**
+         * Heartbeat seenBefore.
+         * @member {number} seenBefore
+         * @memberof frames.Heartbeat
+         * @instance
+         */
+        Heartbeat.prototype.seenBefore = 0;
+
+        /**
+         * Heartbeat diskLow.
+         * @member {boolean} diskLow
+         * @memberof frames.Heartbeat
+         * @instance
+         */
+        Heartbeat.prototype.diskLow = false;
+
+        /**
          * Encodes the specified Heartbeat message. Does not implicitly {@link frames.Heartbeat.verify|verify} messages.
          * @function encode
          * @memberof frames.Heartbeat
@@ -560,6 +587,12 @@ export const frames = $root.frames = (() => {
                 writer.uint32(/* id 4, wireType 1 =*/33).double(message.durableSeen);
             if (message.clusterUs != null && $Object.hasOwnProperty.call(message, "clusterUs") && !$Object.is(message.clusterUs, 0))
                 writer.uint32(/* id 5, wireType 1 =*/41).double(message.clusterUs);
+            if (message.seenBootId != null && $Object.hasOwnProperty.call(message, "seenBootId") && !$Object.is(message.seenBootId, 0))
+                writer.uint32(/* id 6, wireType 1 =*/49).double(message.seenBootId);
+            if (message.seenBefore != null && $Object.hasOwnProperty.call(message, "seenBefore") && !$Object.is(message.seenBefore, 0))
+                writer.uint32(/* id 7, wireType 1 =*/57).double(message.seenBefore);
+            if (message.diskLow != null && $Object.hasOwnProperty.call(message, "diskLow") && message.diskLow !== false)
+                writer.uint32(/* id 8, wireType 0 =*/64).bool(message.diskLow);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -647,6 +680,33 @@ export const frames = $root.frames = (() => {
                             message.clusterUs = value;
                         else
                             delete message.clusterUs;
+                        continue;
+                    }
+                case 6: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.seenBootId = value;
+                        else
+                            delete message.seenBootId;
+                        continue;
+                    }
+                case 7: {
+                        if (wireType !== 1)
+                            break;
+                        if (!$Object.is(value = reader.double(), 0))
+                            message.seenBefore = value;
+                        else
+                            delete message.seenBefore;
+                        continue;
+                    }
+                case 8: {
+                        if (wireType !== 0)
+                            break;
+                        if (value = reader.bool())
+                            message.diskLow = value;
+                        else
+                            delete message.diskLow;
                         continue;
                     }
                 }

@@ -335,13 +335,16 @@ class TcpLinks implements Links, ConnectionOwner {
       });
       if (!whole) connection.close('lengths of a data frame do not fit');
     } else if (header.heartbeat) {
-      const { bootId, wallUs, clusterUs, durable, durableSeen } = header.heartbeat;
+      const { bootId, wallUs, clusterUs, durable, durableSeen, seenBootId, seenBefore, diskLow } = header.heartbeat;
       const heartbeat: NodeHeartbeat = {
         bootId: bootId ?? 0,
         wallUs: wallUs ?? 0,
         clusterUs: clusterUs ?? 0,
         durable: durable ?? 0,
         durableSeen: durableSeen ?? 0,
+        seenBootId: seenBootId ?? 0,
+        seenBefore: seenBefore ?? 0,
+        diskLow: diskLow ?? false,
       };
       for (const handler of this.heartbeatHandlers) handler(from, heartbeat);
     } else if (header.gossip && this.gossip) {
@@ -481,6 +484,9 @@ class TcpLinks implements Links, ConnectionOwner {
       clusterUs: 0,
       durable: 0,
       durableSeen: 0,
+      seenBootId: 0,
+      seenBefore: 0,
+      diskLow: false,
     };
     this.write(link.main, encodeFrame({ heartbeat }, []));
   }

@@ -43,8 +43,12 @@ export interface NodeHeartbeat {
   clusterUs: number;
   /** The sender's durable position: total of records ever durable on this incarnation; never goes back. */
   durable: number;
-  /** The highest `durable` that the sender remembers of the receiver. */
+  /** The highest `durable` that the sender remembers of the receiver, the life in which that was said, and the highest before that life. */
   durableSeen: number;
+  seenBootId: number;
+  seenBefore: number;
+  /** The sender's disk is nearly full: nothing that needs space should be asked of it. */
+  diskLow: boolean;
 }
 
 export interface Transport {

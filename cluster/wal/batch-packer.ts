@@ -246,6 +246,7 @@ export class BatchPacker {
       previous: previous.id,
       previousEnd: previous.end,
       bornBytes,
+      generation: context.generation,
     });
     packer.put(this.prepare(RecordType.segment, 0, body), body);
   }
@@ -279,8 +280,9 @@ export class BatchPacker {
   private packMark(packer: RecordPacker, durableEnd: number): void {
     const { scratch } = this;
     scratch.length = 0;
-    encodeMark(scratch, durableEnd, this.batchNumber, this.position, this.summary.length);
-    for (const done of this.summary) encodeSummary(scratch, done);
+    const { batchNumber: batch, position, summary } = this;
+    encodeMark(scratch, { durableEnd, batch, position, generation: this.context.generation }, summary.length);
+    for (const done of summary) encodeSummary(scratch, done);
     scratch.block(this.copies.rows === 0 ? NO_BODY : this.copies.finish(this.segment, this.context.walId, 0, 0));
     this.copies = new SidecarBuilder();
     const body = scratch.finish();

@@ -126,15 +126,18 @@ export interface SegmentInfo {
   previousEnd: number;
   /** The file was created whole and synced with so many bytes (by recovery); 0 otherwise. */
   bornBytes: number;
+  /** The state files had at least this generation. */
+  generation: number;
 }
 
 export function encodeSegmentInfo(info: SegmentInfo): Uint8Array {
-  return new ByteWriter(40)
+  return new ByteWriter(48)
     .u64(info.walId)
     .u64(info.base)
     .u32(info.previous)
     .u64(info.previousEnd)
     .u64(info.bornBytes)
+    .u64(info.generation)
     .finish();
 }
 
@@ -146,6 +149,7 @@ export function decodeSegmentInfo(body: Uint8Array): SegmentInfo {
     previous: reader.u32(),
     previousEnd: reader.u64(),
     bornBytes: reader.u64(),
+    generation: reader.u64(),
   };
 }
 
@@ -167,14 +171,17 @@ export interface Mark {
   batch: number;
   /** Logical records before that batch, since the WAL began. */
   position: number;
+  /** The state files had at least this generation: older ones were put back by somebody. */
+  generation: number;
   /** What the batch before it (in this segment) did. */
   summary: BatchSummary[];
   /** Table (sidecar.ts) of the copies and staged entries in that batch; empty when there were none. No log tells of those. */
   copies: Uint8Array;
 }
 
-export function encodeMark(out: ByteWriter, durableEnd: number, batch: number, position: number, count: number): void {
-  out.u64(durableEnd).varint(batch).varint(position).varint(count);
+/** `count` summaries follow. */
+export function encodeMark(out: ByteWriter, mark: Omit<Mark, 'summary' | 'copies'>, count: number): void {
+  out.u64(mark.durableEnd).varint(mark.batch).varint(mark.position).varint(mark.generation).varint(count);
 }
 
 export function encodeSummary(out: ByteWriter, summary: BatchSummary): void {
@@ -188,6 +195,7 @@ export function decodeMark(body: Uint8Array): Mark {
   const durableEnd = reader.u64();
   const batch = reader.varint();
   const position = reader.varint();
+  const generation = reader.varint();
   const summary: BatchSummary[] = [];
   for (let left = reader.varint(); left > 0; left--) {
     summary.push({
@@ -199,13 +207,15 @@ export function decodeMark(body: Uint8Array): Mark {
       state: reader.u8() === 1,
     });
   }
-  return { durableEnd, batch, position, summary, copies: reader.block() };
+  return { durableEnd, batch, position, generation, summary, copies: reader.block() };
 }
 
-/** The second copy of what is known about groups, and which segments there are. Two files take turns. */
+/** The second copy of what is known about groups, and which segments there are. Written to both state files, so that one is enough. */
 export interface StateFile {
   walId: number;
   generation: number;
+  /** Records were lost, and with them perhaps all that was known of some group: one that is not listed may have been here. */
+  groupsUnsure: boolean;
   /** All segments that must be there, ascending; the last one is active. */
   segments: number[];
   /** The active segment was durable up to here. */
@@ -216,10 +226,12 @@ export interface StateFile {
 }
 
 const STATE_MAGIC = 0x54535746;
+const STATE_HEAD_BYTES = 12;
 
 export function encodeStateFile(state: StateFile): Uint8Array {
   const out = new ByteWriter(256 + state.groups.length * 96);
   out.u32(STATE_MAGIC).u32(FORMAT_VERSION).u32(0).u64(state.walId).varint(state.generation);
+  out.u8(state.groupsUnsure ? 1 : 0);
   out.varint(state.durableEnd).varint(state.position).varint(state.segments.length);
   for (const segment of state.segments) out.varint(segment);
   out.varint(state.groups.length);
@@ -227,25 +239,35 @@ export function encodeStateFile(state: StateFile): Uint8Array {
     out.varint(group.group);
     encodeGroupState(out, group);
   }
-  out.setU32(8, crc32c(out.written(12)));
+  out.setU32(8, crc32c(out.written(STATE_HEAD_BYTES), FORMAT_VERSION));
   return out.finish();
+}
+
+/** The version of a whole state file, whatever it is; undefined: damaged. Holds for all versions: magic, version, a checksum over the rest
+ * that begins with the version. */
+export function versionOfState(bytes: Uint8Array): number | undefined {
+  if (bytes.length < STATE_HEAD_BYTES) return undefined;
+  const reader = new ByteReader(bytes);
+  const magic = reader.u32();
+  const version = reader.u32();
+  if (magic !== STATE_MAGIC || reader.u32() !== crc32c(bytes.subarray(STATE_HEAD_BYTES), version)) return undefined;
+  return version;
 }
 
 /** Undefined: damaged. */
 export function decodeStateFile(bytes: Uint8Array): StateFile | undefined {
-  if (bytes.length < 12) return undefined;
-  const reader = new ByteReader(bytes);
-  if (reader.u32() !== STATE_MAGIC || reader.u32() !== FORMAT_VERSION) return undefined;
-  if (reader.u32() !== crc32c(bytes.subarray(12))) return undefined;
+  if (versionOfState(bytes) !== FORMAT_VERSION || bytes.length === STATE_HEAD_BYTES) return undefined;
+  const reader = new ByteReader(bytes, STATE_HEAD_BYTES);
   const walId = reader.u64();
   const generation = reader.varint();
+  const groupsUnsure = reader.u8() === 1;
   const durableEnd = reader.varint();
   const position = reader.varint();
   const segments: number[] = [];
   for (let left = reader.varint(); left > 0; left--) segments.push(reader.varint());
   const groups: GroupState[] = [];
   for (let left = reader.varint(); left > 0; left--) groups.push(readGroupState(reader.varint(), reader));
-  return { walId, generation, segments, durableEnd, position, groups };
+  return { walId, generation, groupsUnsure, segments, durableEnd, position, groups };
 }
 
 const FORMAT_NAME = 'flotilla-wal';

@@ -33,6 +33,10 @@ export interface WalContext {
   snapshotFileNext: number;
   /** Logical records durable since the WAL began; never goes back. */
   position: number;
+  /** Generation of the state files that are durable. */
+  generation: number;
+  /** A group that is not here may have been: see StateFile. */
+  groupsUnsure: boolean;
 }
 
 /** Crash point with a checked name. */

@@ -9,6 +9,7 @@ import {
   encodeFormat,
   type SegmentInfo,
   type StateFile,
+  versionOfState,
 } from './bodies.ts';
 import {
   FORMAT_FILE,
@@ -20,7 +21,15 @@ import {
   TAIL_FILE,
 } from './options.ts';
 import { quarantine } from './quarantine.ts';
-import { checkBody, createHeader, decodeHeader, FORMAT_VERSION, HEADER_BYTES, RecordType } from './record.ts';
+import {
+  checkBody,
+  createHeader,
+  decodeHeader,
+  FORMAT_VERSION,
+  HEADER_BYTES,
+  RecordType,
+  versionOfRecord,
+} from './record.ts';
 import { readOrZero, type ScannedSegment, scanSegment } from './segment-scan.ts';
 import { readSidecarInfo, type SidecarInfo } from './sidecar.ts';
 import { readTailMark, type TailEvidence } from './tail-mark.ts';
@@ -38,9 +47,15 @@ export interface Inventory {
   walId: number;
   /** The newest readable state file. */
   state: StateFile | undefined;
-  /** Both state files are readable and follow each other, so `state` is surely the newest. */
+  /** Both state files are readable, of one write or of two that follow each other, and the log knows of no newer ones: `state` is surely
+   * the newest. */
   stateSure: boolean;
-  stateFilesIntact: number;
+  /** The state files had at least this generation, by what the log says. */
+  vouchedGeneration: number;
+  /** Where the log ends and which groups there are: the state files say so, and are not older than the log. */
+  endSure: boolean;
+  /** There may have been groups that nothing tells of. */
+  groupsUnsure: boolean;
   segments: SegmentFile[];
   /** Segments that must be there, and of which nothing is left. */
   vanished: number[];
@@ -71,7 +86,6 @@ function segmentInfo(env: Env, dir: string, id: number): SegmentInfo | undefined
 interface States {
   newest: StateFile | undefined;
   sure: boolean;
-  intact: number;
 }
 
 function readStates(env: Env, dir: string): States {
@@ -85,35 +99,49 @@ function readStates(env: Env, dir: string): States {
   }
   states.sort((a, b) => b.generation - a.generation);
   const [newest, older] = states;
-  const sure = older !== undefined && newest.generation === older.generation + 1 && newest.walId === older.walId;
-  return { newest, sure, intact: states.length };
+  const sure = older !== undefined && newest.generation - older.generation <= 1 && newest.walId === older.walId;
+  return { newest, sure };
 }
 
-/** Checks FORMAT; throws when a newer release wrote it. Undefined: there is none (yet, or any more). */
+function checkVersion(dir: string, version: number): void {
+  if (version === FORMAT_VERSION) return;
+  const which = version > FORMAT_VERSION ? 'the release that wrote it, or a newer one' : 'the release that wrote it';
+  throw new Error(
+    `the write-ahead log in ${dir}/ has format ${version}, this release reads format ${FORMAT_VERSION}: nothing was changed; start ${which}`,
+  );
+}
+
+/** Checks FORMAT; throws when another version wrote it. Undefined: there is none (yet, or any more). When it cannot tell, whatever else has a
+ * version of its own must be ours: the bytes of another one would look like damage. Nothing is touched before. */
 function readFormat(env: Env, dir: string): number | undefined {
   const bytes = readSmall(env, dir, FORMAT_FILE);
-  if (bytes === undefined) return undefined;
-  const format = decodeFormat(bytes);
-  if (format === 'damaged') {
-    quarantine(env, dir, FORMAT_FILE, 'format file damaged');
-    return undefined;
+  const format = bytes === undefined ? 'missing' : decodeFormat(bytes);
+  if (typeof format === 'object') {
+    checkVersion(dir, format.version);
+    return format.walId;
   }
-  if (format.version > FORMAT_VERSION) {
-    throw new Error(
-      `the write-ahead log in ${dir}/ has format ${format.version}, this release knows formats up to ${FORMAT_VERSION}: start the release that wrote it, or a newer one`,
-    );
+  for (const name of STATE_FILES) {
+    const version = versionOfState(readSmall(env, dir, name) ?? new Uint8Array(0));
+    if (version !== undefined) checkVersion(dir, version);
   }
-  return format.walId;
+  for (const name of env.disk.listSync(dir)) {
+    if (segmentOfName(name, '.seg') === 0 || (env.disk.sizeSync(`${dir}/${name}`) ?? 0) < HEADER_BYTES) continue;
+    const version = versionOfRecord(readOrZero(env, `${dir}/${name}`, 0, HEADER_BYTES));
+    if (version !== undefined) checkVersion(dir, version);
+  }
+  if (format === 'damaged') quarantine(env, dir, FORMAT_FILE, 'format file damaged');
+  return undefined;
 }
 
-export function takeInventory(env: Env, dir: string): Inventory {
+/** `used`: there were groups here before, or there were none; undefined: not known. */
+export function takeInventory(env: Env, dir: string, used: boolean | undefined): Inventory {
+  const formatId = readFormat(env, dir);
   env.disk.mkdirSync(dir);
   env.disk.mkdirSync(`${dir}/${SNAPSHOT_DIR}`);
-  const formatId = readFormat(env, dir);
   const names = env.disk.listSync(dir);
   const onDisk = names.map((name) => segmentOfName(name, '.seg')).filter((id) => id > 0);
   const tables = names.map((name) => segmentOfName(name, '.idx')).filter((id) => id > 0);
-  const { newest, sure, intact } = readStates(env, dir);
+  const { newest, sure } = readStates(env, dir);
   const infos = new Map(onDisk.map((id) => [id, segmentInfo(env, dir, id)]));
   const walId =
     formatId ?? newest?.walId ?? [...infos.values()].find((info) => info !== undefined)?.walId ?? newId(env);
@@ -125,7 +153,9 @@ export function takeInventory(env: Env, dir: string): Inventory {
     walId,
     state,
     stateSure,
-    stateFilesIntact: state === undefined ? 0 : intact,
+    vouchedGeneration: 0,
+    endSure: state !== undefined,
+    groupsUnsure: state?.groupsUnsure ?? false,
     segments: [],
     vanished: [],
     highestId: Math.max(0, ...onDisk, ...tables, ...(state?.segments ?? [])),
@@ -162,6 +192,26 @@ export function takeInventory(env: Env, dir: string): Inventory {
   for (const id of tables) if (!ids.has(id)) inventory.leftovers.push(sidecarName(id));
   const tail = readTailMark(env, dir, walId, readSmall(env, dir, TAIL_FILE));
   scanUnsealed(env, dir, inventory, infos, tail);
+  // What would tell a torn end from one that was cut off behind our back is lost as well.
+  if (tail.length === 0 && inventory.segments.some(({ scan }) => scan?.torn)) {
+    env.log.error('wal: the end of the log is torn, and the evidence of how far it was durable is lost');
+    inventory.endSure = false;
+  }
+  for (const { id, scan } of inventory.segments) {
+    const told = [infos.get(id), ...(scan?.marks.map(({ mark }) => mark) ?? [])];
+    for (const one of told) inventory.vouchedGeneration = Math.max(inventory.vouchedGeneration, one?.generation ?? 0);
+  }
+  if (state !== undefined && state.generation < inventory.vouchedGeneration) {
+    env.log.error('wal: the state files are older than the log: somebody put them back', {
+      generation: state.generation,
+      known: inventory.vouchedGeneration,
+    });
+    inventory.stateSure = false;
+    inventory.endSure = false;
+  }
+  // A first start that was interrupted leaves at most the first segment, and no group is in it.
+  const isUsed = used ?? (tables.length > 0 || Math.max(0, ...onDisk) > 1);
+  if (!inventory.endSure && isUsed) inventory.groupsUnsure = true;
   return inventory;
 }
 

@@ -14,6 +14,8 @@ export interface WalOptions {
   compactLiveShare: number;
   /** Upper bound of what one compact() call copies. */
   compactBytesMax: number;
+  /** The data directory has belonged to a cluster before, so there were groups in it, or it has not. Not said: what is on disk tells. */
+  used?: boolean;
 }
 
 export const defaultWalOptions: WalOptions = {

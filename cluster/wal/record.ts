@@ -1,14 +1,17 @@
 // The codec of one WAL record: an 80-byte header, then the body, padded with zeros to 8 bytes. Pure. A header is verified before its
 // length is trusted; it names its own segment and offset, so a record that lies in a wrong place is not believed.
-// Invariant: what encodeHeader wrote, decodeHeader reads back, and any changed bit makes it answer false.
+// Invariant: what encodeHeader wrote, decodeHeader reads back, and any changed bit makes it answer false. No checksum of this room is that of
+// nothing (0): each begins with a number of its own, so zeros never pass one.
 import { crc32c } from '@node-rs/crc32';
 import type { GroupId, Index, Term } from '../core/types.ts';
 
 export const HEADER_BYTES = 80;
 export const ALIGN_BYTES = 8;
+/** Of everything in the directory. Any change to what a byte means counts one up; other versions are refused (inventory.ts). */
+export const FORMAT_VERSION = 2;
 /** 'FWL' and the format version. */
-export const FORMAT_VERSION = 1;
-const MAGIC = 0x004c5746 | (FORMAT_VERSION << 24);
+const MAGIC_WORD = 0x004c5746;
+const MAGIC = MAGIC_WORD | (FORMAT_VERSION << 24);
 /** First byte pattern of every record, as it stands in the file. */
 export const RECORD_MAGIC = MAGIC >>> 0;
 const TWO32 = 4294967296;
@@ -104,13 +107,23 @@ export function encodeHeader(bytes: Uint8Array, view: DataView, at: number, h: R
   view.setUint32(at + 68, h.chain1, true);
   view.setUint32(at + 72, h.chain2, true);
   view.setUint32(at + 76, h.chain3, true);
-  view.setUint32(at + 4, crc32c(bytes.subarray(at + 8, at + HEADER_BYTES)), true);
+  view.setUint32(at + 4, crc32c(bytes.subarray(at + 8, at + HEADER_BYTES), RECORD_MAGIC), true);
+}
+
+/** The version of the record at the beginning of `bytes`, whatever it is; undefined: no record. Holds for all versions: magic, version, a
+ * checksum over the next 72 bytes that begins with both. */
+export function versionOfRecord(bytes: Uint8Array): number | undefined {
+  if (bytes.length < HEADER_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const magic = view.getUint32(0, true);
+  if ((magic & 0x00ffffff) !== MAGIC_WORD) return undefined;
+  return view.getUint32(4, true) === crc32c(bytes.subarray(8, HEADER_BYTES), magic) ? magic >>> 24 : undefined;
 }
 
 /** Reads the header at `at` into `h`; false: these are not the bytes of a header. Nothing is believed before the checksum. */
 export function decodeHeader(bytes: Uint8Array, view: DataView, at: number, h: RecordHeader): boolean {
   if (at + HEADER_BYTES > bytes.length || view.getUint32(at, true) !== RECORD_MAGIC) return false;
-  if (view.getUint32(at + 4, true) !== crc32c(bytes.subarray(at + 8, at + HEADER_BYTES))) return false;
+  if (view.getUint32(at + 4, true) !== crc32c(bytes.subarray(at + 8, at + HEADER_BYTES), RECORD_MAGIC)) return false;
   h.bodyLength = view.getUint32(at + 8, true);
   h.bodyCrc = view.getUint32(at + 12, true);
   h.type = view.getUint8(at + 16);

@@ -64,6 +64,8 @@ export interface Recovered {
   answers: Map<GroupId, RecoveredGroup>;
   /** Some records are lost, so files that look unreferenced may not be. */
   unsure: boolean;
+  /** A group that was not found may have been here all the same. */
+  groupsUnsure: boolean;
   position: number;
 }
 
@@ -294,7 +296,14 @@ export class Recovery {
       groups.set(group, log);
       answers.set(group, this.judgeGroup(finding));
     }
-    return { groups, tombstones, answers, unsure: this.unknownUpTo > 0, position: this.position() };
+    return {
+      groups,
+      tombstones,
+      answers,
+      unsure: this.unknownUpTo > 0,
+      groupsUnsure: this.inventory.groupsUnsure || (!stateSure && this.unknownUpTo > 0),
+      position: this.position(),
+    };
   }
 
   private judgeGroup(finding: Finding): RecoveredGroup {
@@ -325,7 +334,8 @@ export class Recovery {
     log.damaged = this.damagedOf(finding);
     const hardKnown = this.inventory.stateSure || finding.stateAt > Math.max(this.unknownUpTo, finding.stateLostAt);
     if (lastTerm > log.hardState.term) log.hardState = { term: lastTerm, vote: 0 };
-    const certain = lastKnown && hardKnown && state !== undefined && this.inventory.state !== undefined;
+    const ascending = log.terms.ascend();
+    const certain = lastKnown && hardKnown && ascending && state !== undefined && this.inventory.endSure;
     // A doubt outlives the damage that it comes from: it stands in the state until the host clears it.
     if (!certain && log.doubts % 2 === 0) log.doubts++;
     const voteSafe = log.doubts % 2 === 0;
@@ -334,7 +344,8 @@ export class Recovery {
         group: log.id,
         damaged: log.damaged.map(({ first, last }) => `${first}-${last}`).join(' '),
       };
-      this.env.log.error('wal: a group came back with doubts', { group, voteSafe, lastKnown, hardKnown, damaged });
+      const facts = { group, voteSafe, lastKnown, hardKnown, ascending, damaged };
+      this.env.log.error('wal: a group came back with doubts', facts);
     }
     return {
       group: log.id,

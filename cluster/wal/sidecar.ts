@@ -2,10 +2,9 @@
 // that can no longer be read is still known by name. Pure codec: the builder takes a row per record as the segment is written or scanned.
 // Invariant: rows come back in file order; the file is believed only whole (two checksums), and can be rebuilt by a scan.
 import { ByteReader, ByteWriter } from './bytes.ts';
-import { crc32c, recordBytes } from './record.ts';
+import { crc32c, FORMAT_VERSION, recordBytes } from './record.ts';
 
 const MAGIC = 0x58444957;
-const VERSION = 1;
 const FIXED_BYTES = 64;
 
 /** Row tags: low two bits are the entry kind (3: another record), then what differs from the group's row before. */
@@ -118,7 +117,7 @@ export class SidecarBuilder {
   finish(segment: number, walId: number, end: number, base: number): Uint8Array {
     const rows = this.out.written();
     const head = new ByteWriter(FIXED_BYTES + rows.length);
-    head.u32(MAGIC).u32(VERSION).u64(walId).u32(segment).u32(0).u64(end).u64(base).u64(this.rows);
+    head.u32(MAGIC).u32(FORMAT_VERSION).u64(walId).u32(segment).u32(0).u64(end).u64(base).u64(this.rows);
     head.u32(rows.length).u32(crc32c(rows));
     head.u32(crc32c(head.written()));
     while (head.length < FIXED_BYTES) head.u8(0);
@@ -130,7 +129,7 @@ export class SidecarBuilder {
 export function readSidecarInfo(bytes: Uint8Array): SidecarInfo | undefined {
   if (bytes.length < FIXED_BYTES) return undefined;
   const reader = new ByteReader(bytes);
-  if (reader.u32() !== MAGIC || reader.u32() !== VERSION) return undefined;
+  if (reader.u32() !== MAGIC || reader.u32() !== FORMAT_VERSION) return undefined;
   const walId = reader.u64();
   const segment = reader.u32();
   reader.u32();

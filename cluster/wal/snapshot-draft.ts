@@ -8,7 +8,7 @@ import { ByteWriter } from './bytes.ts';
 import { crashPoint, invariant, mustWork, type WalContext } from './context.ts';
 import { SNAPSHOT_DIR } from './options.ts';
 import { crc32c } from './record.ts';
-import { CHUNK_BYTES, CHUNK_HEAD_BYTES, encodeHead, snapshotPath } from './snapshots.ts';
+import { CHUNK_BYTES, CHUNK_HEAD_BYTES, encodeHead, endCrcOf, snapshotPath } from './snapshots.ts';
 
 /** One call takes about so many bytes from a state, so that neither checksums nor I/O hold up a turn. */
 const STEP_BYTES = 1024 * 1024;
@@ -73,7 +73,7 @@ export class SnapshotDraft {
   /** No bytes come any more: the checksum of all of them (StoredSnapshot.crc). */
   seal(): number {
     this.closeChunk();
-    return crc32c(this.crcs.written());
+    return endCrcOf(this.crcs.written());
   }
 
   /** Ends, syncs and verifies the file; `done` gets what a state record must name. */

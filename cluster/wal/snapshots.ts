@@ -9,10 +9,9 @@ import type { SnapshotRef } from './bodies.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import type { WalContext } from './context.ts';
 import { SNAPSHOT_DIR, snapshotName } from './options.ts';
-import { crc32c } from './record.ts';
+import { crc32c, FORMAT_VERSION } from './record.ts';
 
 const MAGIC = 0x50414e53;
-const VERSION = 2;
 /** Magic, version, length and checksum of the head. */
 const PREFIX_BYTES = 16;
 /** Length and checksum; before each chunk, and at the end: {0, checksum over the chunks' checksums}. */
@@ -24,6 +23,15 @@ export function snapshotPath(dir: string, group: GroupId, ref: SnapshotRef): str
   return `${dir}/${SNAPSHOT_DIR}/${snapshotName(group, ref.index, ref.file)}`;
 }
 
+/** The head's checksum, and that over the chunks' checksums, begin with the magic: neither is ever the checksum of nothing. */
+function headCrcOf(head: Uint8Array): number {
+  return crc32c(head, MAGIC);
+}
+
+export function endCrcOf(chunkCrcs: Uint8Array): number {
+  return crc32c(chunkCrcs, MAGIC);
+}
+
 /** What stands at the beginning of a file: who and what. */
 export function encodeHead(group: GroupId, meta: SnapshotMeta, file: number): Uint8Array {
   const body = new ByteWriter(64).varint(group).varint(meta.index).varint(meta.term).varint(file);
@@ -31,9 +39,9 @@ export function encodeHead(group: GroupId, meta: SnapshotMeta, file: number): Ui
   const bytes = body.finish();
   return new ByteWriter(bytes.length + PREFIX_BYTES)
     .u32(MAGIC)
-    .u32(VERSION)
+    .u32(FORMAT_VERSION)
     .u32(bytes.length)
-    .u32(crc32c(bytes))
+    .u32(headCrcOf(bytes))
     .raw(bytes)
     .finish();
 }
@@ -71,12 +79,12 @@ export function scanSnapshot(
   const prefix = read(0, PREFIX_BYTES);
   if (prefix.length < PREFIX_BYTES) return undefined;
   const reader = new ByteReader(prefix);
-  if (reader.u32() !== MAGIC || reader.u32() !== VERSION) return undefined;
+  if (reader.u32() !== MAGIC || reader.u32() !== FORMAT_VERSION) return undefined;
   const headLength = reader.u32();
   const headCrc = reader.u32();
   if (headLength > size - PREFIX_BYTES || headLength > CHUNK_BYTES) return undefined;
   const headBytes = read(PREFIX_BYTES, headLength);
-  if (headBytes.length !== headLength || crc32c(headBytes) !== headCrc) return undefined;
+  if (headBytes.length !== headLength || headCrcOf(headBytes) !== headCrc) return undefined;
   const head = decodeHead(headBytes);
   if (head === undefined) return undefined;
   const crcs = new ByteWriter(64);
@@ -87,7 +95,7 @@ export function scanSnapshot(
     const length = chunkHead.u32();
     const crc = chunkHead.u32();
     if (length === 0) {
-      if (crc !== crc32c(crcs.written()) || at + CHUNK_HEAD_BYTES !== size) return undefined;
+      if (crc !== endCrcOf(crcs.written()) || at + CHUNK_HEAD_BYTES !== size) return undefined;
       const { group, index, term, file, membership } = head;
       return { group, ref: { index, term, membership, file, bytes: size, crc } };
     }

@@ -36,7 +36,7 @@ export interface Started {
 
 export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Started {
   const options = { ...defaultWalOptions, ...given };
-  const inventory = takeInventory(env, dir);
+  const inventory = takeInventory(env, dir, options.used);
   const segments = new SegmentSet(env, dir);
   for (const file of inventory.segments) {
     const { scan, table } = file;
@@ -59,7 +59,11 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
     stats: createStats(),
     snapshotFileNext: 1,
     position: found.position,
+    // What was read may not be durable yet; what the log vouches for is.
+    generation: inventory.vouchedGeneration,
+    groupsUnsure: found.groupsUnsure,
   };
+  if (context.groupsUnsure) env.log.error('wal: records are lost, and perhaps all that was known of some group');
   const writer = beginSegment(context, inventory);
   context.stats.segments = segments.all.size;
   context.stats.bytes = segments.totalBytes();
@@ -75,21 +79,16 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
   const last = inventory.segments[inventory.segments.length - 1];
   const previous = { id: last?.id ?? 0, end: last?.scan?.durableEnd ?? last?.table?.info.end ?? 0 };
   const id = inventory.highestId + 1;
-  const generation = inventory.state?.generation ?? 0;
-  const rewrites = inventory.stateFilesIntact < STATE_FILES.length ? 2 : 1;
-  const writer = new Writer(context, {
-    active: segments.create(id, 0),
-    nextSegment: id + 1,
-    generation: generation + rewrites,
-    previous,
-  });
+  const generation = Math.max(inventory.state?.generation ?? 0, inventory.vouchedGeneration) + 1;
+  const writer = new Writer(context, { active: segments.create(id, 0), nextSegment: id + 1, previous });
   env.disk.replaceSync(`${dir}/${segmentName(id)}`, writer.birth(carried));
   env.crashPoint('wal.recover.segment');
-  for (let i = 1; i <= rewrites; i++) {
-    const bytes = stateFileBytes(context, generation + i, writer.durableEnd);
-    env.disk.replaceSync(`${dir}/${STATE_FILES[(generation + i) % 2]}`, bytes);
+  const bytes = stateFileBytes(context, generation, writer.durableEnd);
+  for (const name of STATE_FILES) {
+    env.disk.replaceSync(`${dir}/${name}`, bytes);
     env.crashPoint('wal.recover.state');
   }
+  context.generation = generation;
   for (const { scan } of inventory.segments) {
     if (scan === undefined) continue;
     const builder = new SidecarBuilder();

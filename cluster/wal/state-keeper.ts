@@ -1,6 +1,6 @@
-// Writes the second copy of the groups' states and the list of segments: two files in turn, each replaced durably. Asked by the writer
-// when a vote or term changed or a segment was added, and by the compactor before it removes a segment; off the steady path.
-// Invariant: the newest readable file names every segment that recovery needs.
+// Writes the second copy of the groups' states and the list of segments: two files of the same content, each replaced durably. Asked by the
+// writer when a vote or term changed or a segment was added, and by the compactor before it removes a segment; off the steady path.
+// Invariant: what is answered for is in both files, so when one is damaged the other one names every group and every segment there is.
 import type { DiskCallback } from '../../src/kit/env.ts';
 import { encodeStateFile } from './bodies.ts';
 import { crashPoint, mustWork, type WalContext } from './context.ts';
@@ -10,16 +10,14 @@ export class StateKeeper {
   /** Where the active segment was durable; kept by the writer. */
   durableEnd = 0;
   private readonly context: WalContext;
-  private generation: number;
   private waiting: (() => void)[] = [];
   private busy = false;
 
-  constructor(context: WalContext, generation: number) {
+  constructor(context: WalContext) {
     this.context = context;
-    this.generation = generation;
   }
 
-  /** `done` runs when a file is durable that was made after this call. */
+  /** `done` runs when both files are durable with what was true at this call. */
   save(done: () => void): void {
     this.waiting.push(done);
     if (!this.busy) this.write();
@@ -30,16 +28,19 @@ export class StateKeeper {
     this.busy = true;
     const served = this.waiting;
     this.waiting = [];
-    this.generation++;
-    const path = `${context.dir}/${STATE_FILES[this.generation % 2]}`;
+    const generation = context.generation + 1;
+    const bytes = stateFileBytes(context, generation, this.durableEnd);
+    let left = STATE_FILES.length;
     const written: DiskCallback = (error) => {
-      mustWork(context, `replacing ${path}`, error);
+      mustWork(context, 'replacing a state file', error);
       crashPoint(context, 'wal.state.replaced');
+      if (--left > 0) return;
+      context.generation = generation;
       for (const done of served) done();
       this.busy = false;
       if (this.waiting.length > 0) this.write();
     };
-    context.env.disk.replace(path, stateFileBytes(context, this.generation, this.durableEnd), written);
+    for (const name of STATE_FILES) context.env.disk.replace(`${context.dir}/${name}`, bytes, written);
   }
 }
 
@@ -47,6 +48,7 @@ export function stateFileBytes(context: WalContext, generation: number, durableE
   return encodeStateFile({
     walId: context.walId,
     generation,
+    groupsUnsure: context.groupsUnsure,
     segments: context.segments.ids(),
     durableEnd,
     position: context.position,

@@ -1,17 +1,19 @@
-// How far the active segment was durable, kept outside of it: a small file of two slots, written in turn when the log rests and at most every
+// How far the active segment was durable, kept outside of it: two slots of a small file, written in turn when the log rests and at most every
 // MARK_EVERY_MS under load, never synced. It tells a segment whose end was cut off or wiped behind our back from one with a torn tail.
-// Invariant: what a slot says was true when it was written, and stays true; losing the file loses nothing but this evidence.
+// Invariant: what a slot says was true when it was written, and stays true; the third slot is never written again, so
+// that a file without a readable one was damaged, whatever a power cut did to the others.
 import type { DiskFile, Env } from '../../src/kit/env.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { mustWork, type WalContext } from './context.ts';
 import { TAIL_FILE } from './options.ts';
-import { crc32c } from './record.ts';
+import { crc32c, FORMAT_VERSION } from './record.ts';
 
 const MAGIC = 0x4c494154;
 const SLOT_BYTES = 64;
 /** Slots lie in sectors of their own. */
 const SLOT_AT = [0, 4096] as const;
-const FILE_BYTES = SLOT_AT[1] + SLOT_BYTES;
+const FIXED_SLOT_AT = 8192;
+const FILE_BYTES = FIXED_SLOT_AT + SLOT_BYTES;
 const MARK_EVERY_MS = 100;
 
 export interface TailEvidence {
@@ -20,27 +22,36 @@ export interface TailEvidence {
 }
 
 function encodeSlot(walId: number, generation: number, segment: number, durableEnd: number): Uint8Array {
-  const out = new ByteWriter(SLOT_BYTES).u32(MAGIC).u64(walId).u64(generation).u32(segment).u64(durableEnd);
+  const out = new ByteWriter(SLOT_BYTES)
+    .u32(MAGIC)
+    .u32(FORMAT_VERSION)
+    .u64(walId)
+    .u64(generation)
+    .u32(segment)
+    .u64(durableEnd);
   out.u32(crc32c(out.written()));
   while (out.length < SLOT_BYTES) out.u8(0);
   return out.finish();
 }
 
-/** What the file, whose content is `bytes`, says; made anew when it is missing or cut. */
+/** What the file, whose content is `bytes`, says; empty: its evidence is lost. Then it is made anew. */
 export function readTailMark(env: Env, dir: string, walId: number, bytes: Uint8Array | undefined): TailEvidence[] {
-  if (bytes?.length !== FILE_BYTES) {
-    env.disk.replaceSync(`${dir}/${TAIL_FILE}`, new Uint8Array(FILE_BYTES));
-    return [];
-  }
   const found: TailEvidence[] = [];
-  for (const at of SLOT_AT) {
+  for (const at of [...SLOT_AT, FIXED_SLOT_AT]) {
+    if (bytes?.length !== FILE_BYTES) break;
     const reader = new ByteReader(bytes, at);
-    const known = reader.u32() === MAGIC && reader.u64() === walId;
+    const known = reader.u32() === MAGIC && reader.u32() === FORMAT_VERSION && reader.u64() === walId;
+    if (!known) continue;
     reader.u64();
     const segment = reader.u32();
     const durableEnd = reader.u64();
     const covered = bytes.subarray(at, reader.at);
-    if (known && reader.u32() === crc32c(covered)) found.push({ segment, durableEnd });
+    if (reader.u32() === crc32c(covered)) found.push({ segment, durableEnd });
+  }
+  if (found.length === 0) {
+    const fresh = new Uint8Array(FILE_BYTES);
+    fresh.set(encodeSlot(walId, 0, 0, 0), FIXED_SLOT_AT);
+    env.disk.replaceSync(`${dir}/${TAIL_FILE}`, fresh);
   }
   return found;
 }

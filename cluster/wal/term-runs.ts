@@ -83,6 +83,16 @@ export class TermRuns {
     this.terms.splice(0, count);
   }
 
+  /** Terms never fall along a log. Where they do, some of these entries had been replaced, and what told so is lost. */
+  ascend(): boolean {
+    let highest = 0;
+    for (const term of this.terms) {
+      if (term !== 0 && term < highest) return false;
+      highest = Math.max(highest, term);
+    }
+    return true;
+  }
+
   clear(): void {
     this.starts = [];
     this.terms = [];

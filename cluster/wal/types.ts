@@ -67,8 +67,11 @@ export interface Wal {
   /** Logical records durable since this WAL began (copies not counted): what NodeHeartbeat.durable announces. Never goes back,
    * unless files were lost or an older state was restored. */
   readonly durable: number;
+  /** Records were lost, and perhaps all that was known of some group: one that is not in `recovered` may have voted and acknowledged here all
+   * the same. Stands over restarts until `settleGroups`. */
+  readonly groupsUnsure: boolean;
 
-  /** Begins (or reopens after deletion of nothing) a group; durable with the next flush. */
+  /** Begins (or reopens after deletion of nothing) a group; durable with the next flush. It begins with voteSafe false while groupsUnsure. */
   createGroup(group: GroupId, membership: Membership): void;
   /** Tombstone: all records of the group are dead from the next flush on. */
   deleteGroup(group: GroupId): void;
@@ -135,6 +138,13 @@ export interface Wal {
   /** The host has made sure of the group in other ways (it was admitted anew): it may vote, also after a restart. Durable with the
    * next flush. Without it `voteSafe` stays false over restarts. */
   clearDoubt(group: GroupId): void;
+  /** The opposite of voteSafe, as it stands now. */
+  isInDoubt(group: GroupId): boolean;
+  /** What is here is older than what this node once had, `position` records at least: no group is sure of anything from now on. Durable with the
+   * next flush. */
+  doubtAll(position: number): void;
+  /** Every group that may have been here is open by now, in doubt; what is created from now on is new. Durable with the next flush. */
+  settleGroups(): void;
 
   setLiveCheck(group: GroupId, check: LiveCheck): void;
   /** Verifies about `bytesMax` bytes of sealed segments more, in turn over all of them, and asks some LiveChecks what should be there;

@@ -53,6 +53,10 @@ class SegmentedWal implements Wal {
     return this.context.position;
   }
 
+  get groupsUnsure(): boolean {
+    return this.context.groupsUnsure;
+  }
+
   private log(group: GroupId): GroupLog {
     const log = this.context.groups.get(group);
     if (log === undefined) return this.context.env.fatal(`wal: group ${group} is not open`);
@@ -73,6 +77,7 @@ class SegmentedWal implements Wal {
     const log = new GroupLog(group, [{ epoch, from: 0, segment: writer.active.id }], context.segments);
     log.born = epoch;
     log.membership = membership;
+    if (context.groupsUnsure) log.doubts = 1;
     context.groups.set(group, log);
     writer.enqueueState(log, true);
   }
@@ -220,6 +225,29 @@ class SegmentedWal implements Wal {
     if (log.doubts % 2 === 0) return;
     log.doubts++;
     this.writer.enqueueState(log, true);
+  }
+
+  isInDoubt(group: GroupId): boolean {
+    return this.log(group).doubts % 2 === 1;
+  }
+
+  doubtAll(position: number): void {
+    const { context, writer } = this;
+    context.groupsUnsure = true;
+    context.position = Math.max(context.position, position);
+    writer.raisePosition(position);
+    for (const log of context.groups.values()) {
+      if (log.doubts % 2 === 1) continue;
+      log.doubts++;
+      writer.enqueueState(log, true);
+    }
+    writer.enqueueCopy();
+  }
+
+  settleGroups(): void {
+    if (!this.context.groupsUnsure) return;
+    this.context.groupsUnsure = false;
+    this.writer.enqueueCopy();
   }
 
   // ---- snapshots --------------------------------------------------------------------------------------------------------

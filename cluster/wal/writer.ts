@@ -21,7 +21,6 @@ const STATE_BYTES = 256;
 export interface WriterStart {
   active: Segment;
   nextSegment: number;
-  generation: number;
   previous: { id: number; end: number };
 }
 
@@ -48,7 +47,7 @@ export class Writer {
     this.context = context;
     this.active = start.active;
     this.packer = new BatchPacker(context, start.active.id, start.previous);
-    this.keeper = new StateKeeper(context, start.generation);
+    this.keeper = new StateKeeper(context);
     this.supply = new SegmentSupply(context, start.nextSegment);
     this.tailMark = new TailMark(context);
   }
@@ -59,6 +58,11 @@ export class Writer {
     const { active, keeper } = this;
     this.end = this.durableEnd = keeper.durableEnd = active.end = active.bytes = whole.length;
     return whole;
+  }
+
+  /** More records than that were durable once. */
+  raisePosition(position: number): void {
+    this.packer.position = Math.max(this.packer.position, position);
   }
 
   // ---- what joins the next batch --------------------------------------------------------------------------------------
@@ -116,6 +120,11 @@ export class Writer {
     this.pending.bytes += STATE_BYTES;
   }
 
+  /** The state files are to be rewritten before the next flush answers, although no record is. */
+  enqueueCopy(): void {
+    this.pending.copyStates = true;
+  }
+
   enqueueTombstone(group: GroupId): void {
     this.pending.tombstones.push(group);
     this.pending.copyStates = true;
@@ -134,7 +143,7 @@ export class Writer {
 
   private nothingPending(): boolean {
     const { entries, dirty, tombstones } = this.pending;
-    return entries.length === 0 && dirty.length === 0 && tombstones.length === 0;
+    return entries.length === 0 && dirty.length === 0 && tombstones.length === 0 && !this.pending.copyStates;
   }
 
   /** The batch before is done and busy is held: the next one, or rest. */
@@ -243,7 +252,7 @@ export class Writer {
     this.keeper.durableEnd = end;
     active.end = end;
     active.bytes = Math.max(active.bytes, end);
-    context.position = position;
+    context.position = Math.max(context.position, position);
     for (const group of this.packer.touched) {
       group.durable = Math.max(group.durable, group.batchLast);
       group.tail.durable = group.durable;

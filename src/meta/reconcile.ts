@@ -45,6 +45,8 @@ export class Reconcile {
   readonly #held = new Set<GroupId>();
   readonly #dropped = new Set<GroupId>();
   #current = false;
+  /** The host was told that every group of the time of the start is open. */
+  #allOpen = false;
   #scheduled = false;
   #timer: Timer | undefined;
   #closed = false;
@@ -99,6 +101,13 @@ export class Reconcile {
       log.warn('groups of streams that the catalog does not know are kept on disk', { groups: orphans.join(' ') });
     }
     this.#schedule();
+    this.#tellAllOpen();
+  }
+
+  #tellAllOpen(): void {
+    if (!this.#current || this.#allOpen || !this.idle) return;
+    this.#allOpen = true;
+    this.#options.host.groupsKnown();
   }
 
   close(): void {
@@ -121,7 +130,10 @@ export class Reconcile {
       this.#reconcile(group);
       if (--left === 0) break;
     }
-    if (this.#dirty.size === 0) return;
+    if (this.#dirty.size === 0) {
+      this.#tellAllOpen();
+      return;
+    }
     this.#scheduled = true;
     this.#timer = this.#options.env.clock.after(0, () => this.#run());
   }

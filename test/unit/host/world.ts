@@ -35,6 +35,8 @@ export class WorldNode {
   machines = new Map<number, ToyMachine>();
   rolledBack = 0;
   lives = 0;
+  /** Groups were opened in an earlier life. */
+  used = false;
 
   constructor(world: World, id: number) {
     this.world = world;
@@ -65,7 +67,12 @@ export class WorldNode {
     this.env.run(() => {
       const { env } = this;
       const info = { id: this.id, name: this.name, clientUrl: '', clusterUrl: '', monitorUrl: '' };
-      this.wal = openWal(env, 'wal', { segmentBytes: 256 * 1024, tailBytes: 512 * 1024, ...options.wal });
+      this.wal = openWal(env, 'wal', {
+        segmentBytes: 256 * 1024,
+        tailBytes: 512 * 1024,
+        used: this.used,
+        ...options.wal,
+      });
       const transport = world.network.join({ info, nowMs: () => env.clock.nowMs(), run: (fn) => void env.run(fn) });
       this.host = createHost({
         env,
@@ -81,6 +88,8 @@ export class WorldNode {
       });
       this.machines = new Map();
       for (const group of options.groups ?? [0]) this.open(group, voters ?? world.ids);
+      this.host.groupsKnown();
+      this.used = true;
     });
   }
 

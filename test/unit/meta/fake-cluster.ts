@@ -266,6 +266,8 @@ class FakeHost implements Host {
     return group;
   }
 
+  groupsKnown(): void {}
+
   deleteGroup(id: GroupId): void {
     this.deleted.push(id);
     const group = this.#groups.get(id);

@@ -60,7 +60,10 @@ describe('frames', () => {
   });
 
   test('split at every byte', () => {
-    const parts = encodeFrame({ heartbeat: { bootId: 2 ** 47 + 1, wallUs: 1.7e15, durable: 7, durableSeen: 9 } }, []);
+    const parts = encodeFrame(
+      { heartbeat: { bootId: 2 ** 47 + 1, wallUs: 1.7e15, durable: 7, durableSeen: 9, diskLow: true } },
+      [],
+    );
     const stream = join([
       ...parts,
       ...encodeFrame({ data: { channel: [1], length: [3_000] } }, [new Uint8Array(3_000).fill(5)]),

@@ -188,11 +188,30 @@ describe('links', () => {
 
   test('heartbeats carry what the source says, also while data flows', async () => {
     const a = await node(1);
-    a.links.setHeartbeatSource(() => ({ bootId: 100, wallUs: 5, clusterUs: 4, durable: 6, durableSeen: 7 }));
+    a.links.setHeartbeatSource(() => ({
+      bootId: 100,
+      wallUs: 5,
+      clusterUs: 4,
+      durable: 6,
+      durableSeen: 7,
+      seenBootId: 8,
+      seenBefore: 9,
+      diskLow: true,
+    }));
     const b = await node(2, { routes: [a.address] });
     const beats: number[] = [];
     b.links.onHeartbeat((from, beat) => {
-      expect({ from, ...beat }).toEqual({ from: 1, bootId: 100, wallUs: 5, clusterUs: 4, durable: 6, durableSeen: 7 });
+      expect({ from, ...beat }).toEqual({
+        from: 1,
+        bootId: 100,
+        wallUs: 5,
+        clusterUs: 4,
+        durable: 6,
+        durableSeen: 7,
+        seenBootId: 8,
+        seenBefore: 9,
+        diskLow: true,
+      });
       beats.push(1);
     });
     await until(() => beats.length >= 3);

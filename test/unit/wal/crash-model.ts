@@ -312,6 +312,8 @@ const same = (a: GroupModel, b: GroupModel): boolean => {
 
 /** One whole trial: the workload until the life ends, recovery (perhaps interrupted as well), a check, the same once more, and some work after it. */
 export function trial(world: World, steps: readonly Step[], prng: Prng): { crashed: boolean } {
+  // Crashes lose no file: what a first start leaves behind that was interrupted is a new directory, not an emptied one.
+  world.options = { ...world.options, used: false };
   const model = new CrashModel(world);
   let life = boot(world);
   let crashed = life === undefined;

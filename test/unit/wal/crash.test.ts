@@ -1,5 +1,6 @@
 // A crash at every disk operation and at every crash point of a scripted workload, as process crash and as power cut. The default run takes a
-// sample; WAL_CRASH=full takes every place for several seeds (minutes). WAL_CRASH_SEED=<n> starts at another seed.
+// sample; WAL_CRASH=full takes every place for several seeds (minutes). WAL_SEED=<n> starts at another seed, WAL_WORLDS=<n> takes more of the
+// random worlds.
 import { expect, test } from 'vitest';
 import { WAL_CRASH_POINTS } from '../../../cluster/wal/options.ts';
 import { createPrng } from '../../sim/prng.ts';
@@ -8,10 +9,13 @@ import { makeSteps, trial } from './crash-model.ts';
 import { createWorld, type World } from './wal-world.ts';
 
 const FULL = process.env['WAL_CRASH'] === 'full';
-const SEED = Number(process.env['WAL_CRASH_SEED'] ?? 1);
+const SEED = Number(process.env['WAL_SEED'] ?? 1);
+const WORLDS = Number(process.env['WAL_WORLDS'] ?? (FULL ? 400 : 25));
 const SEEDS = FULL ? 4 : 2;
 const STEPS = FULL ? 300 : 160;
 const SAMPLE = FULL ? Number.POSITIVE_INFINITY : 70;
+/** Worlds that once failed: 1274, a renamed state file that was read after a crash and gone after the next one. */
+const KEPT_WORLDS = [1274];
 const KINDS: CrashKind[] = ['process', 'power'];
 
 const OPTIONS = { segmentBytes: 6 * 1024, tailBytes: 2048, compactBytesMax: 16 * 1024, idleMarkMs: 2 };
@@ -92,7 +96,8 @@ test('the workload passes every crash point', () => {
 
 /** Other sizes, budgets and paces per seed: what only a rare constellation of files shows. */
 test('many worlds, a few crashes each', { timeout: 3_600_000 }, () => {
-  for (let seed = SEED; seed < SEED + (FULL ? 400 : 25); seed++) {
+  const failures: string[] = [];
+  for (const seed of [...KEPT_WORLDS, ...Array.from({ length: WORLDS }, (_, i) => SEED + i)]) {
     const prng = createPrng(`world-${seed}`);
     const options = {
       segmentBytes: prng.pick([2000, 4000, 6000, 12_000, 30_000]),
@@ -115,7 +120,7 @@ test('many worlds, a few crashes each', { timeout: 3_600_000 }, () => {
       operations = operation;
       return undefined;
     };
-    for (let i = 0; i < (FULL ? 20 : 4); i++) {
+    for (let i = 0; i < (FULL || KEPT_WORLDS.includes(seed) ? 20 : 4); i++) {
       const at = prng.int(Math.max(1, operations));
       const kind = prng.pick(KINDS);
       const disturbed = i === 0 ? undisturbed : world();
@@ -123,10 +128,11 @@ test('many worlds, a few crashes each', { timeout: 3_600_000 }, () => {
       try {
         trial(disturbed, steps, createPrng(`trial-${seed}-${i}`));
       } catch (error) {
-        throw new Error(`world ${seed}, trial ${i}: ${kind} crash at operation ${at}`, { cause: error });
+        failures.push(`world ${seed}, trial ${i}: ${kind} crash at operation ${at}: ${(error as Error).message}`);
       }
     }
   }
+  expect(failures).toEqual([]);
 });
 
 test('failed syncs and full disks end the node; nothing answered for is lost', () => {
