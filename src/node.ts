@@ -69,7 +69,8 @@ const DRAIN_MS_MAX = 3000;
 export function createNode(options: NodeOptions): BrokerNode {
   const { env, transport } = options;
   const { self } = transport;
-  const wal = openWal(env, WAL_DIR, options.tuning?.wal);
+  const used = options.identity.clusterId !== '';
+  const wal = openWal(env, WAL_DIR, { ...options.tuning?.wal, used });
   const rpc = createRpc(env, transport);
   const host = createHost({
     env,
