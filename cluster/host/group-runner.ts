@@ -194,6 +194,7 @@ export class GroupRunner implements Group, HasDeadline {
       membership: raft.membership,
       progress: raft.progress,
       quiesced: raft.quiesced,
+      stateMissing: !this.isWhole,
     };
   }
 

@@ -33,6 +33,8 @@ export interface GroupStatus {
   /** On the leader: per member, how far it has acknowledged and when it was last heard (monotonic ms). */
   progress: { peer: PeerId; match: Index; lastActiveMs: number; state: 'probe' | 'replicate' | 'snapshot' }[];
   quiesced: boolean;
+  /** The machine does not have the state of `applied` (unreadable, asked for elsewhere; or being restored): reads wait meanwhile. */
+  stateMissing: boolean;
 }
 
 export interface Group {

@@ -240,6 +240,7 @@ class FakeGroup implements Group {
         state: 'replicate',
       })),
       quiesced: false,
+      stateMissing: false,
     };
   }
 }
