@@ -134,8 +134,10 @@ export class Drive {
     const proposed = this.#proposed.get(group.id);
     // A leader of a later term has committed what its predecessors left before it leads.
     if (proposed !== undefined && proposed.term === status.term && status.commit < proposed.index) return false;
-    const self = this.#options.transport.self.id;
-    const step = nextStep(status.membership, wanted, self, (peer) => peer === self || this.#isReady(status, peer));
+    const { machine, transport } = this.#options;
+    const self = transport.self.id;
+    const hasCaughtUp = (peer: PeerId): boolean => peer === self || this.#isReady(status, peer);
+    const step = nextStep(status.membership, wanted, self, hasCaughtUp, (peer) => !machine.nodes.has(peer));
     if (step.kind === 'change') {
       const index = group.proposeMembership(step.membership);
       if (index !== undefined) this.#proposed.set(group.id, { index, term: status.term });

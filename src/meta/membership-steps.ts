@@ -1,7 +1,9 @@
 // How a group gets from the members it has to those it should have, one safe step at a time (pure). Driven by the group's
 // leader: the meta leader for the meta group, a partition's leader for its partition.
-// Order: new members learn first, vote when they have caught up, and only when all wanted voters vote do others go.
-// So a replacement never lowers the number of copies, and a stop between any two steps leaves a working group.
+// Order: voters that will never come back go first: they are no copies, and beside a newcomer's vote they would make the majority
+// larger than what is there (a node emptied twice in a row would end the group). Then new members learn, vote when they have caught up, and
+// only when all wanted voters vote do others go. So a replacement never lowers the number of copies, and a stop between any two steps
+// leaves a working group.
 import type { Membership, PeerId } from '../../cluster/core/types.ts';
 
 export type Step =
@@ -17,8 +19,13 @@ export function nextStep(
   wanted: Membership,
   self: PeerId,
   hasCaughtUp: (peer: PeerId) => boolean,
+  /** Its disk is known to be replaced, or it was removed: no registered node. */
+  isGone: (peer: PeerId) => boolean = () => false,
 ): Step {
   const { voters, learners } = current;
+  const gone = voters.find((p) => p !== self && isGone(p) && !wanted.voters.includes(p));
+  if (gone !== undefined) return change(without(voters, gone), learners);
+
   const fresh = [...wanted.voters, ...wanted.learners].find((p) => !voters.includes(p) && !learners.includes(p));
   if (fresh !== undefined) return change(voters, [...learners, fresh]);
 

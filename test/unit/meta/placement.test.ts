@@ -95,6 +95,15 @@ describe('membership steps', () => {
     expect(step).toEqual({ kind: 'wait' });
   });
 
+  test('who never comes back goes before anybody else votes', () => {
+    const isGone = (peer: number): boolean => peer === 3;
+    const wanted = { voters: [1, 2, 4], learners: [] };
+    const step = nextStep({ voters: [1, 2, 3], learners: [4] }, wanted, 1, () => true, isGone);
+    expect(step).toEqual({ kind: 'change', membership: { voters: [1, 2], learners: [4] } });
+    const next = nextStep({ voters: [1, 2], learners: [4] }, wanted, 1, () => true, isGone);
+    expect(next).toEqual({ kind: 'change', membership: { voters: [1, 2, 4], learners: [] } });
+  });
+
   test('meta voters: up to five, the rest learn; gone nodes are not wanted', () => {
     const node = (id: number) => [id, { id, name: `n${id}` }] as const;
     const nodes = new Map([1, 2, 3, 4, 5, 6].map(node));
