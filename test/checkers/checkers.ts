@@ -180,7 +180,7 @@ export function redelivered(history: History): Finding[] {
   return findings;
 }
 
-/** A consumer that was drained has seen every message that is stored. */
+/** A consumer that was drained has seen every message that is stored, and every acknowledged one that was removed by its ack. */
 export function neverDelivered(history: History): Finding[] {
   const findings: Finding[] = [];
   for (const consumer of history.drained) {
@@ -192,6 +192,71 @@ export function neverDelivered(history: History): Finding[] {
     for (const message of history.replicas[0]?.messages ?? []) {
       if (!seen.has(message.seq))
         findings.push({ check: 'never-delivered', text: `${consumer} never got seq ${message.seq}` });
+    }
+    if (history.removedByAcks !== true) continue;
+    for (const { seq } of of(history, 'acked')) {
+      if (!seen.has(seq)) findings.push({ check: 'never-delivered', text: `${consumer} never got seq ${seq}` });
+    }
+  }
+  return findings;
+}
+
+/** What was removed and confirmed so is stored nowhere. */
+export function cameBack(history: History): Finding[] {
+  const findings: Finding[] = [];
+  for (const replica of history.replicas) {
+    for (const { seq } of replica.messages) {
+      if (history.gone?.has(seq))
+        findings.push({ check: 'came-back', text: `${replica.node}: seq ${seq} was removed and is there` });
+    }
+  }
+  return findings;
+}
+
+/** An ordered reader gets messages in ascending order, each once. */
+export function outOfOrder(history: History): Finding[] {
+  const findings: Finding[] = [];
+  for (const consumer of history.ordered ?? []) {
+    let last = 0;
+    for (const event of of(history, 'delivered')) {
+      if (event.consumer !== consumer) continue;
+      if (event.seq <= last)
+        findings.push({ check: 'out-of-order', text: `${consumer}: seq ${event.seq} came after ${last}` });
+      last = event.seq;
+    }
+  }
+  return findings;
+}
+
+/** Reads of a subject's last message are linearizable: not older than what was acknowledged, or read, before they were asked; not
+ * a message that was sent only afterwards. */
+export function staleRead(history: History): Finding[] {
+  const sent = attempts(history);
+  const findings: Finding[] = [];
+  const reads = of(history, 'read');
+  const subjects = new Set(reads.map((read) => read.subject));
+  for (const subject of subjects) {
+    /** What was known of the subject, and since when. */
+    const facts: { at: number; seq: number }[] = [];
+    const sentAt = new Map<number, number>();
+    for (const ack of of(history, 'acked')) {
+      const attempt = sent.get(ack.id);
+      if (attempt?.subject !== subject || ack.duplicate) continue;
+      facts.push({ at: ack.at, seq: ack.seq });
+      sentAt.set(ack.seq, attempt.at);
+    }
+    const asked = reads.filter((read) => read.subject === subject).sort((a, b) => a.at - b.at);
+    for (const read of asked) facts.push({ at: read.until, seq: read.seq });
+    facts.sort((a, b) => a.at - b.at);
+    let known = 0;
+    let next = 0;
+    for (const read of asked) {
+      for (; next < facts.length && facts[next].at < read.at; next++) known = Math.max(known, facts[next].seq);
+      if (read.seq < known) {
+        findings.push({ check: 'stale-read', text: `${subject}: read ${read.seq} although ${known} was known before` });
+      } else if ((sentAt.get(read.seq) ?? 0) > read.until) {
+        findings.push({ check: 'stale-read', text: `${subject}: read ${read.seq} before it was sent` });
+      }
     }
   }
   return findings;
@@ -232,6 +297,9 @@ export const CHECKERS = {
   redelivered,
   neverDelivered,
   compareAndSet,
+  cameBack,
+  outOfOrder,
+  staleRead,
 } as const;
 
 export function checkAll(history: History): Finding[] {

@@ -21,8 +21,12 @@ export type Event =
   | { kind: 'unknown'; at: number; id: string }
   /** A consumer's client received a message. */
   | { kind: 'delivered'; at: number; consumer: string; seq: number; content: string; deliveries: number }
+  /** A client sent an ack; what becomes of it is not known yet. */
+  | { kind: 'ack-sent'; at: number; consumer: string; seq: number }
   /** The server confirmed an ack (double ack). */
-  | { kind: 'ack-confirmed'; at: number; consumer: string; seq: number };
+  | { kind: 'ack-confirmed'; at: number; consumer: string; seq: number }
+  /** The last message of a subject was asked for at `at` and answered at `until`: its seq, 0 when there was none. */
+  | { kind: 'read'; at: number; until: number; subject: string; seq: number };
 
 export interface StoredMessage {
   seq: number;
@@ -43,10 +47,16 @@ export interface ReplicaState {
 export interface History {
   events: Event[];
   replicas: ReplicaState[];
-  /** Seqs that were removed on purpose (purge, delete, work-queue ack); absent ones must be among them. */
+  /** Seqs that may have been removed on purpose (purge, delete, work-queue ack); absent ones must be among them. */
   removed: ReadonlySet<number>;
+  /** Seqs whose removal was confirmed: nobody holds them any more. */
+  gone?: ReadonlySet<number>;
+  /** Messages leave by acks alone (work queue, interest). */
+  removedByAcks?: boolean;
   /** Consumers that were drained to the end after healing. */
   drained: readonly string[];
+  /** Readers that get every message once, in the order of the stream. */
+  ordered?: readonly string[];
 }
 
 export interface Finding {
@@ -59,6 +69,9 @@ export interface Finding {
     | 'divergence'
     | 'redelivered-after-ack'
     | 'never-delivered'
-    | 'compare-and-set';
+    | 'compare-and-set'
+    | 'came-back'
+    | 'stale-read'
+    | 'out-of-order';
   text: string;
 }

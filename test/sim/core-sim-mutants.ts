@@ -1,5 +1,5 @@
 // Known-bad cores and hosts, each with one rule of Raft left out the way real systems have left it out. The simulator must find
-// every one of them; if it does not, its silence about the real core means nothing. Used by core-sim.test.ts only.
+// every one of them; if it does not, its silence about the real core means nothing. Used by core-sim.test.ts; mutants.ts plants bugs in whole nodes.
 import { majorityOf } from '../../cluster/core/membership.ts';
 import { Raft } from '../../cluster/core/raft.ts';
 import { appendOwn, syncProgress } from '../../cluster/core/replication.ts';
@@ -9,7 +9,7 @@ import { EntryKind } from '../../cluster/core/types.ts';
 import type { CoreSimOptions, Weather } from './core-sim.ts';
 
 /** The index that a majority of `peers` has, whatever its term. */
-function majorityIndex(s: RaftState, peers: readonly PeerId[]): Index {
+export function majorityIndex(s: RaftState, peers: readonly PeerId[]): Index {
   const matches = peers.map((peer) => (peer === s.id ? s.stable : (s.lead?.progress.get(peer)?.match ?? 0)));
   return matches.sort((a, b) => b - a)[majorityOf(peers) - 1];
 }

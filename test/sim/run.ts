@@ -2,6 +2,7 @@
 // broke a promise, with the command that replays it.
 //   npm run sim -- --seed 7 [--verbose]     npm run sim -- --minutes 10     npm run sim -- --seeds 100 [--from 1]
 import { parseArgs } from 'node:util';
+import { hunt, MUTANTS } from './mutants.ts';
 import { runScenario } from './scenario.ts';
 
 /** A long run in which one of these never happened has tested less than it says. */
@@ -36,18 +37,40 @@ const { values } = parseArgs({
     from: { type: 'string' },
     minutes: { type: 'string' },
     duration: { type: 'string', default: '15000' },
+    mutants: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
 
+/** Exit code: is each planted bug found? */
+function plantAll(): number {
+  let missed = 0;
+  for (const mutant of MUTANTS) {
+    const startMs = performance.now();
+    const hit = hunt(mutant);
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+    if (hit === undefined) missed++;
+    const how =
+      hit === undefined ? `NOT FOUND in ${mutant.seeds} seeds` : `seed ${hit.seed}: ${firstLine(hit.finding)}`;
+    process.stdout.write(`${mutant.name} (${seconds} s)\n    ${how}\n`);
+  }
+  process.stdout.write(`${MUTANTS.length} planted bugs, ${missed} not found\n`);
+  return missed === 0 ? 0 : 1;
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0].slice(0, 200);
+}
+
 function main(): number {
   if (values.help) {
     process.stdout.write(
-      'usage: npm run sim -- --seed N [--verbose] | --minutes M | --seeds COUNT [--from N]; --duration simulated-ms\n',
+      'usage: npm run sim -- --seed N [--verbose] | --minutes M | --seeds COUNT [--from N] | --mutants; --duration simulated-ms\n',
     );
     return 0;
   }
+  if (values.mutants) return plantAll();
   const startMs = performance.now();
   const deadlineMs = startMs + Number(values.minutes ?? 0) * 60_000;
   const first =

@@ -32,6 +32,7 @@ export class SimClient implements Receiver {
   readonly #scheduler: Scheduler;
   readonly #host: ClientHost;
   readonly #pending = new Map<string, Pending>();
+  #arrived: (() => void)[] = [];
   #life = -1;
   #next = 0;
   /** Messages to subscriptions other than the request inbox. */
@@ -93,7 +94,15 @@ export class SimClient implements Receiver {
       return;
     }
     const { subject, reply } = message;
-    this.#scheduler.after(0, () => this.onMessage?.(subject, reply, hdr, content));
+    this.#arrived.push(() => this.onMessage?.(subject, reply, hdr, content));
+    // A connection keeps the order of its messages.
+    if (this.#arrived.length === 1) this.#scheduler.after(0, () => this.#drain());
+  }
+
+  #drain(): void {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const handle of arrived) handle();
   }
 
   #settle(reply: string, outcome: Outcome): void {

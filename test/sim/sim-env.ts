@@ -57,8 +57,10 @@ export interface SimEnv extends Env {
   readonly logs: LogRecord[];
   /** Why this life ended. */
   readonly deathReason: string | undefined;
-  /** Enters this life from outside (a delivery, a test step). Not run when dead; undefined if it died inside. */
+  /** Enters this life from outside (a test step), even while it is paused. Not run when dead; undefined if it died inside. */
   run<T>(fn: () => T): T | undefined;
+  /** Enters it with something that came over a wire: at once, after a pause (in order of arrival), or never. */
+  deliver(fn: () => void): void;
   /** Ends this life from outside: 'process' keeps what the kernel has, 'power' loses what was not synced. */
   kill(kind: CrashKind, reason?: string): void;
   /** SIGSTOP: nothing of this life runs for so long. */
@@ -68,6 +70,8 @@ export interface SimEnv extends Env {
 /** Shorter delays vanish in the rounding of times: a timer that is set again and again for the rest would never let time pass. */
 const TIMER_MS_MIN = 0.001;
 const LOGS_MAX = 10_000;
+/** Between two callbacks that waited for the end of a pause. */
+const RESUME_STEP_MS = 0.001;
 
 export function createSimEnv(options: SimEnvOptions): SimEnv {
   const { scheduler, node } = options;
@@ -85,6 +89,8 @@ export function createSimEnv(options: SimEnvOptions): SimEnv {
   let alive = true;
   let deathReason: string | undefined;
   let pausedUntilMs = 0;
+  /** What came back from the world during a pause. */
+  const deferred: (() => void)[] = [];
   let depth = 0;
   let turnQueue: (() => void)[] = [];
   let turnScheduled = false;
@@ -123,8 +129,18 @@ export function createSimEnv(options: SimEnvOptions): SimEnv {
   /** A callback that comes back from the world: now, after a pause, or never. */
   function enter(fn: () => void): void {
     if (!alive) return;
-    if (scheduler.nowMs < pausedUntilMs) scheduler.at(pausedUntilMs, () => enter(fn));
-    else run(fn);
+    if (scheduler.nowMs >= pausedUntilMs && deferred.length === 0) run(fn);
+    else deferred.push(fn);
+  }
+
+  /** Each in an event of its own, in order; what arrives meanwhile queues up behind. */
+  function resume(): void {
+    if (!alive || scheduler.nowMs < pausedUntilMs) return;
+    const next = deferred[0];
+    if (next === undefined) return;
+    run(next);
+    deferred.shift();
+    if (deferred.length > 0) scheduler.after(RESUME_STEP_MS, resume);
   }
 
   function runTurn(): void {
@@ -201,9 +217,9 @@ export function createSimEnv(options: SimEnvOptions): SimEnv {
       assertAlive();
       simKv.open(dir, enter, done);
     },
-    fatal: (reason) => {
+    fatal: (reason, kind = 'invariant') => {
       assertAlive();
-      return crash('process', `fatal: ${reason}`);
+      return crash('process', `fatal ${kind}: ${reason}`);
     },
     crashPoint(name) {
       assertAlive();
@@ -217,9 +233,12 @@ export function createSimEnv(options: SimEnvOptions): SimEnv {
       return deathReason;
     },
     run,
+    deliver: enter,
     kill: (kind, reason = 'killed') => die(kind, reason),
     pause(durationMs) {
+      if (!alive) return;
       pausedUntilMs = Math.max(pausedUntilMs, scheduler.nowMs + durationMs);
+      scheduler.at(pausedUntilMs, resume);
     },
   };
   return env;

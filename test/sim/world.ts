@@ -1,112 +1,30 @@
 // A simulated cluster: whole nodes (node.ts: log, consensus, meta, streams, API, core NATS) in one thread from one seed, on modelled
-// disks, clocks and network. Scenarios (scenario.ts) drive it. Watches at all times that a term has one leader and that replicas which
-// have applied the same entries hold the same results.
-import { loadIdentity } from '../../cluster/host/identity.ts';
-import type { PeerInfo } from '../../cluster/rpc/types.ts';
-import { type BrokerNode, createNode, durableIdentity, WAL_DIR } from '../../src/node.ts';
+// disks, clocks and network. Scenarios (scenario.ts) drive it. Watches at all times that a term has one leader, that replicas which
+// have applied the same entries hold the same results, and that no node ends itself without a reason that was given to it.
 import type { ReplicaState, StoredMessage } from '../checkers/history.ts';
 import { createPrng, type Prng } from './prng.ts';
 import { createScheduler, type Scheduler } from './scheduler.ts';
-import type { ClientHost } from './sim-client.ts';
-import { type CrashKind, SimDisk } from './sim-disk.ts';
-import { type ClockModel, createSimEnv, type SimEnv } from './sim-env.ts';
-import { SimKv } from './sim-kv.ts';
+import type { CrashKind } from './sim-disk.ts';
+import { SimNode } from './sim-node.ts';
 import { SimNetwork } from './sim-transport.ts';
 
-/** Small enough that a short run seals, compacts, takes snapshots and transfers them. */
-const TUNING = {
-  wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, preallocate: false },
-  snapshots: { bytes: 32 * 1024, entries: 150 },
-};
+export { SimNode } from './sim-node.ts';
+
 const SAMPLE_EVERY_EVENTS = 200;
+/** A crash point that was hardly ever visited is likelier to be crashed at, so that the rare ones get their turn. */
+const RARE_VISITS = 200;
+const RARE_SHARE_MAX = 0.05;
 
-export class SimNode implements ClientHost {
-  readonly name: string;
-  readonly disk: SimDisk;
-  readonly kv: SimKv;
-  readonly clock: ClockModel = { offsetUs: 0, driftPpm: 0 };
-  life = 0;
-  env: SimEnv | undefined;
-  node: BrokerNode | undefined;
-  readonly #world: World;
+/** What one replica of one partition holds. */
+export interface PartitionReplica extends ReplicaState {
+  partition: number;
+}
 
-  constructor(world: World, name: string) {
-    this.#world = world;
-    this.name = name;
-    const prng = world.prng.stream(`node ${name}`);
-    this.disk = new SimDisk({ scheduler: world.scheduler, prng: prng.stream('disk') });
-    this.kv = new SimKv({ scheduler: world.scheduler, prng: prng.stream('kv') });
-  }
-
-  get up(): boolean {
-    return this.env?.alive === true && this.node !== undefined;
-  }
-
-  enter(fn: (node: BrokerNode) => void): void {
-    const { env, node } = this;
-    if (node !== undefined) env?.run(() => fn(node));
-  }
-
-  start(): void {
-    if (this.env?.alive) return;
-    const world = this.#world;
-    const life = ++this.life;
-    const env = createSimEnv({
-      scheduler: world.scheduler,
-      seed: world.prng.stream(`${this.name} life ${life}`),
-      node: this.name,
-      disk: this.disk,
-      kv: this.kv,
-      clock: this.clock,
-      crashAt: (point) => world.crashAt(this, point),
-      onCrash: (reason) => {
-        world.count(reason.startsWith('fatal') ? 'fatal' : 'crash');
-        if (reason.startsWith('fatal')) world.fatals.push(`${this.name}: ${reason}`);
-        this.node = undefined;
-        world.network.leave(this.name);
-      },
-      onLog: world.onLog,
-    });
-    this.env = env;
-    env.run(() => {
-      const { identity } = loadIdentity(env, this.name, [WAL_DIR]);
-      const info: PeerInfo = {
-        id: identity.incarnation,
-        name: this.name,
-        clientUrl: `${this.name}:4222`,
-        clusterUrl: `${this.name}:6222`,
-        monitorUrl: '',
-      };
-      const transport = world.network.join({ info, nowMs: () => env.clock.nowMs(), run: (fn) => void env.run(fn) });
-      const node = createNode({
-        env,
-        transport,
-        bootId: life,
-        identity: durableIdentity(env, identity, () => undefined),
-        expectedNodes: () => world.nodes.length,
-        clustered: true,
-        clusterName: 'sim',
-        defaultReplicas: 3,
-        onRolledBack: (reason) => env.fatal(`rolled back: ${reason}`),
-        tuning: TUNING,
-      });
-      node.host.onLeaderChange((group, leader, term) => {
-        if (leader === info.id) world.leads(group, term, this.name);
-      });
-      this.node = node;
-      node.start();
-    });
-  }
-
-  crash(kind: CrashKind): void {
-    this.env?.kill(kind);
-  }
-
-  /** The disk is replaced by an empty one. */
-  wipe(): void {
-    this.crash('power');
-    this.disk.wipe();
-  }
+export interface RunningPartition {
+  /** Of each replica. */
+  applied: number[];
+  /** Somebody leads: what was committed is known. */
+  isLed: boolean;
 }
 
 export class World {
@@ -123,9 +41,10 @@ export class World {
   onLog:
     | ((record: { timeMs: number; node: string; level: string; message: string; fields: unknown }) => void)
     | undefined;
+  /** A node's life has ended, or could not begin. */
+  onDown: (node: SimNode) => void = () => undefined;
   /** Share of visits to a crash point at which the node crashes. */
   crashPointShare = 0;
-  /** At most one node may be down or cut off at a time beyond this bound. */
   readonly #chance: Prng;
   readonly #leaders = new Map<string, string>();
   readonly #digests = new Map<string, { node: string; digest: string }>();
@@ -147,10 +66,14 @@ export class World {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
 
-  /** A crash point is visited; crashes only where the scenario allows another node to be down. */
+  /** A crash point is visited; crashes only where a majority stays up. */
   crashAt(node: SimNode, point: string): CrashKind | undefined {
-    this.count(`visited ${point}`);
-    if (this.crashPointShare === 0 || this.#chance.float() >= this.crashPointShare) return undefined;
+    const visits = (this.counts.get(`visited ${point}`) ?? 0) + 1;
+    this.counts.set(`visited ${point}`, visits);
+    const share = this.crashPointShare;
+    if (share === 0) return undefined;
+    const rare = Math.min(RARE_SHARE_MAX, (share * RARE_VISITS) / visits);
+    if (this.#chance.float() >= Math.max(share, rare)) return undefined;
     if (this.nodes.filter((other) => other !== node && other.up).length < this.majority) return undefined;
     this.count(`crashed at ${point}`);
     return this.#chance.float() < 0.5 ? 'power' : 'process';
@@ -177,8 +100,9 @@ export class World {
     for (const { name, node } of this.nodes) {
       if (node === undefined) continue;
       for (const [group, partition] of node.partitions) {
-        const applied = node.host.group(group)?.applied;
-        if (applied === undefined || applied === 0) continue;
+        const status = node.host.group(group)?.status();
+        if (status === undefined || status.applied === 0 || status.stateMissing) continue;
+        const { applied } = status;
         const key = `${group}:${applied}`;
         const digest = partition.digest();
         const known = this.#digests.get(key);
@@ -192,28 +116,48 @@ export class World {
     }
   }
 
-  /** What every running replica of a stream holds, read from its own log. */
-  replicas(stream: string): ReplicaState[] {
-    const states: ReplicaState[] = [];
+  /** The running replicas of a stream, by partition. */
+  runningOf(stream: string): Map<number, RunningPartition> {
+    const running = new Map<number, RunningPartition>();
+    for (const { node } of this.nodes) {
+      for (const [group, partition] of node?.partitions ?? []) {
+        if (partition.streamName !== stream) continue;
+        const one = running.get(partition.partition) ?? { applied: [], isLed: false };
+        running.set(partition.partition, one);
+        one.applied.push(node?.host.group(group)?.applied ?? 0);
+        if (partition.leading) one.isLed = true;
+      }
+    }
+    return running;
+  }
+
+  /** What every running replica of a stream holds, read from its own log. `stride`: how many partitions it has. */
+  replicas(stream: string, stride = 1): PartitionReplica[] {
+    const states: PartitionReplica[] = [];
     for (const node of this.nodes) {
-      node.enter((broker) => {
+      node.look((broker) => {
         for (const [group, partition] of broker.partitions) {
           if (partition.streamName !== stream) continue;
           const state = partition.localState();
+          const number = partition.partition;
           const messages: StoredMessage[] = [];
           const waiting = new Set<number>();
-          for (let seq = state.first_seq; seq <= state.last_seq && seq > 0; seq++) {
-            waiting.add(seq);
-            partition.readMessage(seq, (message) => {
-              waiting.delete(seq);
-              if (message !== undefined)
-                messages.push({ seq, subject: message.subject, content: new TextDecoder().decode(message.payload) });
+          const first = Math.ceil((state.first_seq - number) / stride);
+          const last = Math.floor((state.last_seq - number) / stride);
+          for (let local = Math.max(1, first); local <= last; local++) {
+            waiting.add(local);
+            partition.readMessage(local, (message) => {
+              waiting.delete(local);
+              if (message === undefined) return;
+              const content = new TextDecoder().decode(message.payload);
+              messages.push({ seq: local * stride + number, subject: message.subject, content });
             });
           }
           this.scheduler.runUntilTrue(() => waiting.size === 0, { timeoutMs: 60_000 });
           messages.sort((a, b) => a.seq - b.seq);
           states.push({
             node: node.name,
+            partition: number,
             digest: partition.digest(),
             applied: broker.host.group(group)?.applied ?? 0,
             lastSeq: state.last_seq,

@@ -38,6 +38,14 @@ const BROKEN: Record<Finding['check'], (history: History) => void> = {
     // c3 was stored behind seq 2, but named seq 1.
     for (const event of h.events) if (event.kind === 'sent' && event.id === 'a3') event.expected = 1;
   },
+  'came-back': (h) => {
+    h.gone = new Set([2]);
+  },
+  'out-of-order': (h) => {
+    h.ordered = ['work'];
+    h.events.reverse();
+  },
+  'stale-read': (h) => void h.events.push({ kind: 'read', at: 36, until: 37, subject: 's', seq: 2 }),
   'never-delivered': (h) => {
     h.events = h.events.filter((event) => !(event.kind === 'delivered' && event.seq === 3));
   },
@@ -59,4 +67,27 @@ test('a removed message is not lost', () => {
   const history = sound();
   for (const replica of history.replicas) replica.messages.splice(1, 1);
   expect(CHECKERS.lost({ ...history, removed: new Set([2]) })).toEqual([]);
+});
+
+test('reads in turn, and reads beside a write, are not stale', () => {
+  const history = sound();
+  history.events.push({ kind: 'read', at: 36, until: 37, subject: 's', seq: 3 });
+  history.events.push({ kind: 'read', at: 42, until: 47, subject: 's', seq: 3 });
+  history.events.push({ kind: 'read', at: 43, until: 44, subject: 's', seq: 4 });
+  expect(checkAll(history)).toEqual([]);
+});
+
+test('a read that goes back is stale', () => {
+  const history = sound();
+  history.events.push({ kind: 'read', at: 41, until: 42, subject: 's', seq: 4 });
+  history.events.push({ kind: 'read', at: 43, until: 44, subject: 's', seq: 3 });
+  expect(checkAll(history).map((finding) => finding.check)).toEqual(['stale-read']);
+});
+
+test('a message that only its ack removed was delivered', () => {
+  const history = { ...sound(), removedByAcks: true, removed: new Set([1, 2, 3, 4]) };
+  for (const replica of history.replicas) replica.messages.length = 0;
+  expect(checkAll(history)).toEqual([]);
+  history.events = history.events.filter((event) => event.kind !== 'delivered' || event.seq !== 3);
+  expect(checkAll(history).map((finding) => finding.check)).toEqual(['never-delivered']);
 });

@@ -1,0 +1,229 @@
+// Planted bugs: the product with one rule left out, the way real systems have left it out. The scenario must find each within `seeds` seeds;
+// if it does not, its silence about the real code means nothing. `npm run sim -- --mutants` plants all, the tests a few.
+import { Raft } from '../../cluster/core/raft.ts';
+import type { HardState, Ready } from '../../cluster/core/types.ts';
+import { GroupRunner } from '../../cluster/host/group-runner.ts';
+import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
+import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
+import { Partition } from '../../src/stream/partition.ts';
+import { PubAckQueue } from '../../src/stream/pub-ack-queue.ts';
+import { RecentIds } from '../../src/stream/recent-ids.ts';
+import { majorityIndex } from './core-sim-mutants.ts';
+import { runScenario, type ScenarioOptions } from './scenario.ts';
+import { SimClient } from './sim-client.ts';
+
+export interface Mutant {
+  name: string;
+  /** Changes the product; returns how to change it back. */
+  plant(): () => void;
+  options: Omit<ScenarioOptions, 'seed'>;
+  /** Found in one of so many, from 1. */
+  seeds: number;
+  /** What it must be found by; anything will do by default. */
+  found?: RegExp;
+}
+
+/** Replaces a method; `make` gets the original. */
+function replace<T extends object, K extends keyof T>(of: T, key: K, make: (original: T[K]) => T[K]): () => void {
+  const original = of[key];
+  of[key] = make(original);
+  return () => {
+    of[key] = original;
+  };
+}
+
+function ready(change: (raft: Raft, ready: Ready) => Ready): () => () => void {
+  return () =>
+    replace(
+      Raft.prototype,
+      'takeReady',
+      (takeReady) =>
+        function (this: Raft): Ready {
+          return change(this, takeReady.call(this));
+        },
+    );
+}
+
+const withHardState = (ready: Ready, hardState: HardState | undefined): Ready => ({ ...ready, hardState });
+
+/** Votes and quick restarts, while elections are contested. */
+const contested = ['crash points', 'cut between two', 'power loss', 'process crash', 'crash loop', 'lossy network'];
+const powerAtAcks = ['power loss at an ack', 'slow disk'];
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'votes and acknowledgements are sent before they are durable',
+    plant: ready((_raft, r) => ({ ...r, send: [...r.send, ...r.sendDurable], sendDurable: [] })),
+    options: { faults: powerAtAcks, workloads: [] },
+    seeds: 6,
+  },
+  {
+    name: 'the vote is not stored',
+    plant: ready((_raft, r) => withHardState(r, r.hardState && { ...r.hardState, vote: 0 })),
+    options: { faults: contested, workloads: [], faultGapMs: 500, durationMs: 30_000 },
+    seeds: 12,
+  },
+  {
+    name: 'the term is not stored',
+    plant: ready((_raft, r) => withHardState(r, undefined)),
+    options: { faults: contested, workloads: [], faultGapMs: 500, durationMs: 30_000 },
+    seeds: 12,
+  },
+  {
+    name: 'the leader counts itself before its own sync',
+    plant: ready((raft, r) => {
+      if (raft.role === 'leader') raft.persisted(raft.lastIndex, raft.lastTerm);
+      return r;
+    }),
+    options: { faults: powerAtAcks, workloads: [] },
+    seeds: 6,
+  },
+  {
+    name: 'an entry of an older term is committed by counting',
+    plant: () =>
+      replace(
+        Raft.prototype,
+        'takeReady',
+        (takeReady) =>
+          function (this: Raft): Ready {
+            const s = this.state;
+            if (s.lead !== undefined) s.setCommit(Math.min(majorityIndex(s, s.members.latest.voters), s.log.lastIndex));
+            return takeReady.call(this);
+          },
+      ),
+    options: { faults: contested, workloads: [], faultGapMs: 300, durationMs: 30_000 },
+    seeds: 20,
+  },
+  {
+    name: 'a leader commits what it alone has',
+    plant: () =>
+      replace(
+        Raft.prototype,
+        'takeReady',
+        (takeReady) =>
+          function (this: Raft): Ready {
+            const s = this.state;
+            if (s.lead !== undefined && s.log.termOf(s.stable) === s.term && s.stable > s.commit) s.setCommit(s.stable);
+            return takeReady.call(this);
+          },
+      ),
+    options: { faults: ['partition', 'process crash'], workloads: [] },
+    seeds: 4,
+  },
+  {
+    name: 'syncs make nothing durable',
+    plant: () => () => undefined,
+    options: {
+      faults: ['power loss of all'],
+      workloads: [],
+      prepare: (world) => {
+        world.scheduler.after(2000, () => {
+          for (const { disk } of world.nodes) disk.faults.losesSyncs = true;
+        });
+      },
+    },
+    seeds: 4,
+  },
+  {
+    name: 'publishes are acknowledged before they are committed',
+    plant: () =>
+      replace(PubAckQueue.prototype, 'stored', () => (sink, token, seq) => {
+        sink.stored(token, seq, false);
+      }),
+    options: { faults: ['power loss at an ack', 'process crash', 'partition'], workloads: [] },
+    seeds: 4,
+    found: /lost|seq-reused/,
+  },
+  {
+    name: 'the duplicate table is not in the snapshot',
+    plant: () =>
+      replace(RecentIds.prototype, 'write', (write) => (_out) => {
+        write.call(new RecentIds(1), _out);
+      }),
+    options: { faults: ['process crash', 'power loss'], workloads: [] },
+    seeds: 3,
+  },
+  {
+    name: 'a new leader delivers again what was acknowledged above the floor',
+    plant: () =>
+      replace(
+        Partition.prototype,
+        'onLeading',
+        (onLeading) =>
+          function (this: Partition, term) {
+            for (const record of (this.machine.consumers as ConsumerRegistry).records())
+              record.deliveredSeq = record.floorSeq;
+            onLeading.call(this, term);
+          },
+      ),
+    options: { faults: ['process crash'], workloads: [] },
+    seeds: 3,
+  },
+  {
+    name: 'an ack is confirmed before it is committed',
+    plant: () =>
+      replace(
+        Partition.prototype,
+        'proposeCommand',
+        (proposeCommand) =>
+          function (this: Partition, type, body, done) {
+            const isCreate = type === ConsumerCommand.create;
+            proposeCommand.call(this, type, body, isCreate ? done : undefined);
+            if (!isCreate) done?.(undefined);
+          },
+      ),
+    options: { faults: ['process crash', 'power loss at an ack', 'partition'], workloads: ['work queue', 'interest'] },
+    seeds: 8,
+    found: /redelivered|came-back/,
+  },
+  {
+    name: 'reads do not ask whether the leader still leads',
+    plant: () =>
+      replace(
+        GroupRunner.prototype,
+        'readBarrier',
+        () =>
+          function (this: GroupRunner, done) {
+            done(!this.closed);
+          },
+      ),
+    options: { faults: ['partition', 'pause', 'lossy network'], workloads: [] },
+    seeds: 6,
+    found: /stale-read/,
+  },
+  {
+    name: 'a conditional publish is stored whatever it expects',
+    plant: () =>
+      replace(
+        SimClient.prototype,
+        'request',
+        (request) =>
+          function (this: SimClient, subject, payload, _headers, timeoutMs, done) {
+            request.call(this, subject, payload, {}, timeoutMs, done);
+          },
+      ),
+    options: { faults: [], workloads: [] },
+    seeds: 2,
+    found: /compare-and-set/,
+  },
+];
+
+export interface Hunt {
+  seed: number;
+  finding: string;
+}
+
+/** The first seed that finds it, or undefined. */
+export function hunt(mutant: Mutant, seeds = mutant.seeds): Hunt | undefined {
+  const undo = mutant.plant();
+  try {
+    for (let seed = 1; seed <= seeds; seed++) {
+      const { findings } = runScenario({ seed, durationMs: 8000, ...mutant.options });
+      const finding = findings.find((text) => mutant.found?.test(text) ?? true);
+      if (finding !== undefined) return { seed, finding };
+    }
+    return undefined;
+  } finally {
+    undo();
+  }
+}
