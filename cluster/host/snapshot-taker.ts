@@ -12,15 +12,24 @@ export interface SnapshotPolicy {
   /** A snapshot is due when the applied log since the last one has that many bytes or entries ... */
   bytes: number;
   entries: number;
-  /** ... and at least so many times the size of the last state. */
+  /** ... and at least so many times the size of the last state, */
   growth: number;
+  /** but no more than this, or half that size: a restart replays it. */
+  tailBytes: number;
   /** How long connected members may take to get the entries below. */
   waitMs: number;
   /** Between the snapshots of two groups. */
   gapMs: number;
 }
 
-const DEFAULTS: SnapshotPolicy = { bytes: 8 * 1024 * 1024, entries: 10_000, growth: 2, waitMs: 5_000, gapMs: 20 };
+const DEFAULTS: SnapshotPolicy = {
+  bytes: 8 * 1024 * 1024,
+  entries: 10_000,
+  growth: 2,
+  tailBytes: 256 * 1024 * 1024,
+  waitMs: 5_000,
+  gapMs: 20,
+};
 const WAIT_POLL_MS = 20;
 /** What was applied may have removed what older segments hold (a purge, acks, a deleted group): so often they are all looked at. */
 const LOOK_FOR_DEAD_MS = 5_000;
@@ -89,9 +98,10 @@ export class SnapshotTaker {
   }
 
   private isDue(runner: GroupRunner): boolean {
-    const { bytes, entries, growth } = this.policy;
+    const { bytes, entries, growth, tailBytes } = this.policy;
     if (runner.logBytes < bytes && runner.logEntries < entries) return false;
-    return runner.logBytes >= growth * (this.stateBytes.get(runner) ?? 0);
+    const stateBytes = this.stateBytes.get(runner) ?? 0;
+    return runner.logBytes >= Math.min(growth * stateBytes, Math.max(tailBytes, stateBytes / 2));
   }
 
   private next(): void {

@@ -12,6 +12,8 @@ import { CHUNK_BYTES, CHUNK_HEAD_BYTES, encodeHead, endCrcOf, snapshotPath } fro
 
 /** One call takes about so many bytes from a state, so that neither checksums nor I/O hold up a turn. */
 const STEP_BYTES = 1024 * 1024;
+/** So much is written between syncs: one sync of a large file would hold up the log's. */
+const SYNC_BYTES = 16 * 1024 * 1024;
 
 /** Where a chunk lies, to verify it after writing. */
 interface Piece {
@@ -31,6 +33,7 @@ export class SnapshotDraft {
   private readonly crcs = new ByteWriter(64);
   private handle: DiskFile | undefined;
   private position = 0;
+  private synced = 0;
   /** Parts of the chunk that is not full yet. */
   private open: Uint8Array[] = [];
   private openBytes = 0;
@@ -146,9 +149,15 @@ export class SnapshotDraft {
       handle.write(out, this.position, (error) => {
         mustWork(context, `writing ${path}`, error);
         this.position += outBytes;
-        this.busy = false;
-        if (this.discarded) this.remove();
-        else done();
+        if (this.position - this.synced < SYNC_BYTES) {
+          this.written(done);
+          return;
+        }
+        this.synced = this.position;
+        handle.sync((syncError) => {
+          mustWork(context, `syncing ${path}`, syncError);
+          this.written(done);
+        });
       });
     };
     if (this.handle !== undefined) {
@@ -160,6 +169,12 @@ export class SnapshotDraft {
       this.handle = handle as DiskFile;
       write(this.handle);
     });
+  }
+
+  private written(done: () => void): void {
+    this.busy = false;
+    if (this.discarded) this.remove();
+    else done();
   }
 
   private verify(handle: DiskFile, i: number, done: () => void): void {

@@ -1,0 +1,255 @@
+// `npm run large`: states far larger than a test's, against real processes. It prints, per scenario, how long a node takes until it serves,
+// how much memory it needs and how long its event loop stood still. Figures depend on the machine; docs/SIZES.md has some of them.
+//   npm run large -- [--messages n] [--only restart,catch-up,compacted] [--subjects one,distinct] [--data dir]
+// restart    one node, R1: filled in a process of its own, killed, started again; once more after a clean stop
+// catch-up   three nodes, R3: one is away while the messages go by, and comes back by the log while publishing goes on
+// compacted  the same with max_msgs, so that the log is gone and a snapshot has to come
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { startNode } from '../src/index.ts';
+import type { AckSink } from '../src/stream/types.ts';
+import { RawClient } from '../test/conformance/raw.ts';
+import { freePorts, Target } from '../test/conformance/target.ts';
+
+const STREAM = 'BIG';
+const PAYLOAD_BYTES = 128;
+const IN_FLIGHT = 8_000;
+const WITHIN_MS = 300_000;
+
+const { values } = parseArgs({
+  options: {
+    messages: { type: 'string', default: '1000000' },
+    only: { type: 'string', default: 'restart,catch-up,compacted' },
+    subjects: { type: 'string', default: 'one,distinct' },
+    data: { type: 'string' },
+    fill: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+
+const print = (line: string): boolean => process.stdout.write(`${line}\n`);
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+
+// ---- one node
+
+/** In a process of its own: a node with a stream of `messages`, published as clients would, but without sockets between. */
+async function fill(dir: string, messages: number, distinct: boolean): Promise<void> {
+  const server = await startNode({ storeDir: dir, name: 'node1' });
+  const client = await RawClient.connect(Number(new URL(server.clientUrl).port));
+  const config = { name: STREAM, subjects: [`${STREAM}.>`], num_replicas: 1, storage: 'file' };
+  for (let answer = ''; !answer.includes('"created"'); await sleep(100)) {
+    answer = await request(client, `$JS.API.STREAM.CREATE.${STREAM}`, JSON.stringify(config)).catch(String);
+  }
+  client.close();
+  const partition = [...(server.node?.partitions.values() ?? [])].find((each) => each.streamName === STREAM);
+  if (partition === undefined) throw new Error('the stream has no partition here');
+  const payload = new Uint8Array(PAYLOAD_BYTES).fill(120);
+  const none = new Uint8Array(0);
+  let sent = 0;
+  let stored = 0;
+  await new Promise<void>((done, fail) => {
+    const sink: AckSink = {
+      stored: () => {
+        if (++stored === messages) done();
+        else if (sent - stored < IN_FLIGHT / 2) setImmediate(more);
+      },
+      refused: (_token, error) => fail(new Error(JSON.stringify(error))),
+    };
+    const more = (): void => {
+      for (; sent < messages && sent - stored < IN_FLIGHT; sent++) {
+        partition.publish(`${STREAM}.${distinct ? sent : 'x'}`, none, payload, sink, 0);
+      }
+    };
+    more();
+  });
+  const frozenMs = performance.now();
+  partition.machine.snapshot();
+  const tookMs = performance.now() - frozenMs;
+  print(`  a snapshot holds up the loop for ${tookMs.toFixed(1)} ms when it begins`);
+  print(
+    `  filled: ${(partition.machine.index.tableBytes / messages).toFixed(1)} B of tables a message, ${memory(process.pid)}`,
+  );
+  process.kill(process.pid, 'SIGKILL');
+}
+
+async function request(client: RawClient, subject: string, body: string): Promise<string> {
+  client.send(`CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB answer 1\r\n`);
+  client.send(`PUB ${subject} answer ${Buffer.byteLength(body)}\r\n${body}\r\n`);
+  return await client.until(/H?MSG answer .*\r\n[\s\S]*\r\n/, 10_000);
+}
+
+function memory(pid: number): string {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const mb = (name: string): string => (Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024).toFixed(0);
+  return `${mb('VmRSS')} MB resident, ${mb('VmHWM')} MB at most`;
+}
+
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
+  return (Number(fields[13]) + Number(fields[14])) / 100;
+}
+
+/** Longest time that the event loop stood still since the last time somebody asked, in ms. */
+async function stallMs(monitorUrl: string): Promise<number> {
+  const text = await (await fetch(`${monitorUrl}/metrics`)).text();
+  return 1000 * Number(/^nodejs_eventloop_lag_max_seconds\S* (\S+)/m.exec(text)?.[1]);
+}
+
+async function messagesOn(port: number): Promise<number> {
+  const client = await RawClient.connect(port).catch(() => undefined);
+  if (client === undefined) return -1;
+  try {
+    return Number(/"messages":(\d+)/.exec(await request(client, `$JS.API.STREAM.INFO.${STREAM}`, ''))?.[1] ?? -1);
+  } catch {
+    return -1;
+  } finally {
+    client.close();
+  }
+}
+
+/** Starts a node on `dir` and waits until it tells of all messages; then `signal`. */
+async function serve(dir: string, messages: number, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+  const [port, monitorPort] = await freePorts(2);
+  const startedMs = performance.now();
+  const main = resolve(import.meta.dirname, '../src/cli/main.ts');
+  const flags = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort), '-n', 'node1', '-js', '-sd', dir];
+  const child = spawn(process.execPath, [main, 'server', ...flags], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const gone = new Promise((done) => child.once('exit', done));
+  const pid = child.pid as number;
+  for (let found = -1; found !== messages; found = await messagesOn(port)) {
+    if (found >= 0) throw new Error(`${found} of ${messages} messages`);
+    if (performance.now() - startedMs > WITHIN_MS) throw new Error('it does not serve');
+    await sleep(20);
+  }
+  const tookMs = performance.now() - startedMs;
+  print(`  serving after ${seconds(tookMs)} (${cpuSeconds(pid).toFixed(1)} s of CPU), ${memory(pid)}`);
+  await stallMs(`http://127.0.0.1:${monitorPort}`);
+  child.kill(signal);
+  await gone;
+}
+
+async function restart(messages: number, distinct: boolean): Promise<void> {
+  const dir = values.data ?? mkdtempSync(join(tmpdir(), 'large-'));
+  print(`restart, ${messages} messages, ${distinct ? 'a subject each' : 'one subject'}`);
+  try {
+    const flags = ['--fill', dir, '--messages', String(messages), '--subjects', distinct ? 'distinct' : 'one'];
+    const child = spawn(process.execPath, [import.meta.filename, ...flags], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    await new Promise((done) => child.once('exit', done));
+    if (child.exitCode !== null) throw new Error(`filling ended with ${child.exitCode}`);
+    print('  after kill -9:');
+    await serve(dir, messages, 'SIGTERM');
+    print('  after a clean stop:');
+    await serve(dir, messages, 'SIGTERM');
+  } finally {
+    if (values.data === undefined) rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+// ---- three nodes
+
+interface LoadResult {
+  perSecond: number;
+  errors: number;
+  firstError?: string;
+}
+
+function buildLoad(dir: string): string {
+  const binary = join(dir, 'load');
+  execFileSync('go', ['build', '-o', binary, '.'], { cwd: join(import.meta.dirname, 'load'), stdio: 'inherit' });
+  return binary;
+}
+
+function load(binary: string, url: string, flags: string[]): Promise<LoadResult> {
+  return new Promise((done, fail) => {
+    const child = spawn(binary, ['-s', url, '-stream', STREAM, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    child.once('exit', (code) =>
+      code === 0 ? done(JSON.parse(text) as LoadResult) : fail(new Error(`load: ${code}`)),
+    );
+  });
+}
+
+/** What the replica on this node has, whoever leads. */
+async function localState(monitorUrl: string): Promise<{ messages: number; last: number }> {
+  const text = await (await fetch(`${monitorUrl}/jsz?streams=true`)).text();
+  const state = new RegExp(`"name":\\s*"${STREAM}"[\\s\\S]*?"messages":\\s*(\\d+)[\\s\\S]*?"last_seq":\\s*(\\d+)`).exec(
+    text,
+  );
+  return { messages: Number(state?.[1] ?? -1), last: Number(state?.[2] ?? -1) };
+}
+
+async function comeBack(messages: number, compacted: boolean): Promise<void> {
+  print(`away while ${messages} messages went by, ${compacted ? 'log compacted (max_msgs 10000)' : 'all kept'}`);
+  const dir = mkdtempSync(join(tmpdir(), 'large-'));
+  const target = new Target('flotilla');
+  try {
+    const binary = buildLoad(dir);
+    await target.start(3);
+    await load(binary, target.urls[0], ['-mode', 'create', '-max-msgs', compacted ? '10000' : '-1']);
+    await target.kill(2);
+    const flags = ['-mode', 'async', '-clients', '2', '-window', '1000', '-size', String(PAYLOAD_BYTES)];
+    const alone = await load(binary, target.urls[0], [...flags, '-msgs', String(messages)]);
+    print(`  two nodes: ${Math.round(alone.perSecond)}/s, ${alone.errors} errors`);
+    const { last } = await localState(target.monitorUrls[0]);
+    for (const i of [0, 1]) {
+      await stallMs(target.monitorUrls[i]);
+      print(`  node ${i + 1}: ${memory(target.pid(i) as number)}`);
+    }
+    const startedMs = performance.now();
+    target.launch(2);
+    const during = load(binary, target.urls[0], [...flags, '-msgs', String(Math.ceil(messages / 4))]);
+    let peak = { messages: -1, last: -1 };
+    while (peak.last < last) {
+      if (performance.now() - startedMs > WITHIN_MS) throw new Error(`it has come to ${peak.last} of ${last} only`);
+      await sleep(50);
+      peak = await localState(target.monitorUrls[2]).catch(() => peak);
+    }
+    print(`  back at what it had missed after ${seconds(performance.now() - startedMs)}`);
+    const rate = await during;
+    print(`  publishing meanwhile: ${Math.round(rate.perSecond)}/s, ${rate.errors} errors ${rate.firstError ?? ''}`);
+    for (let same = false; !same; await sleep(50)) {
+      const all = await Promise.all(target.monitorUrls.map(localState));
+      same = all.every(({ last: end, messages: count }) => end === all[0].last && count === all[0].messages);
+      if (performance.now() - startedMs > WITHIN_MS) throw new Error(`replicas differ: ${JSON.stringify(all)}`);
+    }
+    print(`  all three equal after ${seconds(performance.now() - startedMs)}`);
+    for (const i of [0, 1, 2]) {
+      const stall = await stallMs(target.monitorUrls[i]);
+      print(`  node ${i + 1}: ${memory(target.pid(i) as number)}, longest stall ${stall.toFixed(0)} ms`);
+    }
+  } finally {
+    await target.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+async function main(): Promise<number> {
+  const messages = Number(values.messages);
+  const kinds = values.subjects.split(',');
+  if (values.help || !(messages > 0)) {
+    print(
+      'usage: npm run large -- [--messages n] [--only restart,catch-up,compacted] [--subjects one,distinct] [--data dir]',
+    );
+    return values.help ? 0 : 1;
+  }
+  if (values.fill !== undefined) {
+    await fill(values.fill, messages, kinds.includes('distinct'));
+    return 0;
+  }
+  const only = values.only.split(',');
+  if (only.includes('restart')) for (const kind of kinds) await restart(messages, kind === 'distinct');
+  if (only.includes('catch-up')) await comeBack(messages, false);
+  if (only.includes('compacted')) await comeBack(messages, true);
+  return 0;
+}
+
+process.exit(await main());
