@@ -30,14 +30,14 @@ type result struct {
 
 var (
 	url      = flag.String("s", "nats://127.0.0.1:4222", "server url")
-	mode     = flag.String("mode", "async", "create | delete | leader | async | sync | consume | ordered | core | many")
+	mode     = flag.String("mode", "async", "create | create-many | delete | leader | async | sync | consume | ordered | core | many")
 	stream   = flag.String("stream", "BENCH", "stream")
 	clients  = flag.Int("clients", 1, "connections")
 	window   = flag.Int("window", 500, "publishes in flight per client")
 	size     = flag.Int("size", 128, "payload bytes")
 	msgs     = flag.Int("msgs", 100000, "messages in all")
 	replicas = flag.Int("replicas", 3, "replicas of the stream")
-	streams  = flag.Int("streams", 1, "streams, named <stream>-<i>, for -mode many")
+	streams  = flag.Int("streams", 1, "streams, named <stream>-<i>, for -mode create-many and many")
 	distinct = flag.Bool("distinct", false, "a subject of its own for each message, numbered from -from, for -mode async")
 	from     = flag.Int("from", 0, "first number of -distinct")
 	maxMsgs  = flag.Int64("max-msgs", -1, "max_msgs of the stream, for -mode create")
@@ -68,12 +68,7 @@ func main() {
 	case "create":
 		create(*stream)
 	case "create-many":
-		start := time.Now()
-		for i := 0; i < *streams; i++ {
-			create(fmt.Sprintf("%s-%d", *stream, i))
-		}
-		out.Messages = *streams
-		out.Seconds = time.Since(start).Seconds()
+		createMany(&out)
 	case "delete":
 		nc := connect()
 		js, _ := nc.JetStream(nats.MaxWait(10 * time.Second))
@@ -114,10 +109,50 @@ func main() {
 func create(name string) {
 	nc := connect()
 	defer nc.Close()
+	if err := addStream(nc, name); err != nil {
+		fail(err)
+	}
+}
+
+func addStream(nc *nats.Conn, name string) error {
 	js, _ := nc.JetStream(nats.MaxWait(10 * time.Second))
 	_, err := js.AddStream(&nats.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Replicas: *replicas, Storage: nats.FileStorage, MaxMsgs: *maxMsgs})
-	if err != nil {
-		fail(err)
+	return err
+}
+
+// createMany: each client creates its share, one after the other. A create that was not answered is asked again (it may have
+// happened: the same configuration is no error) and counted.
+func createMany(out *result) {
+	var wg sync.WaitGroup
+	var errors atomic.Int64
+	var firstErr atomic.Value
+	start := time.Now()
+	for c := 0; c < *clients; c++ {
+		wg.Add(1)
+		go func(c int) {
+			defer wg.Done()
+			nc := connect()
+			defer nc.Close()
+			for i := c; i < *streams; i += *clients {
+				name := fmt.Sprintf("%s-%d", *stream, i)
+				err := addStream(nc, name)
+				for try := 1; err != nil; try++ {
+					errors.Add(1)
+					firstErr.CompareAndSwap(nil, err.Error())
+					if try == 10 {
+						fail(err)
+					}
+					err = addStream(nc, name)
+				}
+			}
+		}(c)
+	}
+	wg.Wait()
+	out.Messages = *streams
+	out.Seconds = time.Since(start).Seconds()
+	out.Errors = errors.Load()
+	if text, ok := firstErr.Load().(string); ok {
+		out.FirstErr = text
 	}
 }
 
