@@ -43,7 +43,7 @@ function abdicate(s: RaftState, lead: Leadership): void {
 
 export function tickLeader(s: RaftState): void {
   const lead = s.lead!;
-  if (lead.waking) wakeLeader(s);
+  if (lead.waking) restartClocks(s, lead);
   if (lead.transfer !== undefined && s.nowMs >= lead.transfer.untilMs) lead.transfer = undefined;
   if (s.nowMs < lead.heartbeatDueMs) return;
   if (!hasQuorum(s, lead)) {
@@ -51,13 +51,28 @@ export function tickLeader(s: RaftState): void {
     return;
   }
   reads.expireQueue(s);
-  lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
   if (lead.activeIndex !== s.log.lastIndex) {
     lead.activeIndex = s.log.lastIndex;
     lead.activeMs = s.nowMs;
   }
   s.quiesced = maySleep(s, lead);
-  broadcastHeartbeat(s, s.quiesced);
+  if (s.quiesced) broadcastHeartbeat(s, true);
+  else beat(s, lead);
+}
+
+/** Heartbeats to those with whom nothing else is exchanged. One who does not answer is asked at every beat. */
+function beat(s: RaftState, lead: Leadership): void {
+  const { nowMs } = s;
+  const { heartbeatMs } = s.limits;
+  const since = nowMs - heartbeatMs;
+  let dueMs = nowMs + heartbeatMs;
+  for (const progress of lead.progress.values()) {
+    if (progress.sentMs > since && progress.lastActiveMs > since && progress.state === 'replicate') {
+      dueMs = Math.min(dueMs, progress.sentMs + heartbeatMs);
+    } else if (!lead.muted) sendHeartbeat(s, lead, progress, false);
+  }
+  // Not for each member alone: what is due soon waits for the rest.
+  lead.heartbeatDueMs = Math.max(dueMs, nowMs + heartbeatMs / 3);
 }
 
 /** Check-quorum: has a majority been heard lately? */
@@ -78,24 +93,34 @@ function maySleep(s: RaftState, lead: Leadership): boolean {
   const { lastIndex } = s.log;
   if (s.commit !== lastIndex || lead.transfer !== undefined) return false;
   if (lead.readRounds.length > 0 || lead.asks.length > 0 || s.readQueue.length > 0) return false;
+  let voters = s.members.isVoter(s.id) ? 1 : 0;
   for (const progress of lead.progress.values()) {
+    // One that is down is woken for when it is back; the host, or it itself, says so.
+    if (progress.down) continue;
     if (progress.match !== lastIndex || !isAlive(s, lead, progress.peer)) return false;
+    if (s.members.isVoter(progress.peer)) voters++;
   }
+  if (voters < s.quorum) return false;
   return lead.progress.size === 0 || s.nowMs - lead.activeMs >= s.limits.quiesceAfterMs;
 }
 
-/** The group is needed again. Silence while it slept is held against nobody. */
+/** The group is needed again, and all members are told. */
 export function wakeLeader(s: RaftState): void {
-  const lead = s.lead!;
+  restartClocks(s, s.lead!);
+  broadcastHeartbeat(s, false);
+}
+
+/** Silence while the group slept is held against nobody. */
+function restartClocks(s: RaftState, lead: Leadership): void {
   s.quiesced = false;
   lead.waking = false;
   lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
   lead.activeMs = s.nowMs;
   for (const progress of lead.progress.values()) progress.lastActiveMs = s.nowMs;
-  broadcastHeartbeat(s, false);
 }
 
-/** News without a time (a proposal): the clocks start with the tick that is due at once. */
+/** News without a time (a proposal): the clocks start with the tick that is due at once. The news itself wakes the others; one
+ * that it does not reach is woken by the heartbeat after it. */
 export function stir(s: RaftState): void {
   if (!s.quiesced) return;
   s.quiesced = false;

@@ -14,6 +14,10 @@ export class Progress {
   /** Probe only: the answer to a first message is late; those that follow carry no entries. */
   repeating = false;
   lastActiveMs: number;
+  /** There is no link to it, says the host: the group may sleep without it. Ends with peerUp, or with a word of its own. */
+  down = false;
+  /** When something was last sent that shows it that its leader lives. */
+  sentMs = Number.NEGATIVE_INFINITY;
   /** When `match` last rose, or a silent pipeline was last examined. */
   movedMs: number;
   /** Highest read round that this member has answered. */

@@ -94,6 +94,7 @@ const follower: Handlers = {
   'append-reply': ignore,
   heartbeat: fromLeader(replication.onHeartbeat),
   'heartbeat-reply': ignore,
+  commit: fromLeader(replication.onCommit),
   'timeout-now': onTimeoutNow,
   'read-index': refuseRead,
   'read-index-reply': (s, m) => reads.onReadReply(s, m.from, m.context, m.ok, m.index),
@@ -104,6 +105,7 @@ const preCandidate: Handlers = {
   'pre-vote-reply': onPreVoteReply,
   append: followThen(replication.onAppend),
   heartbeat: followThen(replication.onHeartbeat),
+  commit: followThen(replication.onCommit),
 };
 
 const candidate: Handlers = {
@@ -125,6 +127,7 @@ const leader: Handlers = {
   'append-reply': replication.onAppendReply,
   heartbeat: twoLeaders,
   'heartbeat-reply': replication.onHeartbeatReply,
+  commit: twoLeaders,
   'timeout-now': ignore,
   'read-index': (s, m) => reads.onReadIndex(s, m.from, m.context),
   'read-index-reply': ignore,
@@ -143,6 +146,7 @@ const laterTerm: { [T in RaftMessage['type']]: 'lead' | 'raise' | 'ask' | 'none'
   'append-reply': 'raise',
   heartbeat: 'lead',
   'heartbeat-reply': 'raise',
+  commit: 'lead',
   'timeout-now': 'raise',
   'read-index': 'raise',
   'read-index-reply': 'raise',
@@ -179,6 +183,7 @@ function answerEarlierTerm(s: RaftState, m: RaftMessage): void {
       s.send(m.from, { type: 'append-reply', ok: false, index: 0, hintTerm: 0, round: 0 });
       return;
     case 'heartbeat':
+    case 'commit':
       s.send(m.from, { type: 'heartbeat-reply', round: 0 });
       return;
     case 'pre-vote':
@@ -191,6 +196,8 @@ function answerEarlierTerm(s: RaftState, m: RaftMessage): void {
 
 /** Does the message need a group that is awake? Late ones that bring nothing new do not. */
 function rouses(s: RaftState, m: RaftMessage): boolean {
+  // Someone who was taken for down speaks: the group fell asleep without it.
+  if (s.lead?.progress.get(m.from)?.down) return true;
   switch (m.type) {
     case 'pre-vote':
     case 'vote':
@@ -205,6 +212,8 @@ function rouses(s: RaftState, m: RaftMessage): boolean {
       return m.term >= s.term;
     case 'heartbeat':
       return m.term > s.term || (m.term === s.term && !(m.quiesce && m.lastIndex === s.log.lastIndex));
+    case 'commit':
+      return m.term > s.term || (m.term === s.term && m.index > s.commit);
     case 'append-reply':
       return m.term > s.term || (m.term === s.term && s.lead !== undefined && !m.ok);
     default:
@@ -399,9 +408,11 @@ export class Raft {
     const s = this.state;
     s.nowMs = Math.max(s.nowMs, nowMs);
     if (s.lead !== undefined) {
-      if (!s.members.isMember(peer)) return;
+      const progress = s.lead.progress.get(peer);
+      if (progress === undefined) return;
       this.wake(nowMs);
       leadership.peerRestarted(s, peer);
+      progress.down = true;
     } else if (peer === s.leader) {
       s.quiesced = false;
       s.heardLeaderMs = Number.NEGATIVE_INFINITY;
@@ -409,6 +420,17 @@ export class Raft {
       const stagger = s.preferred ? s.random() * 0.2 : 0.2 + s.random() * 0.8;
       s.electionDueMs = Math.min(s.electionDueMs, s.nowMs + stagger * linkDownStaggerMs);
     }
+  }
+
+  /** There is a link to that peer again. A group that fell asleep without it is woken, so that it gets what it lacks. */
+  peerUp(peer: PeerId, nowMs: number): void {
+    const s = this.state;
+    s.nowMs = Math.max(s.nowMs, nowMs);
+    const progress = s.lead?.progress.get(peer);
+    if (progress === undefined || !progress.down) return;
+    progress.down = false;
+    this.wake(nowMs);
+    s.flushDue = true;
   }
 
   /** Without the right to vote a node replicates, but neither grants votes nor stands nor leads. */

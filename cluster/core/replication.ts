@@ -45,8 +45,22 @@ function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
     if (!sendAppend(s, lead, progress)) return;
   }
   // What is under way brings the commit index along; only an idle follower must be told of it.
-  const commit = Math.min(s.commit, progress.match);
-  if (progress.inflightCount === 0 && progress.sentCommit < commit) sendHeartbeat(s, lead, progress, false);
+  if (isUntold(s, progress)) {
+    progress.sentCommit = Math.min(s.commit, progress.match);
+    progress.sentMs = s.nowMs;
+    s.send(progress.peer, { type: 'commit', index: progress.sentCommit });
+  }
+}
+
+function isUntold(s: RaftState, progress: Progress): boolean {
+  return progress.inflightCount === 0 && progress.sentCommit < Math.min(s.commit, progress.match);
+}
+
+/** Would flushPeer send anything? */
+function isOwed(s: RaftState, progress: Progress): boolean {
+  if (progress.state === 'snapshot') return false;
+  if (progress.state === 'probe') return !progress.paused;
+  return progress.next <= s.log.lastIndex || isUntold(s, progress);
 }
 
 /** One append from `next` on, possibly empty. False: the log no longer has it, a snapshot is needed. */
@@ -62,6 +76,7 @@ function sendAppend(s: RaftState, lead: Leadership, progress: Progress): boolean
   const { commit } = s;
   s.send(progress.peer, { type: 'append', prevIndex: first - 1, prevTerm, first, last, commit, round: lead.round });
   progress.sent(last);
+  progress.sentMs = s.nowMs;
   progress.sentCommit = Math.max(progress.sentCommit, Math.min(commit, last));
   return true;
 }
@@ -81,6 +96,7 @@ export function sendHeartbeat(s: RaftState, lead: Leadership, progress: Progress
   const commit = Math.min(s.commit, progress.match);
   s.send(progress.peer, { type: 'heartbeat', commit, round: lead.round, quiesce, lastIndex: s.log.lastIndex });
   progress.sentCommit = Math.max(progress.sentCommit, commit);
+  progress.sentMs = s.nowMs;
 }
 
 export function broadcastHeartbeat(s: RaftState, quiesce: boolean): void {
@@ -93,14 +109,15 @@ export function onAppendReply(s: RaftState, m: MessageOf<'append-reply'>): void 
   const progress = s.lead!.progress.get(m.from);
   if (progress === undefined || m.index > s.log.lastIndex) return;
   hear(s, progress, m.round);
-  s.flushDue = true;
   if (m.ok) {
     progress.acked(m.index, s.nowMs);
     if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= s.log.baseIndex)) {
       progress.becomeReplicate();
     }
+    if (isOwed(s, progress)) s.flushDue = true;
     return;
   }
+  s.flushDue = true;
   if (progress.state === 'snapshot') return;
   const next = s.log.lastWithin(m.index, m.hintTerm) + 1;
   // A refusal that leads nowhere new is old: a true one always moves `next` down.
@@ -139,6 +156,7 @@ export function examine(s: RaftState, lead: Leadership, progress: Progress): voi
 
 function hear(s: RaftState, progress: Progress, round: number): void {
   progress.lastActiveMs = s.nowMs;
+  progress.down = false;
   progress.round = Math.max(progress.round, round);
 }
 
@@ -222,4 +240,9 @@ export function onHeartbeat(s: RaftState, m: MessageOf<'heartbeat'>): void {
   if (!s.installing) s.setCommit(Math.min(m.commit, s.log.lastIndex));
   s.send(m.from, { type: 'heartbeat-reply', round: m.round });
   if (m.quiesce && !s.installing && s.log.lastIndex === m.lastIndex && s.commit === m.lastIndex) s.quiesced = true;
+}
+
+export function onCommit(s: RaftState, m: MessageOf<'commit'>): void {
+  s.heardLeader();
+  if (!s.installing) s.setCommit(Math.min(m.index, s.log.lastIndex));
 }

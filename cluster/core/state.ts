@@ -181,14 +181,15 @@ export class RaftState {
     if (index > this.commit) this.commit = index;
   }
 
-  /** A new random timeout from now. The preferred leader's is short; a group that never had a leader hurries; a lone
-   * voter need not wait. */
+  /** A new random timeout from now. The preferred leader's is short; a group that never had a leader hurries (a stream is being created,
+   * its preferred leader waits no longer than the others may need to open it); a lone voter need not wait. */
   drawElectionTimeout(): void {
     const { electionMinMs, electionMaxMs, heartbeatMs } = this.limits;
     const chance = this.random();
     if (this.lone) this.electionTimeoutMs = 0;
     else if (this.term === 0) {
-      this.electionTimeoutMs = this.preferred ? (chance * heartbeatMs) / 3 : heartbeatMs * (1 + 2 * chance);
+      const first = this.role === 'follower' ? heartbeatMs / 15 : heartbeatMs / 3;
+      this.electionTimeoutMs = this.preferred ? chance * first : heartbeatMs * (1 + 2 * chance);
     } else {
       const span = electionMaxMs - electionMinMs;
       this.electionTimeoutMs = this.preferred

@@ -72,6 +72,8 @@ export type RaftMessage = { from: PeerId; to: PeerId; term: Term } & (
   /** `quiesce`: a follower that has and knows committed all of 1..lastIndex may stop its election timer. */
   | { type: 'heartbeat'; commit: Index; round: number; quiesce: boolean; lastIndex: Index }
   | { type: 'heartbeat-reply'; round: number }
+  /** Up to here the receiver's log is the leader's, and committed. News for one that is sent nothing else; not answered. */
+  | { type: 'commit'; index: Index }
   | { type: 'timeout-now' }
   /** A follower asks for a read barrier; `context` is the asker's. */
   | { type: 'read-index'; context: number }

@@ -200,6 +200,14 @@ export class GroupRunner implements Group, HasDeadline {
 
   // ---- the host's side
 
+  /** Must the next pass look at it? Not after a word that changed nothing but what a core knows of its peers. */
+  get hasNews(): boolean {
+    const { raft } = this;
+    return (
+      raft.term !== this.seenTerm || raft.leader !== this.seenLeader || this.newReads.length > 0 || raft.hasReady()
+    );
+  }
+
   /** Before Readys are taken: who leads now? Hands the turn's reads to the core. */
   beginPass(): void {
     const { raft } = this;

@@ -5,6 +5,7 @@
 // is dropped; no step takes longer than the apply budget except a single entry's application; idle groups cost nothing.
 import type { Env, Timer } from '../../src/kit/env.ts';
 import type { Limits } from '../core/limits.ts';
+import type { Raft } from '../core/raft.ts';
 import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
 import { decodeRaftBatch, RaftBatchWriter } from '../rpc/raft-codec.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
@@ -165,7 +166,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.snapshotSender = new SnapshotSender(this);
     this.snapshotReceiver = new SnapshotReceiver(this, this.snapshotSender.rpc);
     transport.onMessage(Channel.raft, (from, bytes) => this.onRaft(from, bytes));
-    transport.onPeerUp((peer) => this.upSinceMs.set(peer.id, env.clock.nowMs()));
+    transport.onPeerUp((peer) => this.onPeerUp(peer.id));
     transport.onPeerDown((peer) => this.onPeerDown(peer));
     env.clock.after(HOUSEKEEPING_MS, () => this.keepHouse());
   }
@@ -283,6 +284,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       this.snapshotSender.dropGroup(runner.id);
     } else {
       this.stats.electionsWon++;
+      this.noteDown(raft);
     }
     for (const handler of this.leaderHandlers) handler(runner.id, raft.leader, raft.term);
   }
@@ -377,13 +379,32 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       if (runner === undefined || runner.termsUnknown) return;
       if (message.type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
       runner.raft.step(message, nowMs);
-      this.dirty(runner);
+      if (runner.hasNews) this.dirty(runner);
+      else this.deadlines.update(runner);
     });
+    this.armTimer();
     if (wrong === undefined) return;
     this.stats.badMessages++;
     if (nowMs - this.warnedMs < WARN_EVERY_MS) return;
     this.warnedMs = nowMs;
     this.env.log.error(`consensus messages of node ${from} refused: ${wrong}`);
+  }
+
+  /** Groups that sleep without that peer are woken. */
+  private onPeerUp(peer: PeerId): void {
+    const nowMs = this.env.clock.nowMs();
+    this.upSinceMs.set(peer, nowMs);
+    for (const runner of this.runners.values()) {
+      if (runner.raft.role !== 'leader') continue;
+      runner.raft.peerUp(peer, nowMs);
+      this.dirty(runner);
+    }
+  }
+
+  /** A new leader learns which members there is no link to: its group may sleep without them. */
+  private noteDown(raft: Raft): void {
+    const nowMs = this.env.clock.nowMs();
+    for (const { peer } of raft.progress) if (!this.transport.isUp(peer)) raft.peerDown(peer, nowMs);
   }
 
   /** Reset or silent: groups led from there are without leader, whatever their timers say. */
@@ -497,7 +518,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       if (runner.closed) continue;
       for (const message of messages) this.dispatch(runner.id, message);
       runner.raft.persisted(index, term);
-      this.dirty(runner);
+      if (runner.hasNews) this.dirty(runner);
     }
   }
 
@@ -517,9 +538,13 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   }
 
   private sendFrame(peer: PeerId, writer: RaftBatchWriter): void {
-    if (this.transport.send(peer, Channel.raft, writer.take())) this.stats.framesSent++;
     // Lost like on a wire: cores send again what matters.
-    else this.stats.framesDropped++;
+    if (!this.transport.isUp(peer)) writer.drop();
+    else if (this.transport.send(peer, Channel.raft, writer.take())) {
+      this.stats.framesSent++;
+      return;
+    }
+    this.stats.framesDropped++;
   }
 
   private apply(untilMs: number): void {

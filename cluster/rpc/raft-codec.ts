@@ -11,12 +11,10 @@ import { frames } from './frames.generated.js';
 type Item = frames.RaftItem.$Properties;
 type MessageType = RaftMessage['type'];
 type MessageOf<T extends MessageType> = Extract<RaftMessage, { type: T }>;
-type Body<T extends MessageType> = Omit<MessageOf<T>, 'from' | 'to' | 'term' | 'type' | 'entries'>;
-
 interface Layout<T extends MessageType> {
   number: number;
   write(message: MessageOf<T>): Item;
-  read(item: Item): Body<T>;
+  read(from: PeerId, to: PeerId, term: number, item: Item): MessageOf<T>;
 }
 
 const index = (item: Item): number => item.index ?? 0;
@@ -26,32 +24,38 @@ const round = (item: Item): number => item.round ?? 0;
 const commit = (item: Item): number => item.commit ?? 0;
 const flag = (item: Item): boolean => item.flag ?? false;
 
-/** Which fields of an item carry what. Numbers stay for ever. */
+/** Which fields of an item carry what. Numbers stay for ever. Messages are made in one piece: thousands of them come in a turn. */
 const layouts: { [T in MessageType]: Layout<T> } = {
   'pre-vote': {
     number: 1,
     write: (m) => ({ index: m.lastIndex, indexTerm: m.lastTerm }),
-    read: (i) => ({ lastIndex: index(i), lastTerm: indexTerm(i) }),
+    read: (from, to, term, i) => ({ from, to, term, type: 'pre-vote', lastIndex: index(i), lastTerm: indexTerm(i) }),
   },
   'pre-vote-reply': {
     number: 2,
     write: (m) => ({ flag: m.granted }),
-    read: (i) => ({ granted: flag(i) }),
+    read: (from, to, term, i) => ({ from, to, term, type: 'pre-vote-reply', granted: flag(i) }),
   },
   vote: {
     number: 3,
     write: (m) => ({ index: m.lastIndex, indexTerm: m.lastTerm, flag: m.transfer }),
-    read: (i) => ({ lastIndex: index(i), lastTerm: indexTerm(i), transfer: flag(i) }),
+    read: (from, to, term, i) => {
+      return { from, to, term, type: 'vote', lastIndex: index(i), lastTerm: indexTerm(i), transfer: flag(i) };
+    },
   },
   'vote-reply': {
     number: 4,
     write: (m) => ({ flag: m.granted }),
-    read: (i) => ({ granted: flag(i) }),
+    read: (from, to, term, i) => ({ from, to, term, type: 'vote-reply', granted: flag(i) }),
   },
   append: {
     number: 5,
     write: (m) => ({ index: m.prevIndex, indexTerm: m.prevTerm, commit: m.commit, round: m.round }),
-    read: (i) => ({
+    read: (from, to, term, i) => ({
+      from,
+      to,
+      term,
+      type: 'append',
       prevIndex: index(i),
       prevTerm: indexTerm(i),
       first: index(i) + 1,
@@ -63,28 +67,57 @@ const layouts: { [T in MessageType]: Layout<T> } = {
   'append-reply': {
     number: 6,
     write: (m) => ({ index: m.index, indexTerm: m.hintTerm, round: m.round, flag: m.ok }),
-    read: (i) => ({ ok: flag(i), index: index(i), hintTerm: indexTerm(i), round: round(i) }),
+    read: (from, to, term, i) => ({
+      from,
+      to,
+      term,
+      type: 'append-reply',
+      ok: flag(i),
+      index: index(i),
+      hintTerm: indexTerm(i),
+      round: round(i),
+    }),
   },
   heartbeat: {
     number: 7,
     write: (m) => ({ commit: m.commit, round: m.round, flag: m.quiesce, last: m.lastIndex }),
-    read: (i) => ({ commit: commit(i), round: round(i), quiesce: flag(i), lastIndex: last(i) }),
+    read: (from, to, term, i) => ({
+      from,
+      to,
+      term,
+      type: 'heartbeat',
+      commit: commit(i),
+      round: round(i),
+      quiesce: flag(i),
+      lastIndex: last(i),
+    }),
   },
   'heartbeat-reply': {
     number: 8,
     write: (m) => ({ round: m.round }),
-    read: (i) => ({ round: round(i) }),
+    read: (from, to, term, i) => ({ from, to, term, type: 'heartbeat-reply', round: round(i) }),
   },
-  'timeout-now': { number: 9, write: () => ({}), read: () => ({}) },
+  'timeout-now': {
+    number: 9,
+    write: () => ({}),
+    read: (from, to, term) => ({ from, to, term, type: 'timeout-now' }),
+  },
   'read-index': {
     number: 10,
     write: (m) => ({ round: m.context }),
-    read: (i) => ({ context: round(i) }),
+    read: (from, to, term, i) => ({ from, to, term, type: 'read-index', context: round(i) }),
   },
   'read-index-reply': {
     number: 11,
     write: (m) => ({ round: m.context, index: m.index, flag: m.ok }),
-    read: (i) => ({ context: round(i), index: index(i), ok: flag(i) }),
+    read: (from, to, term, i) => {
+      return { from, to, term, type: 'read-index-reply', context: round(i), index: index(i), ok: flag(i) };
+    },
+  },
+  commit: {
+    number: 12,
+    write: (m) => ({ commit: m.index }),
+    read: (from, to, term, i) => ({ from, to, term, type: 'commit', index: commit(i) }),
   },
 };
 
@@ -117,15 +150,20 @@ export class RaftBatchWriter {
     this.items.push(item);
   }
 
+  /** What was added is not sent. */
+  drop(): void {
+    this.items = [];
+    this.bodies = [];
+    this.bodyBytes = 0;
+  }
+
   /** The payload's parts; the writer is empty afterwards. */
   take(): Uint8Array[] {
     const header = frames.RaftBatch.encode({ item: this.items }).finish();
     const prefix = new Uint8Array(4);
     writeU32(prefix, 0, header.length);
     const parts = [prefix, header, ...this.bodies];
-    this.items = [];
-    this.bodies = [];
-    this.bodyBytes = 0;
+    this.drop();
     return parts;
   }
 
@@ -160,9 +198,8 @@ export function decodeRaftBatch(
     if (type === undefined) return `unknown raft message ${item.type}`;
     const group = item.group ?? 0;
     const term = item.term ?? 0;
-    const numbers = [group, term, index(item), indexTerm(item), last(item), commit(item), round(item)];
-    if (!numbers.every(isCount)) return 'a number of a raft message is out of range';
-    const message = { from, to, term, type, ...layouts[type].read(item) } as RaftMessage;
+    if (!isCount(group) || !isCount(term) || !areCounts(item)) return 'a number of a raft message is out of range';
+    const message: RaftMessage = layouts[type].read(from, to, term, item);
     if (message.type === 'append') {
       const entries = readEntries(item, bytes, at);
       if (typeof entries === 'string') return entries;
@@ -215,6 +252,16 @@ export function checkEntry(
     entry.membership = membership;
   }
   return entry;
+}
+
+function areCounts(item: Item): boolean {
+  return (
+    isCount(index(item)) &&
+    isCount(indexTerm(item)) &&
+    isCount(last(item)) &&
+    isCount(commit(item)) &&
+    isCount(round(item))
+  );
 }
 
 function isCount(value: number): boolean {

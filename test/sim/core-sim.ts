@@ -207,10 +207,18 @@ export class CoreSim implements NodeWorld {
     return this.node(to).alive && !this.cut.has(from * 100 + to) && !this.cut.has(to * 100 + from);
   }
 
-  /** The link of `at` to `peer` was lost: its host says so. */
+  /** The link of `at` to `peer` was lost: its host says so, and again when it is back. */
   private reportDown(at: CoreNode, peer: PeerId): void {
     if (this.healing) return;
     at.run(() => at.raft.peerDown(peer, this.scheduler.nowMs));
+    this.reportUp(at, peer);
+  }
+
+  private reportUp(at: CoreNode, peer: PeerId): void {
+    this.scheduler.after(50 + this.faults.exponential(50), () => {
+      if (!this.reachable(at.id, peer)) this.reportUp(at, peer);
+      else at.run(() => at.raft.peerUp(peer, this.scheduler.nowMs));
+    });
   }
 
   transferSnapshot(from: CoreNode, to: PeerId): void {
@@ -381,6 +389,7 @@ export class CoreSim implements NodeWorld {
     this.mustConverge();
     this.mustSleep();
     this.mustWake();
+    this.mustSleepWithout();
   }
 
   private healAll(): void {
@@ -456,13 +465,10 @@ export class CoreSim implements NodeWorld {
   }
 
   private mustSleep(): void {
-    this.within(
-      'sleep of all members',
-      15_000,
-      () =>
-        this.members().length > 0 &&
-        this.members().every(({ raft }) => raft.nextDeadlineMs === Number.POSITIVE_INFINITY),
-    );
+    this.within('sleep of all members', 15_000, () => {
+      const members = this.members().filter(({ alive }) => alive);
+      return members.length > 0 && members.every(({ raft }) => raft.nextDeadlineMs === Number.POSITIVE_INFINITY);
+    });
     const leader = this.leader()!;
     const { term } = leader.raft;
     this.scheduler.runFor(5000);
@@ -473,6 +479,50 @@ export class CoreSim implements NodeWorld {
     const { acked } = this.truth;
     this.leader()!.propose(this.nextProposal++);
     this.within('an answer of a group that slept', 2000, () => this.truth.acked > acked && this.agree());
+  }
+
+  /** One member dies while the group sleeps, the leader perhaps: the others must work, sleep without it, work again, and take it in
+   * when it is back, whether the hosts notice that or it has to ask. */
+  private mustSleepWithout(): void {
+    const leader = this.leader()!;
+    const { voters } = leader.raft.membership;
+    if (voters.length < 3) return;
+    this.mustSleep();
+    const members = this.members();
+    const lost = this.faults.pick(members);
+    lost.crash();
+    this.crashes++;
+    const told = new Map<CoreNode, number>();
+    this.work('an answer without a member', () => {
+      for (const node of members) {
+        // Once in a life, and a new leader once more.
+        const { role, term } = node.raft;
+        const news = role === 'leader' ? term : 0;
+        if (!node.alive || (told.get(node) ?? -1) >= news) continue;
+        told.set(node, news);
+        node.run(() => node.raft.peerDown(lost.id, this.scheduler.nowMs));
+      }
+    });
+    this.mustSleep();
+    this.work('an answer of a group that slept without a member', () => {});
+    this.mustSleep();
+    lost.start();
+    const asks = this.faults.chance(0.5) && voters.includes(lost.id);
+    if (!asks) for (const node of this.nodes) if (node !== lost) this.reportUp(node, lost.id);
+    this.within('agreement with a member that was away', 5000, () => this.agree());
+    this.mustSleep();
+    this.work('an answer of all', () => {});
+    this.within('agreement after that', 2000, () => this.agree());
+  }
+
+  private work(what: string, meanwhile: () => void): void {
+    const { acked } = this.truth;
+    this.within(what, 5000, () => {
+      meanwhile();
+      if (this.truth.acked > acked) return true;
+      this.seldom(() => this.leader()?.propose(this.nextProposal++));
+      return false;
+    });
   }
 
   report(seed: number | string): CoreSimReport {

@@ -152,6 +152,8 @@ export class ScriptCluster {
     wake: ([id]) => this.node(id).raft.wake(this.nowMs),
     /** down <id> <peer>: the host of <id> lost its link to <peer> */
     down: ([id, peer]) => this.node(id).raft.peerDown(Number(peer), this.nowMs),
+    /** up <id> <peer>: and has it again */
+    up: ([id, peer]) => this.node(id).raft.peerUp(Number(peer), this.nowMs),
     mayvote: ([id, yes]) => {
       const node = this.node(id);
       node.mayVote = yes === 'yes';
@@ -455,6 +457,8 @@ function detailOf(m: RaftMessage): string {
       return ` commit ${m.commit}${m.round > 0 ? ` round ${m.round}` : ''}${m.quiesce ? ` sleep at ${m.lastIndex}` : ''}`;
     case 'heartbeat-reply':
       return m.round > 0 ? ` round ${m.round}` : '';
+    case 'commit':
+      return ` ${m.index}`;
     case 'timeout-now':
       return '';
     case 'read-index':
