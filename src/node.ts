@@ -13,6 +13,8 @@ import { createBroker } from './broker/broker.ts';
 import type { Broker } from './broker/types.ts';
 import { createJetStreamApi, type JetStreamApi } from './jetstream/api.ts';
 import { createConsumerRouter } from './jetstream/consumer-router.ts';
+import { PartRouter } from './jetstream/part-links.ts';
+import { PartitionClient } from './jetstream/partition-client.ts';
 import { createPublishRouter, type PublishRouter } from './jetstream/publish-router.ts';
 import { DiskRoom } from './kit/disk-room.ts';
 import type { Env } from './kit/env.ts';
@@ -120,6 +122,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       config: record.config,
       clusterTimeUs: () => host.clusterTimeUs(),
       isDiskLow: () => room.isLow,
+      links: record.partitions > 1 ? partRouter.linksOf(record) : undefined,
       deliveryCounts,
       outlet: {
         deliverTo: (inbox, message) => broker.deliverTo(account, inbox, message),
@@ -132,6 +135,8 @@ export function createNode(options: NodeOptions): BrokerNode {
   }
 
   const { catalog, partitions: directory } = meta;
+  const client = new PartitionClient({ env, self: self.id, partitions: directory, rpc, transport, host });
+  const partRouter = new PartRouter({ env, transport, partitions: directory, client, each: () => partitions.values() });
   const publishRouter = createPublishRouter({ env, broker, transport, catalog, partitions: directory });
   const consumerRouter = createConsumerRouter({ env, broker, transport, catalog, partitions: directory });
   const api = createJetStreamApi({
@@ -140,9 +145,8 @@ export function createNode(options: NodeOptions): BrokerNode {
     meta: meta.client,
     catalog,
     partitions: directory,
+    client,
     rpc,
-    transport,
-    host,
     self: self.id,
     serverName: self.name,
     clusterName: options.clusterName,

@@ -17,6 +17,7 @@ CLASS_OF[Channel.leaders] = 1;
 CLASS_OF[Channel.consumer] = 1;
 CLASS_OF[Channel.interest] = 1;
 CLASS_OF[Channel.publish] = 2;
+CLASS_OF[Channel.part] = 3;
 CLASS_OF[Channel.route] = 3;
 CLASS_OF[Channel.transfer] = 4;
 /** A message of the class is refused when more than this is queued in all. */

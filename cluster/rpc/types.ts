@@ -19,6 +19,8 @@ export const Channel = {
   /** broker: who wants what. In one class with rpc and consumer, in order with them: a pull request must not arrive before
    * the interest in its inbox. */
   interest: 8,
+  /** jetstream: messages of consumers over several partitions, between a consumer's parts and its home. */
+  part: 9,
 } as const;
 export type Channel = (typeof Channel)[keyof typeof Channel];
 

@@ -3,8 +3,7 @@
 // hook for pull requests, which have a faster way of their own.
 
 import type { PeerId } from '../../cluster/core/types.ts';
-import type { Host } from '../../cluster/host/types.ts';
-import type { Rpc, Transport } from '../../cluster/rpc/types.ts';
+import type { Rpc } from '../../cluster/rpc/types.ts';
 import type { Broker, Message, SinkHandle } from '../broker/types.ts';
 import type { Env } from '../kit/env.ts';
 import { API_LEVEL } from '../kit/version.ts';
@@ -17,7 +16,7 @@ import { CONSUMER_OPERATIONS } from './consumer-api.ts';
 import { Deadlines } from './deadlines.ts';
 import { directGet, UNAVAILABLE } from './direct-get.ts';
 import { REQUEST_MS_MAX, REQUESTS_MAX } from './limits.ts';
-import { PartitionClient } from './partition-client.ts';
+import type { PartitionClient } from './partition-client.ts';
 import type { ApiCounters } from './shapes.ts';
 import { STREAM_OPERATIONS } from './stream-api.ts';
 
@@ -27,9 +26,8 @@ export interface JetStreamApiOptions {
   meta: MetaClient;
   catalog: Catalog;
   partitions: Partitions;
+  client: PartitionClient;
   rpc: Rpc;
-  transport: Pick<Transport, 'isUp' | 'lastHeardMs'>;
-  host: Pick<Host, 'group'>;
   self: PeerId;
   serverName: string;
   /** Undefined: this node is alone. */
@@ -111,7 +109,7 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     catalog,
     partitions: options.partitions,
     rpc: options.rpc,
-    client: new PartitionClient(options),
+    client: options.client,
     names: {
       clusterName: options.clusterName,
       nameOf: (peer) => (peer === options.self ? options.serverName : catalog.nodes.get(peer)?.name),

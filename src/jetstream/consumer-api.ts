@@ -1,5 +1,5 @@
-// `$JS.API.CONSUMER.…` but for MSG.NEXT: the operations on consumers (nats-surface J12 to J16). Consumers live in the first
-// partition of their stream. Runs on the node where the request entered.
+// `$JS.API.CONSUMER.…` but for MSG.NEXT: the operations on consumers (nats-surface J12 to J16). They are asked of
+// the first partition of their stream, which has them or is their home (docs/adr/0004). Runs on the node where the request entered.
 
 import type { Random } from '../kit/env.ts';
 import type { StreamRecord } from '../meta/types.ts';
@@ -57,10 +57,6 @@ function create(api: ApiContext, { account, body }: ApiRequest, form: CreateForm
   if ((request.config?.num_replicas ?? 0) > 1 && !api.rules.clustered) return done(apiError(10074));
   api.findStream(account, form.stream, (record) => {
     if (isApiError(record)) return done(record);
-    if (record.partitions > 1) {
-      const err = 'consumers on streams of several partitions are not supported by this server yet';
-      return done(apiError(10052, { err }));
-    }
     const config = completeConsumerConfig(request, form, record.config, () => randomName(api.env.random));
     if (isApiError(config)) return done(config);
     api.call(record, 0, 'createConsumer', [config, request.action ?? ''], (state, view) => {

@@ -22,6 +22,7 @@ const ITEM_FIXED = 1 + 8 + 8 + 8 + 4 + 2 + 2 + 4;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const NEXT = encoder.encode('+NXT');
 const NO_RESPONDERS = encoder.encode('NATS/1.0 503\r\n\r\n');
 const LEADERSHIP_CHANGE = encoder.encode('NATS/1.0 409 Leadership Change\r\n\r\n');
 /** Pulls and double acks remembered per peer to which they were sent; the oldest go first. */
@@ -202,6 +203,10 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     const record = parsed && catalog.stream(account, parsed.stream);
     if (!parsed || !record) return;
     const partition = record.partitions === 1 ? 0 : parsed.streamSeq % record.stride;
+    if (record.partitions > 1 && isNext(message.payload)) {
+      ackThenPull(record, partition, parsed.consumer, account, message);
+      return;
+    }
     route({
       kind: ACK,
       account,
@@ -213,6 +218,22 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
       reply: message.reply,
       body: message.payload,
     });
+  };
+
+  /** The message is the partition's, the request its home's. */
+  const ackThenPull = (
+    record: StreamRecord,
+    partition: number,
+    consumer: string,
+    account: string,
+    { subject, payload, reply }: Message,
+  ): void => {
+    const { streamSeq, consumerSeq, delivered } = parseAckSubject(subject)!;
+    const item = { account, consumer, streamSeq, consumerSeq, delivered };
+    route({ ...item, kind: ACK, group: groupOf(record.streamId, partition), reply: '', body: EMPTY });
+    if (reply === '') return;
+    const body = payload.subarray(Math.min(payload.length, NEXT.length + 1));
+    route({ ...item, kind: PULL, group: groupOf(record.streamId, 0), reply, body });
   };
 
   const onFlow = (message: Message, account: string): void => {
@@ -275,6 +296,11 @@ export function parseAckSubject(
   const consumerSeq = Number(tokens[at + 4]);
   if (!isCount(delivered) || !isCount(streamSeq) || !isCount(consumerSeq)) return undefined;
   return { stream: tokens[at], consumer: tokens[at + 1], delivered, streamSeq, consumerSeq };
+}
+
+/** `+NXT`, alone or before a pull request. */
+function isNext(payload: Uint8Array): boolean {
+  return NEXT.every((byte, i) => payload[i] === byte);
 }
 
 function isCount(value: number): boolean {

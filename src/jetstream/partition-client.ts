@@ -13,7 +13,10 @@ import type {
   ConsumerState,
   GetRequest,
   InfoRequest,
+  PartitionEdges,
   PartitionOps,
+  PartOps,
+  PartPlan,
   StoredMessage,
   StreamState,
 } from '../stream/types.ts';
@@ -38,6 +41,9 @@ interface Operations {
   consumerInfo: [[name: string], ConsumerState];
   consumerNames: [[], string[]];
   consumerList: [[], ConsumerState[]];
+  createPart: [[plan: PartPlan], true];
+  removePart: [[name: string, homeId: number], true];
+  edges: [[patterns: string[]], PartitionEdges];
   /** Hands leadership to that follower, or with 0 to the one that is furthest; to whom. */
   stepDown: [[to: PeerId], PeerId];
 }
@@ -64,6 +70,9 @@ const RUNNERS: { [K in OperationName]: Runner<K> } = {
   consumerInfo: (ops, [name], done) => ops.consumerInfo(name, done),
   consumerNames: (ops, _, done) => ops.consumerNames(done),
   consumerList: (ops, _, done) => ops.consumerList(done),
+  createPart: (ops, [plan], done) => partsOf(ops, done)?.createPart(plan, done),
+  removePart: (ops, [name, homeId], done) => partsOf(ops, done)?.removePart(name, homeId, done),
+  edges: (ops, [patterns], done) => partsOf(ops, done)?.edges(patterns, done),
   stepDown: (_ops, [to], done, group) => {
     const { membership, progress } = group?.status() ?? { membership: { voters: [] as PeerId[] }, progress: [] };
     const [next] = progress
@@ -75,7 +84,20 @@ const RUNNERS: { [K in OperationName]: Runner<K> } = {
   },
 };
 
-const READS: ReadonlySet<OperationName> = new Set(['info', 'get', 'consumerInfo', 'consumerNames', 'consumerList']);
+/** Undefined, and answered: the stream has one partition. */
+function partsOf(ops: PartitionOps, done: (error: ApiError) => void): PartOps | undefined {
+  if (ops.parts === undefined) done(apiError(10008));
+  return ops.parts;
+}
+
+const READS: ReadonlySet<OperationName> = new Set([
+  'info',
+  'get',
+  'consumerInfo',
+  'consumerNames',
+  'consumerList',
+  'edges',
+]);
 
 /** First byte of an answer between nodes. */
 const Answer = { value: 0, error: 1, notLeading: 2, message: 3 } as const;

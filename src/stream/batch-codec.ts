@@ -8,7 +8,7 @@ import { writeUtf8 } from './text.ts';
 export const MACHINE_VERSION = 1;
 
 /** Commands 32..63 belong to the consumers and are opaque here. */
-export const CommandType = { publish: 1, purge: 2, delete: 3, config: 4, expire: 5 } as const;
+export const CommandType = { publish: 1, purge: 2, delete: 3, config: 4, expire: 5, advance: 6 } as const;
 export const CONSUMER_COMMAND_FIRST = 32;
 export const CONSUMER_COMMAND_LAST = 63;
 
@@ -332,6 +332,15 @@ export function encodeDelete(seq: number): Uint8Array {
 
 export function decodeDelete(body: Uint8Array): number {
   return viewOf(body).getFloat64(0, true);
+}
+
+/** `to`: the last seq becomes at least this one; the seqs in between are never given. Stands alone in its batch. */
+export function encodeAdvance(to: number): Uint8Array {
+  return encodeDelete(to);
+}
+
+export function decodeAdvance(body: Uint8Array): number {
+  return decodeDelete(body);
 }
 
 /** Bits of an expire command: what may leave because of the batch's stamp. */

@@ -5,6 +5,9 @@
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+/** The bytes end too early, or say what cannot be. */
+export class BytesError extends Error {}
+
 export class ByteWriter {
   #bytes: Uint8Array;
   #length = 0;
@@ -69,6 +72,14 @@ export class ByteWriter {
     }
   }
 
+  /** What was written, not copied; the writer is empty and keeps nothing of it. */
+  give(): Uint8Array {
+    const bytes = this.#bytes.subarray(0, this.#length);
+    this.#bytes = new Uint8Array(64);
+    this.#length = 0;
+    return bytes;
+  }
+
   /** A copy of what was written. */
   take(): Uint8Array {
     return this.#bytes.slice(0, this.#length);
@@ -96,7 +107,7 @@ export class ByteReader {
   }
 
   u8(): number {
-    if (this.#at >= this.#bytes.length) throw new Error('consumer bytes end too early');
+    if (this.#at >= this.#bytes.length) throw new BytesError('consumer bytes end too early');
     return this.#bytes[this.#at++];
   }
 
@@ -109,7 +120,7 @@ export class ByteReader {
       if (byte < 128) break;
       scale *= 128;
     }
-    if (!Number.isSafeInteger(value)) throw new Error('consumer bytes hold a number beyond 2^53');
+    if (!Number.isSafeInteger(value)) throw new BytesError('consumer bytes hold a number beyond 2^53');
     return value;
   }
 
@@ -120,7 +131,7 @@ export class ByteReader {
   /** A view, not a copy. */
   raw(length: number): Uint8Array {
     const end = this.#at + length;
-    if (end > this.#bytes.length) throw new Error('consumer bytes end too early');
+    if (end > this.#bytes.length) throw new BytesError('consumer bytes end too early');
     const bytes = this.#bytes.subarray(this.#at, end);
     this.#at = end;
     return bytes;

@@ -1,4 +1,4 @@
-// Bytes of the consumer commands in a partition's log (types 32..38). Written by the leader's DeliveryEngine, read by
+// Bytes of the consumer commands in a partition's log (types 32..39). Written by the leader's DeliveryEngine, read by
 // ConsumerRegistry.apply on every replica. Pure. Commands name a consumer by the id that its create command was given, so that
 // nothing meant for a deleted consumer reaches its namesake.
 
@@ -18,23 +18,44 @@ export const ConsumerCommand = {
   ackAll: 37,
   /** Messages given up after max_deliver: no longer pending, not acknowledged. */
   drop: 38,
+  /** The part of a consumer of several partitions in a partition other than the first: made, or given a new configuration. */
+  part: 39,
 } as const;
 
 export type CreateAction = '' | 'create' | 'update';
 const ACTIONS: readonly CreateAction[] = ['', 'create', 'update'];
 
-export function encodeCreate(action: CreateAction, config: ConsumerConfig): Uint8Array {
+/** `start`: local seq of the first message, which the deliver policy would otherwise decide; 0: it decides. */
+export function encodeCreate(action: CreateAction, config: ConsumerConfig, start = 0): Uint8Array {
   const writer = new ByteWriter(512);
   writer.u8(ACTIONS.indexOf(action));
   writer.text(JSON.stringify(config));
+  if (start > 0) writer.number(start);
   return writer.take();
 }
 
-export function decodeCreate(body: Uint8Array): { action: CreateAction; config: ConsumerConfig } {
+export function decodeCreate(body: Uint8Array): { action: CreateAction; config: ConsumerConfig; start: number } {
   const reader = new ByteReader(body);
   const action = ACTIONS[reader.u8()];
   if (action === undefined) throw new Error('unknown action in a consumer create command');
-  return { action, config: JSON.parse(reader.text()) as ConsumerConfig };
+  const config = JSON.parse(reader.text()) as ConsumerConfig;
+  return { action, config, start: reader.done ? 0 : reader.number() };
+}
+
+/** `homeId`: the consumer's id in the first partition's log. `start` as above. */
+export function encodePart(homeId: number, config: ConsumerConfig, start: number): Uint8Array {
+  const writer = new ByteWriter(512);
+  writer.number(homeId);
+  writer.text(JSON.stringify(config));
+  writer.number(start);
+  return writer.take();
+}
+
+export function decodePart(body: Uint8Array): { homeId: number; config: ConsumerConfig; start: number } {
+  const reader = new ByteReader(body);
+  const homeId = reader.number();
+  const config = JSON.parse(reader.text()) as ConsumerConfig;
+  return { homeId, config, start: reader.number() };
 }
 
 /** `id` 0: whoever has the name now. */

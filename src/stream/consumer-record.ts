@@ -20,6 +20,8 @@ export class ConsumerRecord {
   readonly createdUs: number;
   config: ConsumerConfig;
   filter: SubjectFilter;
+  /** Of the part of a consumer of several partitions: the consumer's id in the first partition's log. 0: it is whole, or the home. */
+  homeId = 0;
 
   deliveredSeq = 0;
   deliveredConsumerSeq = 0;
@@ -47,11 +49,20 @@ export class ConsumerRecord {
     return this.config.ack_policy !== 'none';
   }
 
-  /** Resolves the deliver policy against the messages there are. */
-  begin(view: MessageView): void {
-    const start = this.#startSeq(view);
+  /** Resolves the deliver policy against the messages there are; a `given` start is taken as it is. */
+  begin(view: MessageView, given = 0): void {
+    const start = given > 0 ? Math.max(given, view.firstSeq) : this.#startSeq(view);
     this.deliveredSeq = start - 1;
     this.floorSeq = start - 1;
+  }
+
+  /** Goes on behind `seq`. Of what last_per_subject began with, up to `lastsEnd`, comes what still is its subject's last. */
+  resume(view: MessageView, seq: number, lastsEnd: number): void {
+    this.deliveredSeq = seq;
+    this.floorSeq = seq;
+    if (lastsEnd <= seq) return;
+    this.lastsEnd = lastsEnd;
+    this.lasts = Float64Array.from(view.lastPerSubject(this.filter).filter((last) => last > seq && last <= lastsEnd));
   }
 
   #startSeq(view: MessageView): number {
@@ -210,9 +221,10 @@ export class ConsumerRecord {
     }
     writer.ascending(this.ahead.values());
     writer.ascending(this.lasts.subarray(lowerBound(this.lasts, this.deliveredSeq + 1)));
+    writer.number(this.homeId);
   }
 
-  static read(reader: ByteReader): ConsumerRecord {
+  static read(reader: ByteReader, hasHome: boolean): ConsumerRecord {
     const id = reader.number();
     const config = JSON.parse(reader.text()) as ConsumerConfig;
     const record = new ConsumerRecord(id, config, reader.number());
@@ -233,11 +245,13 @@ export class ConsumerRecord {
     }
     record.ahead = new SeqSet(readAscending(reader));
     record.lasts = Float64Array.from(readAscending(reader));
+    record.homeId = hasHome ? reader.number() : 0;
     return record;
   }
 
   mix(digest: RollingDigest): void {
     digest.addNumber(this.id);
+    digest.addNumber(this.homeId);
     digest.addText(this.name);
     for (const value of this.#positions()) digest.addNumber(value);
     for (let slot = this.pending.first(); slot >= 0; slot = this.pending.next(slot)) {

@@ -2,17 +2,18 @@
 // every replica. Implements ConsumerTable (types.ts). Pure.
 // Invariants: an id is never given twice; a command for an id that is gone does nothing; removals that an acknowledgement
 // causes (work queue, interest) happen in the apply of that acknowledgement.
-import type { StreamConfig } from './config.ts';
+import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { ByteReader, ByteWriter } from './consumer-bytes.ts';
-import { ConsumerCommand, decodeCreate, decodeRemove, readDelivered } from './consumer-codec.ts';
+import { ConsumerCommand, decodeCreate, decodePart, decodeRemove, readDelivered } from './consumer-codec.ts';
 import { filterPatterns } from './consumer-filter.ts';
 import { ConsumerRecord } from './consumer-record.ts';
-import { decideCreate, placeError } from './consumer-rules.ts';
+import { decideCreate, placeError, sameConfig } from './consumer-rules.ts';
 import { RollingDigest } from './digest.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
 import type { ConsumerTable, MessageView } from './types.ts';
 
-const SNAPSHOT_VERSION = 1;
+/** 2: records name their home. */
+const SNAPSHOT_VERSION = 2;
 
 export interface ConsumerTableOptions {
   /** The stream's configuration as the log has made it: equal on every replica at the same place of the log. */
@@ -65,6 +66,11 @@ export class ConsumerRegistry implements ConsumerTable {
     return this.#byId.values();
   }
 
+  /** The id that the next consumer will be given. */
+  get nextId(): number {
+    return this.#nextId;
+  }
+
   get keepsByInterest(): boolean {
     return this.#config().retention === 'interest';
   }
@@ -78,6 +84,7 @@ export class ConsumerRegistry implements ConsumerTable {
   ): ApiError | undefined {
     if (type === ConsumerCommand.create) return this.#create(body, stampUs, view, remove);
     if (type === ConsumerCommand.remove) return this.#remove(body, view, remove);
+    if (type === ConsumerCommand.part) return this.#part(body, stampUs, view, remove);
     const handler = HANDLERS[type];
     if (handler === undefined) throw new Error(`unknown consumer command ${type}`);
     const reader = new ByteReader(body);
@@ -121,13 +128,13 @@ export class ConsumerRegistry implements ConsumerTable {
   restore(state: Uint8Array): void {
     const reader = new ByteReader(state);
     const version = reader.u8();
-    if (version !== SNAPSHOT_VERSION) throw new Error(`consumer snapshot of version ${version}`);
+    if (version < 1 || version > SNAPSHOT_VERSION) throw new Error(`consumer snapshot of version ${version}`);
     this.#byId.clear();
     this.#byName.clear();
     this.#holding.clear();
     this.#heldFrom = Number.POSITIVE_INFINITY;
     this.#nextId = reader.number();
-    for (let count = reader.number(); count > 0; count--) this.#add(ConsumerRecord.read(reader));
+    for (let count = reader.number(); count > 0; count--) this.#add(ConsumerRecord.read(reader, version > 1));
   }
 
   digest(): string {
@@ -154,7 +161,7 @@ export class ConsumerRegistry implements ConsumerTable {
   }
 
   #create(body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
-    const { action, config } = decodeCreate(body);
+    const { action, config, start } = decodeCreate(body);
     const existing = this.#byName.get(config.name ?? config.durable_name ?? '');
     const outcome = decideCreate(existing?.config, config, action);
     if (isApiError(outcome)) return outcome;
@@ -166,14 +173,36 @@ export class ConsumerRegistry implements ConsumerTable {
     if (refused !== undefined) return refused;
     if (existing === undefined) {
       const record = new ConsumerRecord(this.#nextId++, config, stampUs);
-      record.begin(view);
+      record.begin(view, start);
       this.#add(record);
       return undefined;
     }
-    const before = existing.filter;
-    existing.reconfigure(config, view);
-    this.#track(existing);
-    if (before.patterns.join(' ') !== existing.filter.patterns.join(' ')) this.#releaseUnwanted(before, view, remove);
+    this.#reconfigure(existing, config, view, remove);
+    return undefined;
+  }
+
+  #reconfigure(record: ConsumerRecord, config: ConsumerConfig, view: MessageView, remove: (seq: number) => void): void {
+    const before = record.filter;
+    record.reconfigure(config, view);
+    this.#track(record);
+    if (before.patterns.join(' ') !== record.filter.patterns.join(' ')) this.#releaseUnwanted(before, view, remove);
+  }
+
+  /** The home has decided what may be: here it is only followed. A part of an earlier consumer of the name gives way. */
+  #part(body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
+    const { homeId, config, start } = decodePart(body);
+    const existing = this.#byName.get(config.name ?? '');
+    if (existing !== undefined && existing.homeId > homeId) return apiError(10014);
+    if (existing?.homeId === homeId) {
+      if (!sameConfig(existing.config, config)) this.#reconfigure(existing, config, view, remove);
+      return undefined;
+    }
+    if (existing !== undefined) this.#forget(existing);
+    const record = new ConsumerRecord(this.#nextId++, config, stampUs);
+    record.homeId = homeId;
+    record.begin(view, start);
+    this.#add(record);
+    if (existing !== undefined) this.#releaseUnwanted(existing.filter, view, remove);
     return undefined;
   }
 
@@ -181,11 +210,15 @@ export class ConsumerRegistry implements ConsumerTable {
     const { id, name } = decodeRemove(body);
     const record = id === 0 ? this.#byName.get(name) : this.#byId.get(id);
     if (record === undefined) return apiError(10014);
+    this.#forget(record);
+    this.#releaseUnwanted(record.filter, view, remove);
+    return undefined;
+  }
+
+  #forget(record: ConsumerRecord): void {
     this.#byId.delete(record.id);
     this.#byName.delete(record.name);
     this.#holding.delete(record);
-    this.#releaseUnwanted(record.filter, view, remove);
-    return undefined;
   }
 
   /** Interest retention: a consumer has lost interest in what matches `filter`. */

@@ -1,18 +1,24 @@
 // One consumer on the partition's leader: who asks for messages (pull requests or a push subject), which message is next, what
 // waits for an ack. Everything here is tentative: made from the ConsumerRecord when leadership comes, thrown away when it goes.
-// Driven by DeliveryEngine. Invariants: positions are at or ahead of the record's, never behind; a message with an ack on its
+// Driven by DeliveryEngine. On a stream of several partitions it is a part: its demand is its home's credit (docs/adr/0004).
+// Invariants: positions are at or ahead of the record's, never behind; a message with an ack on its
 // way is not delivered again; a delivery that reached nobody did not happen.
+import type { PeerId } from '../../cluster/core/types.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
 import { AHEAD_MAX } from './consumer-record.ts';
 import { UndeliveredCount } from './delivery-count.ts';
 import { EMPTY, headersOnly, withLeft } from './delivery-frames.ts';
 import type { DeliveryHost } from './delivery-host.ts';
 import { DeliveryLog } from './delivery-log.ts';
+import { NextMessage } from './delivery-next.ts';
 import { PushTarget } from './delivery-push.ts';
 import { Redeliveries } from './delivery-redeliveries.ts';
+import { ReplayPace } from './delivery-replay.ts';
 import type { TimedItem } from './delivery-timers.ts';
 import type { AckVerb } from './delivery-verbs.ts';
 import { type ApiError, isApiError } from './errors.ts';
+import type { DemandFrame, RewindFrame } from './part-frames.ts';
+import type { PartTarget } from './part-target.ts';
 import { PullQueue } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
 import type { ConsumerPosition, ConsumerState, StoredMessage } from './types.ts';
@@ -21,11 +27,8 @@ const EPHEMERAL_THRESHOLD_MS = 5000;
 /** A message that exists and cannot be read waits for repair. */
 const DAMAGED_RETRY_MS = 1000;
 
-const NOT_READ = 0;
-/** Inside the call that may answer at once. */
-const READING = 1;
-const AWAITED = 2;
-const READ = 3;
+/** In place of an inbox: an answer that the home waits for. No subject begins with a space. */
+const TOKEN = ' ';
 
 /** What a turn may still send. */
 export interface Budget {
@@ -46,6 +49,7 @@ export class LiveConsumer implements TimedItem {
 
   readonly queue: PullQueue | undefined;
   readonly push: PushTarget | undefined;
+  readonly part: PartTarget | undefined;
   readonly #host: DeliveryHost;
   readonly #log: DeliveryLog | undefined;
   readonly #redeliveries = new Redeliveries();
@@ -64,40 +68,44 @@ export class LiveConsumer implements TimedItem {
   #thresholdMs = 0;
   #activeMs: number;
   #removing = false;
-  // A read under way or done: messages of cold storage come later.
-  #readSeq = 0;
-  #readState: typeof NOT_READ | typeof READING | typeof AWAITED | typeof READ = NOT_READ;
-  #read: StoredMessage | undefined;
+  readonly #next: NextMessage;
   /** Nothing is delivered before; 0 = no such hold. */
   #holdUntilMs = 0;
-  // replay_policy original: until this seq, messages come as far apart as they were stored.
-  #replayEnd = 0;
-  #replayStampUs = 0;
-  #replaySentMs = 0;
+  readonly #pace: ReplayPace;
 
-  constructor(host: DeliveryHost, record: ConsumerRecord, memory: boolean) {
+  constructor(host: DeliveryHost, record: ConsumerRecord, memory: boolean, part?: PartTarget) {
     const nowMs = host.nowMs();
     this.#host = host;
     this.record = record;
     this.memory = memory;
+    this.part = part;
+    this.#next = new NextMessage(
+      (seq, done) => host.readMessage(seq, done),
+      () => {
+        if (!this.ended) host.ready(this);
+      },
+    );
     this.#count = new UndeliveredCount(record, host.view);
     this.#ackPrefix = `$JS.ACK.${host.streamName}.${record.name}.`;
     this.#ahead = record.ahead.copy();
     this.#cursor = record.deliveredSeq;
     this.#deliveredSeq = record.deliveredSeq;
-    this.#consumerSeq = record.reservedConsumerSeq;
+    // A part counts its own deliveries; consumer seqs are the home's.
+    this.#consumerSeq = part === undefined ? record.reservedConsumerSeq : record.deliveredConsumerSeq;
     this.#activeMs = nowMs;
     if (!memory) {
       this.#log = new DeliveryLog(record, {
         propose: (type, body, done) => host.propose(type, body, done),
-        confirm: (inbox) => host.confirm(inbox),
+        confirm: (inbox) => this.#confirm(inbox),
         onReserved: () => host.ready(this),
       });
     }
-    if (record.config.deliver_subject) {
+    if (part !== undefined) {
+      // No demand of its own.
+    } else if (record.config.deliver_subject) {
       this.push = new PushTarget(host.env, host.outlet, host.streamName, record.name);
     } else this.queue = new PullQueue(record.config.max_waiting || 512, host);
-    if (record.config.replay_policy === 'original') this.#replayEnd = host.view.lastSeq;
+    this.#pace = new ReplayPace(record.config.replay_policy === 'original' ? host.view.lastSeq : 0);
     this.configure();
     const { pending } = record;
     for (let slot = pending.first(); slot >= 0; slot = pending.next(slot)) {
@@ -115,7 +123,12 @@ export class LiveConsumer implements TimedItem {
     this.#pendingMax = this.record.tracksAcks && (config.max_ack_pending ?? 0) > 0 ? config.max_ack_pending! : 0;
     this.#thresholdMs = (config.inactive_threshold ?? 0) / 1e6;
     if (this.#thresholdMs === 0 && !config.durable_name) this.#thresholdMs = EPHEMERAL_THRESHOLD_MS;
-    this.#cursor = this.#deliveredSeq;
+    if (this.part !== undefined) {
+      // Bounds of the consumer as a whole are the home's.
+      this.#pendingMax = 0;
+      this.#thresholdMs = 0;
+    }
+    this.#cursor = Math.max(this.#deliveredSeq, this.part?.lastOnTheWay ?? 0);
     this.#count.invalidate();
   }
 
@@ -143,6 +156,7 @@ export class LiveConsumer implements TimedItem {
   }
 
   #hasDemand(nowMs: number): boolean {
+    if (this.part !== undefined) return this.part.admits;
     return this.queue !== undefined ? this.queue.size > 0 : this.push!.admits(nowMs);
   }
 
@@ -161,29 +175,43 @@ export class LiveConsumer implements TimedItem {
 
   /** Delivers while there is demand, supply and budget. True: stopped by the budget alone. */
   deliver(budget: Budget): boolean {
+    const more = this.#deliver(budget);
+    if (this.part !== undefined && this.part.session > 0) this.#report(this.part);
+    return more;
+  }
+
+  #deliver(budget: Budget): boolean {
     const nowMs = this.#host.nowMs();
-    if (this.#isAwaiting() || this.#holdUntilMs > nowMs) return false;
+    if (this.#next.isAwaited || this.#holdUntilMs > nowMs) return false;
     this.#holdUntilMs = 0;
     while (this.#hasDemand(nowMs)) {
       const again = this.#redeliveries.peek();
-      const blocked = this.#pendingMax > 0 && this.#redeliveries.pending.size >= this.#pendingMax;
+      const blocked = this.#isBlocked;
       const seq = again !== 0 ? again : blocked ? 0 : this.#nextNew();
       if (seq === 0) {
+        this.part?.void();
         if (!blocked) this.#drained(nowMs);
         return false;
       }
-      if (this.#log !== undefined && !this.#log.reserve(this.#consumerSeq + 1)) return false;
-      const message = this.#load(seq);
+      if (this.part === undefined && this.#log?.reserve(this.#consumerSeq + 1) === false) return false;
+      const message = this.#next.load(seq);
       if (message === undefined) {
-        if (this.#isAwaiting() || !this.#skip(seq, again !== 0, nowMs)) return false;
+        if (this.#next.isAwaited || !this.#skip(seq, again !== 0, nowMs)) return false;
         continue;
       }
-      if (this.#replayEnd >= seq && again === 0 && !this.#replayDue(message.stampUs, nowMs)) return false;
+      if (again === 0 && !this.#isDue(seq, message.stampUs, nowMs)) return false;
       if (budget.messages <= 0 || budget.bytes <= 0) return true;
-      if (again !== 0) this.#send(seq, message, this.#redeliveries.deliveries(seq) + 1, nowMs, budget);
+      if (this.part !== undefined) this.#offer(this.part, seq, message, again === 0, nowMs, budget);
+      else if (again !== 0) this.#send(seq, message, this.#redeliveries.deliveries(seq) + 1, nowMs, budget);
       else this.#send(seq, message, 1, nowMs, budget);
     }
     return false;
+  }
+
+  /** New messages must wait. */
+  get #isBlocked(): boolean {
+    if (this.part !== undefined) return this.part.news <= 0;
+    return this.#pendingMax > 0 && this.#redeliveries.pending.size >= this.#pendingMax;
   }
 
   #send(seq: number, message: StoredMessage, deliveries: number, nowMs: number, budget: Budget): void {
@@ -205,8 +233,7 @@ export class LiveConsumer implements TimedItem {
       else this.push!.lost(nowMs);
       return;
     }
-    this.#readState = NOT_READ;
-    this.#read = undefined;
+    this.#next.forget();
     this.#consumerSeq = consumerSeq;
     this.#handedOut = true;
     this.#activeMs = nowMs;
@@ -220,10 +247,7 @@ export class LiveConsumer implements TimedItem {
       this.#count.delivered();
       if (this.record.tracksAcks) this.#redeliveries.add(seq, consumerSeq, 1, nowMs);
       this.#log?.first(seq, consumerSeq, this.record.tracksAcks, nowMs);
-      if (seq <= this.#replayEnd) {
-        this.#replayStampUs = message.stampUs;
-        this.#replaySentMs = nowMs;
-      }
+      this.#pace.sent(seq, message.stampUs, nowMs);
     } else {
       host.counts.redelivered++;
       this.#redeliveries.sent(seq, nowMs);
@@ -232,6 +256,125 @@ export class LiveConsumer implements TimedItem {
     if (request !== undefined) this.queue!.served(size, nowMs);
     else this.push!.sent(size, nowMs);
   }
+
+  // ---- the part of a consumer of several partitions -------------------------------------------------------------------
+
+  /** Sends a message to the home. It counts as delivered unless it comes back; without acks, when the home has handed it out. */
+  #offer(part: PartTarget, seq: number, message: StoredMessage, isNew: boolean, nowMs: number, budget: Budget): void {
+    const { stampUs, subject } = message;
+    const deliveries = isNew ? 1 : this.#redeliveries.deliveries(seq) + 1;
+    const hdr = this.#headersOnly ? headersOnly(message.hdr, message.payload.length) : message.hdr;
+    const payload = this.#headersOnly ? EMPTY : message.payload;
+    const size = subject.length + hdr.length + payload.length;
+    part.offer({ seq, isNew, deliveries, stampUs, subject, hdr, payload }, size);
+    this.#next.forget();
+    this.#host.counts.delivered++;
+    budget.messages--;
+    budget.bytes -= size;
+    if (!isNew) {
+      this.#host.counts.redelivered++;
+      this.#redeliveries.sent(seq, nowMs);
+      this.#redeliveries.hold(seq);
+      this.#log?.again(seq, ++this.#consumerSeq, deliveries, nowMs);
+      return;
+    }
+    this.#count.get(this.#cursor, this.#ahead);
+    this.#cursor = seq;
+    if (this.#ahead.size > 0) this.#ahead.removeUpTo(seq);
+    this.#count.delivered();
+    this.#pace.sent(seq, stampUs, nowMs);
+    if (!this.record.tracksAcks) return;
+    this.#deliveredSeq = seq;
+    this.#handedOut = true;
+    this.#redeliveries.add(seq, ++this.#consumerSeq, 1, nowMs);
+    this.#redeliveries.hold(seq);
+    this.#log?.first(seq, this.#consumerSeq, true, nowMs);
+  }
+
+  #report(part: PartTarget): void {
+    const left = this.#undelivered();
+    if (left === 0) {
+      this.#nextNew();
+      this.#host.hungry(this);
+    }
+    const again = this.#redeliveries.peek() === 0 ? 0 : this.#redeliveries.queued;
+    const { lastsEnd } = this.record;
+    if (!part.report(left, again, this.#redeliveries.pending.size, this.#cursor, lastsEnd)) this.endSession();
+  }
+
+  /** A leader of the home begins to speak for the consumer. */
+  openSession(session: number, home: PeerId): void {
+    this.endSession();
+    this.part!.open(session, home);
+    this.#host.ready(this);
+  }
+
+  /** What is on its way is taken back: the home does not hand it out any more, or nobody knows. */
+  endSession(): void {
+    const part = this.part!;
+    this.#takeBack(part);
+    for (const inbox of part.close()) this.#host.confirm(inbox);
+  }
+
+  demand(frame: DemandFrame): void {
+    const part = this.part!;
+    this.#taken(part, frame.taken);
+    part.demand(frame);
+    if (frame.level > this.#host.view.lastSeq) this.#host.advance(frame.level);
+    this.#host.ready(this);
+  }
+
+  rewind(frame: RewindFrame): void {
+    const part = this.part!;
+    this.#taken(part, frame.taken);
+    this.#takeBack(part);
+    part.rewound();
+    this.#host.ready(this);
+  }
+
+  /** Everything up to `seq` is acknowledged in all partitions. */
+  ackAll(seq: number, token: number): void {
+    const upTo = Math.min(seq, this.#host.view.lastSeq);
+    this.#acknowledge(upTo, this.#consumerSeq, token === 0 ? '' : TOKEN + token);
+    this.#host.ready(this);
+  }
+
+  #taken(part: PartTarget, count: number): void {
+    const nowMs = this.#host.nowMs();
+    part.taken(count, (seq) => {
+      if (this.record.tracksAcks) {
+        this.#redeliveries.prolong(seq, nowMs);
+        return;
+      }
+      this.#deliveredSeq = seq;
+      this.#handedOut = true;
+      this.#log?.first(seq, ++this.#consumerSeq, false, nowMs);
+    });
+  }
+
+  #takeBack(part: PartTarget): void {
+    const seqs = part.takeBack();
+    if (seqs.length === 0) return;
+    if (this.record.tracksAcks) this.#redeliveries.takeBack(seqs);
+    else {
+      this.#cursor = seqs[0] - 1;
+      this.#count.invalidate();
+    }
+  }
+
+  /** The answer to a double ack goes behind what the home was sent before. */
+  #confirm(inbox: string): void {
+    const { part } = this;
+    if (part === undefined || part.session === 0) {
+      if (!inbox.startsWith(TOKEN)) this.#host.confirm(inbox);
+      return;
+    }
+    if (inbox.startsWith(TOKEN)) part.ackedAll(Number(inbox.slice(TOKEN.length)));
+    else part.confirm(inbox);
+    this.#host.ready(this);
+  }
+
+  // ---- supply -------------------------------------------------------------------------------------------------------
 
   /** The next message never delivered; 0 when none. */
   #nextNew(): number {
@@ -253,32 +396,6 @@ export class LiveConsumer implements TimedItem {
     this.#host.hungry(this);
   }
 
-  /** The stored message; undefined when it is not there, or not yet (then the read is AWAITED). */
-  #load(seq: number): StoredMessage | undefined {
-    if (this.#readState !== READ || this.#readSeq !== seq) {
-      this.#readSeq = seq;
-      this.#readState = READING;
-      this.#host.readMessage(seq, this.#onRead);
-      if (this.#readState === READING) {
-        this.#readState = AWAITED;
-        return undefined;
-      }
-    }
-    if (this.#read === undefined) this.#readState = NOT_READ;
-    return this.#read;
-  }
-
-  #isAwaiting(): boolean {
-    return this.#readState === AWAITED;
-  }
-
-  readonly #onRead = (message: StoredMessage | undefined): void => {
-    const awaited = this.#readState === AWAITED;
-    this.#readState = READ;
-    this.#read = message;
-    if (awaited && !this.ended) this.#host.ready(this);
-  };
-
   /** A message could not be read. False: it will be, later. */
   #skip(seq: number, redelivery: boolean, nowMs: number): boolean {
     if (this.#host.view.exists(seq)) {
@@ -290,12 +407,10 @@ export class LiveConsumer implements TimedItem {
     return true;
   }
 
-  #replayDue(stampUs: number, nowMs: number): boolean {
-    if (this.#replayStampUs === 0) return true;
-    const atMs = this.#replaySentMs + (stampUs - this.#replayStampUs) / 1000;
-    if (atMs <= nowMs) return true;
-    this.#holdUntilMs = atMs;
-    return false;
+  #isDue(seq: number, stampUs: number, nowMs: number): boolean {
+    const atMs = this.#pace.dueMs(seq, stampUs);
+    if (atMs > nowMs) this.#holdUntilMs = atMs;
+    return atMs <= nowMs;
   }
 
   // ---- acks ---------------------------------------------------------------------------------------------------------
@@ -305,6 +420,7 @@ export class LiveConsumer implements TimedItem {
     const nowMs = this.#host.nowMs();
     const { pending } = this.#redeliveries;
     this.#activeMs = nowMs;
+    if (this.part !== undefined && this.#leaveToHome(this.part, seq, verb, reply)) return;
     switch (verb.kind) {
       case 'ack':
         this.#acknowledge(seq, consumerSeq, reply);
@@ -318,14 +434,29 @@ export class LiveConsumer implements TimedItem {
         break;
       case 'progress':
         this.#redeliveries.prolong(seq, nowMs);
-        if (reply !== '') this.#host.confirm(reply);
+        if (reply !== '') this.#confirm(reply);
         break;
       case 'nak':
         if (pending.has(seq)) this.#refuse(seq, consumerSeq, verb.delayMs, nowMs);
-        if (reply !== '') this.#host.confirm(reply);
+        if (reply !== '') this.#confirm(reply);
         break;
     }
     this.#host.ready(this);
+  }
+
+  /** Acks of everything so far are the home's to spread. An acknowledged message that is on its way is not handed out any more. */
+  #leaveToHome(part: PartTarget, seq: number, verb: AckVerb, reply: string): boolean {
+    const isAck = verb.kind === 'ack' || verb.kind === 'term' || verb.kind === 'next';
+    if (!isAck) return false;
+    if (this.record.config.ack_policy === 'all') {
+      // Without a home it counts here, and nobody says that it counts everywhere.
+      if (part.session === 0) this.#acknowledge(seq, this.#consumerSeq, '');
+      else part.ackAll(seq, verb.kind === 'next' ? '' : reply);
+      this.#host.ready(this);
+      return true;
+    }
+    if (reply !== '' && part.isOnTheWay(seq)) part.withdraw(seq);
+    return false;
   }
 
   #refuse(seq: number, consumerSeq: number, delayMs: number, nowMs: number): void {
@@ -367,7 +498,7 @@ export class LiveConsumer implements TimedItem {
       if (known) this.#host.counts.acked++;
     }
     if (!known && !this.#mattersToLog(seq, all)) {
-      if (reply !== '') this.#host.confirm(reply);
+      if (reply !== '') this.#confirm(reply);
       return;
     }
     if (all) log.ackAll(seq, reply);
@@ -379,7 +510,7 @@ export class LiveConsumer implements TimedItem {
   #acknowledgeEarly(log: DeliveryLog, seq: number, consumerSeq: number, reply: string): void {
     const { view } = this.#host;
     const { record } = this;
-    if (consumerSeq > record.reservedConsumerSeq || seq > view.lastSeq) return;
+    if (seq > view.lastSeq || (this.part === undefined && consumerSeq > record.reservedConsumerSeq)) return;
     if (record.config.ack_policy === 'all') {
       this.#redeliveries.pending.removeUpTo(seq, ignore);
       this.#deliveredSeq = seq;
@@ -387,7 +518,7 @@ export class LiveConsumer implements TimedItem {
       log.earlyAckAll(seq, reply);
     } else {
       if (!view.exists(seq) || record.ahead.has(seq)) {
-        if (reply !== '') this.#host.confirm(reply);
+        if (reply !== '') this.#confirm(reply);
         return;
       }
       if (this.#ahead.size >= AHEAD_MAX || !record.wants(seq, view.subjectOf(seq))) return;
@@ -413,12 +544,18 @@ export class LiveConsumer implements TimedItem {
   onRemoved(seq: number): void {
     this.#redeliveries.pending.remove(seq);
     this.#count.removed(seq, this.#cursor, this.#ahead);
+    if (this.part?.isOnTheWay(seq)) {
+      this.part.withdraw(seq);
+      this.#host.ready(this);
+    }
   }
 
   /** Removals of messages from this seq on matter to it; Infinity: none do. */
   get watchedFrom(): number {
     const { pending } = this.#redeliveries;
     if (pending.size > 0) return pending.firstSeq;
+    const first = this.part?.firstOnTheWay ?? 0;
+    if (first > 0) return first;
     return this.#count.watches(this.#cursor) ? this.#cursor + 1 : Number.POSITIVE_INFINITY;
   }
 

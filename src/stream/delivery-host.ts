@@ -32,6 +32,8 @@ export interface DeliveryHost extends PullQueueOutlet {
   /** Removals of messages matter to it from now on. */
   watch(consumer: LiveConsumer): void;
   schedule(consumer: LiveConsumer, dueMs: number): void;
+  /** The partition's last seq is to be at least `seq`. */
+  advance(seq: number): void;
   /** Inactive for its threshold. */
   expire(consumer: LiveConsumer): void;
 }

@@ -11,6 +11,8 @@ export class Redeliveries {
   readonly pending = new PendingSet(true);
   /** Never later than the earliest due time. */
   nextDueMs = Number.POSITIVE_INFINITY;
+  /** Given back before any client had them: their count is one too high. They stand in the queue. */
+  readonly #unsent = new Set<number>();
   #queue: number[] = [];
   #queueHead = 0;
   #waitMs = 30_000;
@@ -40,6 +42,7 @@ export class Redeliveries {
       const seq = this.#queue[this.#queueHead];
       const slot = this.pending.find(seq);
       if (slot >= 0 && this.pending.dueAt(slot) === Number.POSITIVE_INFINITY) return seq;
+      this.#unsent.delete(seq);
       this.#popQueue();
     }
     return 0;
@@ -48,14 +51,32 @@ export class Redeliveries {
   /** Deliveries of a pending message so far. */
   deliveries(seq: number): number {
     const slot = this.pending.find(seq);
-    return slot < 0 ? 0 : this.pending.deliveriesAt(slot);
+    if (slot < 0) return 0;
+    return this.pending.deliveriesAt(slot) - (this.#unsent.has(seq) ? 1 : 0);
+  }
+
+  /** Its ack wait begins when it is prolonged. */
+  hold(seq: number): void {
+    this.pending.setDue(this.pending.find(seq), Number.MAX_VALUE);
+  }
+
+  /** Messages that were on their way to a client, in the order in which they left, and did not get there: they come first again. */
+  takeBack(seqs: readonly number[]): void {
+    const back = seqs.filter((seq) => this.pending.has(seq));
+    for (const seq of back) {
+      this.pending.setDue(this.pending.find(seq), Number.POSITIVE_INFINITY);
+      this.#unsent.add(seq);
+    }
+    this.#queue = back.concat(this.#queue.slice(this.#queueHead));
+    this.#queueHead = 0;
   }
 
   /** The first of the queue was delivered once more. */
   sent(seq: number, nowMs: number): number {
     this.#popQueue();
     const slot = this.pending.find(seq);
-    const deliveries = this.pending.deliveriesAt(slot) + 1;
+    const deliveries = this.deliveries(seq) + 1;
+    this.#unsent.delete(seq);
     this.pending.setDeliveries(slot, deliveries);
     this.#wait(slot, nowMs + this.#waitFor(deliveries));
     return deliveries;
@@ -97,7 +118,7 @@ export class Redeliveries {
 
   #enqueue(slot: number): boolean {
     const seq = this.pending.seqAt(slot);
-    if (this.#deliveriesMax > 0 && this.pending.deliveriesAt(slot) >= this.#deliveriesMax) {
+    if (this.#deliveriesMax > 0 && this.deliveries(seq) >= this.#deliveriesMax) {
       this.pending.remove(seq);
       return false;
     }

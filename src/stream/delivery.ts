@@ -5,7 +5,7 @@
 // deliveries come before their log entries; acks are flushed once per consumer and turn.
 import type { Env } from '../kit/env.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
-import { ConsumerCommand, type CreateAction, encodeCreate, encodeRemove } from './consumer-codec.ts';
+import { ConsumerCommand, type CreateAction, encodeCreate, encodePart, encodeRemove } from './consumer-codec.ts';
 import { filterPatterns } from './consumer-filter.ts';
 import { ConsumerRecord } from './consumer-record.ts';
 import { decideCreate, placeError } from './consumer-rules.ts';
@@ -19,6 +19,7 @@ import { HungryConsumers } from './delivery-hungry.ts';
 import { TimerHeap } from './delivery-timers.ts';
 import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
+import { PartTarget, type PartUplink } from './part-target.ts';
 import { parsePull } from './pull-request.ts';
 import type {
   CommandProposer,
@@ -47,6 +48,8 @@ export interface DeliveryEngineOptions {
   config: () => StreamConfig;
   /** What clients see of a local seq; absent: the same. */
   streamSeq?: (seq: number) => number;
+  /** On a stream of several partitions: its consumers are parts, their homes are reached by this. */
+  uplink?: PartUplink;
   /** Shared by all partitions of the node; absent: its own. */
   counts?: DeliveryCounts;
 }
@@ -64,6 +67,7 @@ export class DeliveryEngine implements DeliveryHost {
   readonly #table: ConsumerRegistry;
   readonly #proposer: CommandProposer;
   readonly #config: () => StreamConfig;
+  readonly #uplink: PartUplink | undefined;
   readonly #timers: TimerHeap;
   /** By name: every consumer with something to do, and all that live in memory. Others are woken by the first request. */
   readonly #live = new Map<string, LiveConsumer>();
@@ -75,6 +79,8 @@ export class DeliveryEngine implements DeliveryHost {
   #watchedFrom = Number.POSITIVE_INFINITY;
   #turnAsked = false;
   #leading = false;
+  /** The partition's last seq was asked to be at least this. */
+  #advancedTo = 0;
 
   constructor(options: DeliveryEngineOptions) {
     if (!(options.table instanceof ConsumerRegistry)) throw new Error('the table must come from createConsumerTable');
@@ -84,6 +90,7 @@ export class DeliveryEngine implements DeliveryHost {
     this.streamName = options.streamName;
     this.streamSeq = options.streamSeq ?? ((seq) => seq);
     this.counts = options.counts ?? createDeliveryCounts();
+    this.#uplink = options.uplink;
     this.#table = options.table;
     this.#proposer = options.proposer;
     this.#config = options.config;
@@ -97,8 +104,10 @@ export class DeliveryEngine implements DeliveryHost {
   /** The partition leads and has applied everything of former terms. */
   onLeading(): void {
     this.#leading = true;
+    this.#advancedTo = 0;
     for (const record of this.#table.records()) {
       const { config, pending } = record;
+      if (this.#uplink !== undefined && pending.size === 0) continue;
       if (pending.size > 0 || config.deliver_subject || config.inactive_threshold || !config.durable_name) {
         this.ready(this.#wake(record));
       }
@@ -291,6 +300,65 @@ export class DeliveryEngine implements DeliveryHost {
     if (consumer?.push?.answered(subject)) consumer.wake();
   }
 
+  // ---- parts of consumers of several partitions (part-sessions.ts) -----------------------------------------------------
+
+  /** Undefined: there is no such part, or this node does not lead. */
+  part(name: string): LiveConsumer | undefined {
+    return this.#find(name);
+  }
+
+  /** A part that its home keeps in memory. */
+  beginPart(record: ConsumerRecord): LiveConsumer {
+    return this.#begin(record, true);
+  }
+
+  dropPart(consumer: LiveConsumer): void {
+    if (this.#live.get(consumer.record.name) === consumer) this.#drop(consumer, undefined);
+  }
+
+  /** Makes the part in the log, or gives it the configuration. */
+  createPart(homeId: number, config: ConsumerConfig, start: number, done: Answer<true>): void {
+    this.#proposer.proposeCommand(ConsumerCommand.part, encodePart(homeId, config, start), (result) => {
+      const record = this.#table.get(config.name ?? '');
+      if (result !== undefined || record === undefined || !this.#leading) {
+        done(result ?? apiError(10008));
+        return;
+      }
+      this.#reconfigured(this.#wake(record));
+      done(true);
+    });
+  }
+
+  /** Ends the live parts that `isOver` names. */
+  endParts(isOver: (consumer: LiveConsumer) => boolean): void {
+    for (const consumer of [...this.#live.values()]) {
+      if (!isOver(consumer)) continue;
+      if (consumer.memory) this.#drop(consumer, undefined);
+      else {
+        consumer.endSession();
+        this.ready(consumer);
+      }
+    }
+  }
+
+  /** The home's record is made or changed: a command of its log. Its part wakes with it. */
+  createHome(
+    config: ConsumerConfig,
+    action: CreateAction,
+    start: number,
+    done: (result: ConsumerRecord | ApiError) => void,
+  ): void {
+    this.#proposer.proposeCommand(ConsumerCommand.create, encodeCreate(action, config, start), (result) => {
+      const record = this.#table.get(config.name ?? '');
+      if (result !== undefined || record === undefined || !this.#leading) {
+        done(result ?? apiError(10008));
+        return;
+      }
+      this.#reconfigured(this.#wake(record));
+      done(record);
+    });
+  }
+
   // ---- DeliveryHost ---------------------------------------------------------------------------------------------------
 
   get retention(): StreamConfig['retention'] {
@@ -348,6 +416,13 @@ export class DeliveryEngine implements DeliveryHost {
 
   schedule(consumer: LiveConsumer, dueMs: number): void {
     this.#timers.set(consumer, dueMs);
+  }
+
+  advance(seq: number): void {
+    if (seq <= this.#advancedTo) return;
+    this.#advancedTo = seq;
+    // Who waits for it hears that the partition's last seq has moved.
+    this.#proposer.advance(seq, () => {});
   }
 
   expire(consumer: LiveConsumer): void {
@@ -448,7 +523,8 @@ export class DeliveryEngine implements DeliveryHost {
   }
 
   #begin(record: ConsumerRecord, memory: boolean): LiveConsumer {
-    const consumer = new LiveConsumer(this, record, memory);
+    const part = this.#uplink === undefined ? undefined : new PartTarget(this.#uplink, record.name);
+    const consumer = new LiveConsumer(this, record, memory, part);
     this.#live.set(record.name, consumer);
     this.#hungry.track(consumer);
     this.watch(consumer);
@@ -549,7 +625,7 @@ function positionOf(record: ConsumerRecord, at: ConsumerPosition): void {
 }
 
 /** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). */
-function livesInMemory(config: ConsumerConfig, stream: StreamConfig): boolean {
+export function livesInMemory(config: ConsumerConfig, stream: StreamConfig): boolean {
   const light = config.mem_storage === true || config.num_replicas === 1;
   return config.ack_policy === 'none' && !config.durable_name && light && stream.retention === 'limits';
 }

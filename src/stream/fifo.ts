@@ -19,6 +19,15 @@ export class Fifo<T> {
     return this.#items[this.#head];
   }
 
+  each(see: (item: T) => void): void {
+    for (let i = this.#head; i < this.#items.length; i++) see(this.#items[i]);
+  }
+
+  some(is: (item: T) => boolean): boolean {
+    for (let i = this.#head; i < this.#items.length; i++) if (is(this.#items[i])) return true;
+    return false;
+  }
+
   shift(): T | undefined {
     if (this.#head === this.#items.length) return undefined;
     const item = this.#items[this.#head];

@@ -8,6 +8,8 @@ import { hasWildcard } from '../subjects/subject.ts';
 import {
   BatchBuilder,
   CONSUMER_COMMAND_FIRST,
+  CommandType,
+  decodeAdvance,
   HDR_BYTES_MAX,
   NO_MARKER,
   ROLLUP_ALL,
@@ -207,6 +209,11 @@ export class PartitionLeader {
   /** The highest local seq that this replica has acknowledged to a publisher; 0 before the first. */
   get ackedSeq(): number {
     return this.#acks.ackedSeq;
+  }
+
+  /** The last seq that is given, in flight or applied. */
+  get lastSeq(): number {
+    return this.#tentative.lastSeq;
   }
 
   // ---- publish
@@ -533,9 +540,20 @@ export class PartitionLeader {
         return;
       }
     }
+    // An advance moves the base of what follows, so it has a batch for itself.
+    if (type === CommandType.advance && !this.#builder.empty) this.#propose();
+    if (!this.leading) {
+      done?.(UNAVAILABLE);
+      return;
+    }
     if (this.#builder.empty) this.#beginBatch();
     this.#builder.command(type, body);
     this.#commands.push(done);
+    if (type === CommandType.advance) {
+      this.#tentative.advanceTo(decodeAdvance(body));
+      this.#propose();
+      return;
+    }
     // Of the consumers' commands only those of work queues and interest streams remove messages.
     if (type < CONSUMER_COMMAND_FIRST || this.#options.config().retention !== 'limits') {
       this.#removingBatch = this.#proposed;

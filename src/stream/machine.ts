@@ -10,6 +10,7 @@ import {
   CommandType,
   commandBody,
   commandEnd,
+  decodeAdvance,
   decodeConfig,
   decodeDelete,
   decodeExpire,
@@ -275,6 +276,10 @@ export class StreamMachine {
         return;
       case CommandType.expire:
         this.results.push(this.#expire(body));
+        return;
+      case CommandType.advance:
+        this.index.advanceTo(decodeAdvance(body));
+        this.results.push(undefined);
         return;
       default:
         throw new MachineError(`command of unknown type ${type}`);

@@ -105,6 +105,13 @@ export class MessageIndex implements MessageView {
     this.lastSeq = seq - 1;
   }
 
+  /** Seqs up to `seq` that were not given never will be. */
+  advanceTo(seq: number): void {
+    if (seq <= this.lastSeq) return;
+    this.lastSeq = seq;
+    if (this.messages === 0) this.firstSeq = seq + 1;
+  }
+
   /** Id of the subject `bytes[from, to)`, made if need be; use it for `add` at once. */
   subjectId(bytes: Uint8Array, from: number, to: number): number {
     return this.#subjects.findOrInsert(bytes, from, to);

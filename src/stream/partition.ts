@@ -6,6 +6,7 @@ import type { Group, GroupMachine, Index, PeerId, StateSink } from '../../cluste
 import type { Env } from '../kit/env.ts';
 import {
   CommandType,
+  encodeAdvance,
   encodeConfig,
   encodeDelete,
   encodePurge,
@@ -16,13 +17,15 @@ import {
 import { BodyCache } from './body-cache.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
-import { createConsumerTable } from './consumers.ts';
+import { type ConsumerRegistry, createConsumerTable } from './consumers.ts';
 import { DeliveryEngine } from './delivery.ts';
 import type { DeliveryCounts } from './delivery-counts.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { ExpiryTimers } from './expiry.ts';
+import { HomeEngine } from './home-engine.ts';
 import { PartitionLeader } from './leader.ts';
 import { StreamMachine } from './machine.ts';
+import { PartSessions } from './part-sessions.ts';
 import { utf8Text } from './text.ts';
 import type {
   AckSink,
@@ -32,7 +35,10 @@ import type {
   GetRequest,
   InfoRequest,
   Outlet,
+  PartitionEdges,
   PartitionOps,
+  PartLinks,
+  PartOps,
   StoredMessage,
   StreamState,
 } from './types.ts';
@@ -60,6 +66,8 @@ export interface PartitionOptions {
   isDiskLow?: () => boolean;
   /** Shared by all partitions of the node. */
   deliveryCounts?: DeliveryCounts;
+  /** To the stream's other partitions; absent: there are none. */
+  links?: PartLinks;
   inFlightBytesMax?: number;
   inFlightMessagesMax?: number;
 }
@@ -78,6 +86,10 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly #stride: number;
   readonly #leader: PartitionLeader;
   readonly #engine: DeliveryEngine;
+  /** On a stream of several partitions: its consumers are parts; the first partition is their home. */
+  readonly #sessions: PartSessions | undefined;
+  readonly #home: HomeEngine | undefined;
+  readonly parts: PartOps | undefined;
   readonly #expiry: ExpiryTimers;
   /** The newest configuration that the metadata has, and the entry that set it. */
   #config: StreamConfig;
@@ -122,8 +134,11 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
         inFlightMessagesMax: options.inFlightMessagesMax ?? IN_FLIGHT_MESSAGES_MAX,
       },
     });
+    const { links } = options;
+    if (links !== undefined) this.#sessions = this.#createSessions(links);
     this.#engine = new DeliveryEngine({
       env,
+      uplink: this.#sessions,
       table: this.machine.consumers,
       view: this.machine.index,
       proposer: this,
@@ -133,7 +148,75 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       streamSeq: (local) => this.#toStream(local),
       counts: options.deliveryCounts,
     });
+    if (links !== undefined && partition === 0) this.#home = this.#createHome(options, links);
+    if (this.#sessions !== undefined) this.parts = this.#partOps(this.#sessions);
     this.#expiry = new ExpiryTimers({ env, machine: this.machine, leader: this.#leader, clusterTimeUs });
+  }
+
+  #createSessions(links: PartLinks): PartSessions {
+    return new PartSessions({
+      env: this.#env,
+      engine: () => this.#engine,
+      table: this.machine.consumers as ConsumerRegistry,
+      view: this.machine.index,
+      proposer: this,
+      send: (home, frame) => links.toHome(home, this.partition, frame),
+      toLocalFrom: (seq) => this.#toLocalFrom(seq),
+      isLeading: () => this.leading,
+    });
+  }
+
+  #createHome({ env, outlet, streamName }: PartitionOptions, links: PartLinks): HomeEngine {
+    const { calls } = links;
+    return new HomeEngine({
+      env,
+      partitions: links.partitions,
+      engine: this.#engine,
+      table: this.machine.consumers as ConsumerRegistry,
+      view: this.machine.index,
+      proposer: this,
+      outlet,
+      streamName,
+      config: () => this.#config,
+      toPart: links.toPart,
+      toLocalFrom: (seq, partition) => Math.max(1, Math.ceil((seq - partition) / this.#stride)),
+      calls: {
+        ...calls,
+        edges: (partition, patterns, done) => {
+          if (partition === 0) this.#edges(patterns, done);
+          else calls.edges(partition, patterns, done);
+        },
+        partInfo: (partition, name, done) => {
+          if (partition === 0) this.#engine.consumerInfo(name, done);
+          else calls.partInfo(partition, name, done);
+        },
+        partList: (partition, done) => {
+          if (partition === 0) this.#engine.consumerList(done);
+          else calls.partList(partition, done);
+        },
+      },
+    });
+  }
+
+  #partOps(sessions: PartSessions): PartOps {
+    return {
+      createPart: (plan, done) => sessions.create(plan, done),
+      removePart: (name, homeId, done) => sessions.remove(name, homeId, done),
+      edges: (patterns, done) => this.#edges(patterns, done),
+      fromHome: (from, frame) => sessions.receive(from, frame),
+      fromPart: (from, frame) => this.#home?.receive(from, frame) ?? true,
+      onPartLeader: (partition) => this.#home?.onPartLeader(partition),
+      onPeerDown: (peer) => sessions.onPeerDown(peer),
+    };
+  }
+
+  #edges(patterns: readonly string[], done: Done<PartitionEdges>): void {
+    this.#barrier((ok) => {
+      const { index } = this.machine;
+      if (!ok) return done(apiError(10008));
+      const lastMatch = index.messages === 0 ? 0 : index.lastMatching(compileFilter(patterns));
+      done({ lastSeq: this.#toStream(index.lastSeq), lastMatch: this.#toStream(lastMatch) });
+    });
   }
 
   attach(group: Group): void {
@@ -145,6 +228,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** The partition ends on this node: its stream was deleted, or the node stops. */
   close(reason: 'deleted' | 'shutdown' = 'shutdown'): void {
     if (this.#closed) return;
+    this.#home?.close(reason);
     this.#engine.close(reason);
     this.#closed = true;
     this.#stopLeading();
@@ -202,7 +286,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#configRevision = configRevision;
   }
 
-  onLeading(_term: number): void {
+  onLeading(term: number): void {
     if (this.#closed) return;
     this.#stopLeading();
     const { machine } = this;
@@ -210,6 +294,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
     this.#engine.onLeading();
+    this.#home?.onLeading(term);
     this.#expiry.applied();
   }
 
@@ -221,7 +306,11 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     const { machine } = this;
     if (machine.onRemoved !== undefined) {
       machine.onRemoved = undefined;
-      if (!this.#closed) this.#engine.onNotLeading();
+      if (!this.#closed) {
+        this.#home?.onNotLeading();
+        this.#engine.onNotLeading();
+      }
+      this.#sessions?.onNotLeading();
     }
     this.#expiry.stop();
     this.#leader.end();
@@ -315,6 +404,15 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#leader.command(type, body, done as ((result: ApiError | number | undefined) => void) | undefined);
   }
 
+  advance(seq: number, done: (ok: boolean) => void): void {
+    this.#leader.command(CommandType.advance, encodeAdvance(seq), (result) => done(result === undefined));
+  }
+
+  /** The last local seq that is given, in flight or applied. */
+  get lastGivenSeq(): number {
+    return this.#leader.lastSeq;
+  }
+
   // ---- reads
 
   /** `then(true)` when this replica has everything that was committed when called, and its leader the newest configuration that is
@@ -376,7 +474,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       last_ts_us: lastMessageStampUs,
       num_subjects: index.subjects,
       num_deleted: index.deletedCount,
-      consumer_count: this.leading ? this.#engine.consumerCount : this.machine.consumers.count,
+      consumer_count: this.#consumerCount,
     };
     if (want.deletedDetails) state.deleted = index.deleted().map((local) => this.#toStream(local));
     if (want.subjectsFilter !== undefined) {
@@ -387,6 +485,13 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       state.subjects = subjects;
     }
     return state;
+  }
+
+  /** Those of the stream, told by its first partition. */
+  get #consumerCount(): number {
+    if (this.#sessions !== undefined && this.#home === undefined) return 0;
+    if (!this.leading) return this.machine.consumers.count;
+    return this.#home?.consumerCount ?? this.#engine.consumerCount;
   }
 
   get(request: GetRequest, done: Done<StoredMessage>): void {
@@ -453,36 +558,36 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   // ---- consumers
 
   createConsumer(config: ConsumerConfig, action: '' | 'create' | 'update', done: Done<ConsumerState>): void {
-    this.#engine.createConsumer(config, action, done);
+    (this.#home ?? this.#engine).createConsumer(config, action, done);
   }
 
   deleteConsumer(name: string, done: Done<true>): void {
-    this.#engine.deleteConsumer(name, done);
+    (this.#home ?? this.#engine).deleteConsumer(name, done);
   }
 
   consumerInfo(name: string, done: Done<ConsumerState>): void {
     this.#barrier((ok) => {
-      if (ok) this.#engine.consumerInfo(name, done);
+      if (ok) (this.#home ?? this.#engine).consumerInfo(name, done);
       else done(apiError(10008));
     });
   }
 
   consumerNames(done: Done<string[]>): void {
     this.#barrier((ok) => {
-      if (ok) this.#engine.consumerNames(done);
+      if (ok) (this.#home ?? this.#engine).consumerNames(done);
       else done(apiError(10008));
     });
   }
 
   consumerList(done: Done<ConsumerState[]>): void {
     this.#barrier((ok) => {
-      if (ok) this.#engine.consumerList(done);
+      if (ok) (this.#home ?? this.#engine).consumerList(done);
       else done(apiError(10008));
     });
   }
 
   pull(consumer: string, reply: string, body: Uint8Array): void {
-    this.#engine.pull(consumer, reply, body);
+    (this.#home ?? this.#engine).pull(consumer, reply, body);
   }
 
   ack(
@@ -498,6 +603,6 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   }
 
   flowReply(consumer: string, subject: string): void {
-    this.#engine.flowReply(consumer, subject);
+    (this.#home ?? this.#engine).flowReply(consumer, subject);
   }
 }

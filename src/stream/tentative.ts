@@ -51,6 +51,10 @@ export class Tentative {
     this.roomBytes += roomBytes;
   }
 
+  advanceTo(seq: number): void {
+    if (seq > this.lastSeq) this.lastSeq = seq;
+  }
+
   /** The subject `bytes[from, to)` of the message added last. */
   count(bytes: Uint8Array, from: number, to: number): void {
     const row = this.#subjects.findOrInsert(bytes, from, to);

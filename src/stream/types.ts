@@ -1,6 +1,7 @@
 // The door of one partition: what jetstream/ asks of it, and the words between its machine and its consumers.
 // Seqs at this door are the stream's (seq = local * stride + partition mapping is done inside).
 
+import type { PeerId } from '../../cluster/core/types.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import type { ApiError } from './errors.ts';
 
@@ -78,6 +79,13 @@ export type GetRequest =
   | { next_by_subj: string; seq?: number; start_time_us?: number }
   | { start_time_us: number };
 
+/** Seqs of the stream; 0: none. */
+export interface PartitionEdges {
+  lastSeq: number;
+  /** The last message that meets the patterns; all when there are none. */
+  lastMatch: number;
+}
+
 /** Leader-side operations. Every callback runs exactly once, after the facts that it rests on are committed and applied
  * (10008 after a loss of leadership). Calls on a replica that does not lead are answered with 10008. */
 export interface PartitionOps {
@@ -117,8 +125,54 @@ export interface PartitionOps {
     verb: Uint8Array,
     reply: string,
   ): void;
+  /** On streams of several partitions. */
+  readonly parts?: PartOps;
   /** A message to `$JS.FC.<stream>.<consumer>.<id>` (its whole subject): a push consumer's flow control request was answered. */
   flowReply?(consumer: string, subject: string): void;
+}
+
+/** What homes and parts of consumers of several partitions ask of each other (docs/adr/0004). */
+export interface PartOps {
+  createPart(plan: PartPlan, done: (result: true | ApiError) => void): void;
+  removePart(name: string, homeId: number, done: (result: true | ApiError) => void): void;
+  edges(patterns: readonly string[], done: (edges: PartitionEdges | ApiError) => void): void;
+  /** A frame from the leader of the home, which is node `from`. False: malformed. */
+  fromHome(from: PeerId, frame: Uint8Array): boolean;
+  /** A frame from the leader of another partition (or of this one), to the home. False: malformed. */
+  fromPart(partition: number, frame: Uint8Array): boolean;
+  /** A partition of the stream has a new leader. */
+  onPartLeader(partition: number): void;
+  onPeerDown(peer: PeerId): void;
+}
+
+/** How the partitions of one stream reach each other; given by the composition root. Frames may arrive at any later time, in order per
+ * pair of nodes, or not at all. */
+export interface PartLinks {
+  readonly partitions: number;
+  /** To the leader of a partition. False: it did not leave. */
+  toPart(partition: number, frame: Uint8Array): boolean;
+  /** From partition `from` to the home on node `home`. False: it did not leave. */
+  toHome(home: PeerId, from: number, frame: Uint8Array): boolean;
+  calls: PartCalls;
+}
+
+/** What a home asks of the leaders of other partitions; answered once each, 10008 when the outcome is unknown. */
+export interface PartCalls {
+  createPart(partition: number, plan: PartPlan, done: (result: true | ApiError) => void): void;
+  removePart(partition: number, name: string, homeId: number, done: (result: true | ApiError) => void): void;
+  edges(partition: number, patterns: readonly string[], done: (result: PartitionEdges | ApiError) => void): void;
+  partInfo(partition: number, name: string, done: (state: ConsumerState | ApiError) => void): void;
+  partList(partition: number, done: (states: ConsumerState[] | ApiError) => void): void;
+}
+
+/** What makes the part of a consumer. Seqs of the stream; 0: none. */
+export interface PartPlan {
+  homeId: number;
+  config: ConsumerConfig;
+  /** Where it begins, if not where the deliver policy says. */
+  start: number;
+  /** What is stored after the part is made has a larger seq than this. */
+  behind: number;
 }
 
 /** How a partition reaches clients; given by the composition root (broker.deliverTo / hasInterest with the account bound). */
@@ -184,6 +238,8 @@ export interface ConsumerTable {
 export interface CommandProposer {
   /** Adds a command to the partition's batch of this turn. `done(result)` after apply; `lost` (10008) when leadership goes first. */
   proposeCommand(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void;
+  /** The partition's last seq becomes at least `seq`: what is stored later has a larger one. `done(true)` after apply. */
+  advance(seq: number, done: (ok: boolean) => void): void;
   /** Reads a stored message (local seq); undefined: removed or damaged. Synchronous when in memory. */
   readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void;
   readonly nowMs: () => number;

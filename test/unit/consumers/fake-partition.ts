@@ -169,6 +169,9 @@ export class FakePartition {
       if (this.readMs === 0) answer();
       else this.scheduler.after(this.readMs, answer);
     },
+    advance: () => {
+      throw new Error('a stream of one partition is not advanced');
+    },
     nowMs: () => this.env.clock.nowMs(),
   };
 

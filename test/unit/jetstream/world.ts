@@ -1,8 +1,9 @@
 // A small world for the API's tests: a simulated clock, two nodes with a partition that one of them leads, a metadata group that
 // answers at once, and a broker that only remembers what was sent. Requests go in by `request`, answers come out parsed.
-import type { RpcReply } from '../../../cluster/rpc/types.ts';
+import type { Rpc, RpcReply } from '../../../cluster/rpc/types.ts';
 import type { Broker, Message, Sink } from '../../../src/broker/types.ts';
 import { createJetStreamApi, type JetStreamApi, type JetStreamApiOptions } from '../../../src/jetstream/api.ts';
+import { PartitionClient } from '../../../src/jetstream/partition-client.ts';
 import type { Catalog, MetaClient, Partitions, StreamRecord } from '../../../src/meta/types.ts';
 import { groupOf } from '../../../src/meta/types.ts';
 import type { ConsumerConfig, StreamConfig } from '../../../src/stream/config.ts';
@@ -268,25 +269,33 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
 
   const node = (self: number): JetStreamApi => {
     const own = env(self);
+    const rpc: Rpc = {
+      request(to, method, bytes, _timeoutMs, done) {
+        requests.push(`${to} ${method}`);
+        const handler = handlers.get(to)?.get(method);
+        own.clock.after(1, () => {
+          if (link.failure || !handler) done({ ok: false, reason: link.failure ?? 'refused' });
+          else handler(self, bytes, (answer) => done({ ok: true, bytes: answer }));
+        });
+      },
+      handle: (method, handler) => void handlers.get(self)!.set(method, handler),
+    };
+    const client = new PartitionClient({
+      env: own,
+      self,
+      partitions: directory(self),
+      rpc,
+      transport: { isUp: () => true, lastHeardMs: () => own.clock.nowMs() },
+      host: { group: () => undefined },
+    });
     return createJetStreamApi({
       env: own,
       broker,
       meta,
       catalog,
       partitions: directory(self),
-      rpc: {
-        request(to, method, bytes, _timeoutMs, done) {
-          requests.push(`${to} ${method}`);
-          const handler = handlers.get(to)?.get(method);
-          own.clock.after(1, () => {
-            if (link.failure || !handler) done({ ok: false, reason: link.failure ?? 'refused' });
-            else handler(self, bytes, (answer) => done({ ok: true, bytes: answer }));
-          });
-        },
-        handle: (method, handler) => void handlers.get(self)!.set(method, handler),
-      },
-      transport: { isUp: () => true, lastHeardMs: () => own.clock.nowMs() },
-      host: { group: () => undefined },
+      client,
+      rpc,
       self,
       serverName: catalog.nodes.get(self)!.name,
       clusterName: 'C',
