@@ -219,6 +219,7 @@ class Server implements StartedServer {
       secret: cluster.secret,
       formatVersion: FORMAT_VERSION,
       bootId,
+      gossip: cluster.gossip,
     });
     return this.#links;
   }
@@ -242,7 +243,7 @@ class Server implements StartedServer {
           jetstream,
           api_lvl: API_LEVEL,
           cluster: cluster?.name,
-          connect_urls: cluster ? this.#connectUrls() : undefined,
+          connect_urls: cluster && !cluster.noAdvertise ? this.#connectUrls() : undefined,
           own_urls: [own],
         };
       },

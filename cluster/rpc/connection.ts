@@ -17,6 +17,8 @@ export type ConnectionState = 'hello' | 'proof' | 'choice' | 'welcomed' | 'up' |
 export interface ConnectionOwner {
   readonly env: Env;
   readonly secret: string;
+  /** Every byte of every connection between nodes: handshakes, heartbeats and what was never completed included. */
+  readonly stats: { bytesIn: number; bytesOut: number };
   hmac(key: string, text: string): Uint8Array;
   /** The other end is proved and this end is the one to choose: take it (undefined), or refuse it with a reason. */
   choose(connection: Connection): string | undefined;
@@ -57,6 +59,7 @@ export class Connection {
       if (this.state === 'up') owner.writable(this);
     });
     socket.onData((bytes) => {
+      owner.stats.bytesIn += bytes.length;
       if (this.state === 'closed') return;
       owner.heard(this);
       const wrong = this.parser.push(bytes);
@@ -70,7 +73,10 @@ export class Connection {
   }
 
   write(header: FrameHeader, body: readonly Uint8Array[] = []): void {
-    if (this.state !== 'closed') this.socket.write(encodeFrame(header, body));
+    if (this.state === 'closed') return;
+    const parts = encodeFrame(header, body);
+    for (const part of parts) this.owner.stats.bytesOut += part.length;
+    this.socket.write(parts);
   }
 
   /** Tells the other end why, then closes. */

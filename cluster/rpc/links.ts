@@ -49,6 +49,7 @@ export interface LinksOptions {
 }
 
 export interface LinkStats {
+  /** Bytes of all connections to and from other nodes, as the sockets took and gave them. */
   bytesIn: number;
   bytesOut: number;
   framesIn: number;
@@ -327,7 +328,6 @@ class TcpLinks implements Links, ConnectionOwner {
   frame(connection: Connection, header: FrameHeader, body: Uint8Array): void {
     const from = connection.peer!.id;
     this.stats.framesIn++;
-    this.stats.bytesIn += body.length;
     if (header.data) {
       const whole = splitData(header.data, body, (channel, bytes) => {
         // A channel that this version does not know, or that nobody serves yet.
@@ -447,7 +447,12 @@ class TcpLinks implements Links, ConnectionOwner {
       }
       this.stats.framesOut++;
     }
-    if (last !== undefined) for (const part of last) parts.push(part);
+    if (last !== undefined) {
+      for (const part of last) {
+        parts.push(part);
+        bytes += part.length;
+      }
+    }
     if (parts.length === 0) return;
     this.stats.bytesOut += bytes;
     socket.write(parts);

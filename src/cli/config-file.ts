@@ -22,7 +22,16 @@ export interface FileSettings {
   /** Of `accounts.$SYS`. */
   systemUsers?: User[];
   noAuthUser?: string;
-  cluster?: { name?: string; host?: string; port?: number; routes?: string[]; advertise?: string; secret?: string };
+  cluster?: {
+    name?: string;
+    host?: string;
+    port?: number;
+    routes?: string[];
+    advertise?: string;
+    gossip?: boolean;
+    noAdvertise?: boolean;
+    secret?: string;
+  };
   limits: Partial<NatsLimits>;
   lameDuckMs?: number;
   lameDuckGraceMs?: number;
@@ -227,6 +236,12 @@ const CLUSTER: Directives = {
   },
   advertise: clusterAdvertise,
   cluster_advertise: clusterAdvertise,
+  gossip: to('boolean', (s, on) => {
+    clusterOf(s).gossip = on;
+  }),
+  no_advertise: to('boolean', (s, on) => {
+    clusterOf(s).noAdvertise = on;
+  }),
   authorization: (value, path, f) => {
     const map = f.mapOf(value, path);
     if (map) f.map(map, path, CLUSTER_AUTHORIZATION, ['permissions', 'users', 'nkey']);
@@ -448,7 +463,7 @@ const TOP: Directives = {
     const map = f.mapOf(value, path);
     if (map === undefined) return;
     clusterOf(f.settings);
-    f.map(map, path, CLUSTER, ['tls', 'no_advertise', 'permissions', 'accounts']);
+    f.map(map, path, CLUSTER, ['tls', 'permissions', 'accounts']);
   },
   max_payload: limit('payloadBytesMax', 1, PAYLOAD_BYTES_MAX),
   max_pending: limit('pendingBytesMax', 1),

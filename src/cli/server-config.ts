@@ -20,6 +20,10 @@ export interface ServerConfig {
         port: number /** host:port each */;
         routes: string[];
         advertise?: string;
+        /** Cluster addresses are told to other nodes, and learnt ones dialed. */
+        gossip: boolean;
+        /** Clients are not told of other nodes. */
+        noAdvertise: boolean;
         secret: string;
       }
     | undefined;
@@ -79,6 +83,16 @@ export const SERVER_FLAGS = {
     kind: 'string',
     value: 'host:port',
     help: 'cluster address told to other nodes',
+  },
+  clusterGossip: {
+    names: ['cluster_gossip'],
+    kind: 'boolean',
+    help: 'tell and dial cluster addresses learnt from other nodes (default; =false: dial --routes only)',
+  },
+  noAdvertise: {
+    names: ['no_advertise'],
+    kind: 'boolean',
+    help: 'do not tell clients the addresses of the other nodes',
   },
   defaultReplicas: {
     names: ['default_replicas'],
@@ -242,6 +256,8 @@ function clusterOf(
       return parsed ? `${parsed.host}:${parsed.port}` : '';
     }),
     advertise: (values.clusterAdvertise as string | undefined) ?? file.cluster?.advertise,
+    gossip: (values.clusterGossip as boolean | undefined) ?? file.cluster?.gossip ?? true,
+    noAdvertise: (values.noAdvertise as boolean | undefined) ?? file.cluster?.noAdvertise ?? false,
     secret,
   };
 }

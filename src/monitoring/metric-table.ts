@@ -183,10 +183,16 @@ export const NODE_METRICS: readonly NodeMetric[] = [
     (n) => n.view.peers().filter((peer) => peer.connected).length,
   ),
   gauge('flotilla_peers_expected', 'Other nodes of the cluster, up or not', (n) => n.view.peers().length),
-  labelled('flotilla_link_bytes_total', 'counter', 'Bytes between nodes', 'direction', (n) => {
-    const links = n.view.links();
-    return byDirection(links && { in: links.bytesIn, out: links.bytesOut });
-  }),
+  labelled(
+    'flotilla_link_bytes_total',
+    'counter',
+    'Bytes between nodes, heartbeats and handshakes included',
+    'direction',
+    (n) => {
+      const links = n.view.links();
+      return byDirection(links && { in: links.bytesIn, out: links.bytesOut });
+    },
+  ),
   labelled('flotilla_link_changes_total', 'counter', 'Links that came up and that were lost', 'change', (n) => {
     const links = n.view.links();
     return (

@@ -108,6 +108,14 @@ describe('configuration file', () => {
     expect(config(text, args, { FLOTILLA_CLUSTER_SECRET: 'e' })).toMatchObject({
       config: { name: 'n2', port: 5, cluster: { ...cluster, name: 'D', routes: ['x:1'], secret: 'e' } },
     });
+    const quiet = 'cluster { listen: 127.0.0.1:1, gossip: false, no_advertise: true }';
+    expect(config('cluster { listen: 127.0.0.1:1 }')).toMatchObject({
+      config: { cluster: { gossip: true, noAdvertise: false } },
+    });
+    expect(config(quiet)).toMatchObject({ config: { cluster: { gossip: false, noAdvertise: true } } });
+    expect(config(quiet, ['--cluster_gossip', '--no_advertise=false'])).toMatchObject({
+      config: { cluster: { gossip: true, noAdvertise: false } },
+    });
     expect(config('cluster { name: x, listen: 10.0.0.1:1 }')).toMatchObject({ ok: false });
     expect(config('cluster { name: x }')).toMatchObject({ ok: false });
   });

@@ -275,6 +275,34 @@ describe('links', () => {
     expect(a.links.stats.refused).toBe(5);
   });
 
+  test('the byte counters are those of the sockets', async () => {
+    const a = await node(1, { gossip: false });
+    const through = await proxy(() => a.links.port);
+    const b = await node(2, { routes: [through.address], gossip: false });
+    await until(() => b.ups.length === 1 && a.ups.length === 1);
+    b.links.send(1, Channel.raft, [new Uint8Array(5000)]);
+    b.links.send(1, Channel.transfer, [new Uint8Array(7000)]);
+    const passed = (): boolean =>
+      b.links.stats.bytesOut > 12_000 &&
+      b.links.stats.bytesOut === through.recorded().length &&
+      b.links.stats.bytesOut === a.links.stats.bytesIn &&
+      a.links.stats.bytesOut === b.links.stats.bytesIn;
+    await until(passed);
+  });
+
+  test('without gossip only configured addresses are dialed', async () => {
+    const a = await node(1, { gossip: false });
+    const direct = await node(2, { gossip: false });
+    const through = await proxy(() => direct.links.port);
+    a.links.addRoute(through.address);
+    await until(() => a.ups.length === 1);
+    const c = await node(3, { routes: [a.address], gossip: false });
+    await until(() => c.ups.length === 1);
+    through.cut();
+    await until(() => a.ups.length === 3 && a.downs.length === 1);
+    expect([through.connections() > 0, c.ups, direct.links.peers().map((peer) => peer.id)]).toEqual([true, [1], [1]]);
+  });
+
   test('a recorded handshake cannot be played again', async () => {
     const a = await node(1);
     const through = await proxy(() => a.links.port);
