@@ -4,11 +4,11 @@
 import type { Group } from '../cluster/host/types.ts';
 import type { Env } from '../src/kit/env.ts';
 import { BatchBuilder, CommandType, encodeConfig } from '../src/stream/batch-codec.ts';
-import type { StreamConfig } from '../src/stream/config.ts';
 import { compileFilter } from '../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
 import { StreamMachine } from '../src/stream/machine.ts';
 import { Partition } from '../src/stream/partition.ts';
+import { plainStream } from '../test/unit/plain-stream.ts';
 
 const numbers = process.argv
   .slice(2)
@@ -21,29 +21,14 @@ const BATCH = 500;
 const PAYLOAD = new Uint8Array(128).fill(120);
 const NONE = new Uint8Array(0);
 
-const CONFIG: StreamConfig = {
-  name: 'BENCH',
+const CONFIG = plainStream('BENCH', {
   subjects: ['bench.>'],
-  retention: 'limits',
-  max_consumers: -1,
   max_msgs: KV ? -1 : 1_000_000,
-  max_bytes: -1,
-  max_age: 0,
   max_msgs_per_subject: KV ? 1 : -1,
-  max_msg_size: -1,
-  discard: 'old',
-  storage: 'file',
   num_replicas: 3,
   duplicate_window: 120_000_000_000,
-  compression: 'none',
-  allow_direct: false,
-  mirror_direct: false,
-  sealed: false,
-  deny_delete: false,
-  deny_purge: false,
   allow_rollup_hdrs: true,
-  consumer_limits: {},
-};
+});
 
 const subjects = Array.from({ length: SUBJECTS }, (_, i) => `bench.orders.${i}`);
 let cpuStart = process.cpuUsage();

@@ -22,7 +22,8 @@ import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 import { type SnapshotPolicy, SnapshotTaker } from './snapshot-taker.ts';
 import { type RolledBack, Standing } from './standing.ts';
-import type { Group, GroupMachine, Host, HostStats } from './types.ts';
+import { emptyHostStats } from './stats.ts';
+import type { Group, GroupMachine, Host } from './types.ts';
 
 /** Application of committed entries in one pass, over all groups. */
 const APPLY_BUDGET_MS = 8;
@@ -82,32 +83,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   readonly self: PeerId;
   readonly env: Env;
   readonly wal: Wal;
-  readonly stats: HostStats = {
-    groups: 0,
-    leading: 0,
-    electionsStarted: 0,
-    electionsWon: 0,
-    appliedEntries: 0,
-    framesSent: 0,
-    snapshotsSent: 0,
-    snapshotsInstalled: 0,
-    snapshotsFailed: 0,
-    turns: 0,
-    snapshotsTaken: 0,
-    framesDropped: 0,
-    badMessages: 0,
-    digestChecks: 0,
-    digestMismatches: 0,
-    entriesRepaired: 0,
-    rangesDamaged: 0,
-    rangesRepaired: 0,
-    rangesInRepair: 0,
-    stalls: 0,
-    passMsMax: 0,
-    clockSkewUs: 0,
-    clockSpreadUs: 0,
-    diskStuck: 0,
-  };
+  readonly stats = emptyHostStats();
   readonly transport: Transport;
   private readonly options: HostOptions;
   private readonly runners = new Map<GroupId, GroupRunner>();

@@ -17,6 +17,7 @@ import type {
 import { createPrng } from '../../sim/prng.ts';
 import { createScheduler, type Scheduler } from '../../sim/scheduler.ts';
 import { createSimEnv, type SimEnv } from '../../sim/sim-env.ts';
+import { plainStream } from '../plain-stream.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -79,27 +80,7 @@ export interface Received {
   atMs: number;
 }
 
-export const STREAM: StreamConfig = {
-  name: 'S',
-  retention: 'limits',
-  max_consumers: -1,
-  max_msgs: -1,
-  max_bytes: -1,
-  max_age: 0,
-  max_msgs_per_subject: -1,
-  max_msg_size: -1,
-  discard: 'old',
-  storage: 'file',
-  num_replicas: 3,
-  compression: 'none',
-  allow_direct: false,
-  mirror_direct: false,
-  sealed: false,
-  deny_delete: false,
-  deny_purge: false,
-  allow_rollup_hdrs: false,
-  consumer_limits: {},
-};
+export const STREAM: StreamConfig = plainStream('S', { num_replicas: 3 });
 
 export const PULL: ConsumerConfig = {
   durable_name: 'C',

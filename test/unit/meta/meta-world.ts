@@ -8,32 +8,11 @@ import type { MetaClient, StreamRecord } from '../../../src/meta/types.ts';
 import type { StreamConfig } from '../../../src/stream/config.ts';
 import { type ApiError, isApiError } from '../../../src/stream/errors.ts';
 import type { PartitionOps } from '../../../src/stream/types.ts';
+import { plainStream } from '../plain-stream.ts';
 import { type FakeNode, World } from './fake-cluster.ts';
 
 export function streamConfig(name: string, more: Partial<StreamConfig> = {}): StreamConfig {
-  return {
-    name,
-    subjects: [`${name}.>`],
-    retention: 'limits',
-    max_consumers: -1,
-    max_msgs: -1,
-    max_bytes: -1,
-    max_age: 0,
-    max_msgs_per_subject: -1,
-    max_msg_size: -1,
-    discard: 'old',
-    storage: 'file',
-    num_replicas: 1,
-    compression: 'none',
-    allow_direct: false,
-    mirror_direct: false,
-    sealed: false,
-    deny_delete: false,
-    deny_purge: false,
-    allow_rollup_hdrs: false,
-    consumer_limits: {},
-    ...more,
-  };
+  return plainStream(name, { subjects: [`${name}.>`], ...more });
 }
 
 /** A partition without content. */

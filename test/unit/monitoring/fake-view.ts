@@ -1,5 +1,6 @@
 // A node that exists in numbers only, with as many partitions and consumers as a test wants to look at.
 
+import { emptyHostStats } from '../../../cluster/host/stats.ts';
 import type {
   ConnectionView,
   NodeStats,
@@ -171,32 +172,7 @@ export function healthyStats(): NodeStats {
       bytesCopiedForward: 0,
       damagedReads: 0,
     },
-    host: {
-      groups: 1,
-      leading: 1,
-      electionsStarted: 0,
-      electionsWon: 0,
-      appliedEntries: 0,
-      framesSent: 0,
-      snapshotsSent: 0,
-      snapshotsInstalled: 0,
-      snapshotsFailed: 0,
-      turns: 0,
-      snapshotsTaken: 0,
-      framesDropped: 0,
-      badMessages: 0,
-      digestChecks: 0,
-      digestMismatches: 0,
-      entriesRepaired: 0,
-      rangesDamaged: 0,
-      rangesRepaired: 0,
-      rangesInRepair: 0,
-      stalls: 0,
-      passMsMax: 0,
-      clockSkewUs: 0,
-      clockSpreadUs: 0,
-      diskStuck: 0,
-    },
+    host: { ...emptyHostStats(), groups: 1, leading: 1 },
     publish: {
       forwarded: 0,
       stored: 0,

@@ -5,6 +5,7 @@ import type { StreamConfig } from '../../../src/stream/config.ts';
 import type { ApiError } from '../../../src/stream/errors.ts';
 import { Partition, type PartitionOptions } from '../../../src/stream/partition.ts';
 import type { AckSink } from '../../../src/stream/types.ts';
+import { plainStream } from '../plain-stream.ts';
 
 interface FakeTimer extends Timer {
   fn: () => void;
@@ -175,30 +176,12 @@ export class FakeGroup implements Group {
 }
 
 export function streamConfig(change: Partial<StreamConfig> = {}): StreamConfig {
-  return {
-    name: 'S',
+  return plainStream('S', {
     subjects: ['>'],
-    retention: 'limits',
-    max_consumers: -1,
-    max_msgs: -1,
-    max_bytes: -1,
-    max_age: 0,
-    max_msgs_per_subject: -1,
-    max_msg_size: -1,
-    discard: 'old',
-    storage: 'file',
-    num_replicas: 1,
     duplicate_window: 120_000_000_000,
-    compression: 'none',
-    allow_direct: false,
-    mirror_direct: false,
-    sealed: false,
-    deny_delete: false,
-    deny_purge: false,
     allow_rollup_hdrs: true,
-    consumer_limits: {},
     ...change,
-  };
+  });
 }
 
 export type Outcome = { seq: number; duplicate: boolean } | ApiError;
