@@ -178,9 +178,13 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     }
     const request: ApiRequest = { account, args, body: message.payload };
     if (isEnabled && name === 'DIRECT.GET' && args.length > 0) {
-      const deadline = deadlines.begin(() => send(account, reply, UNAVAILABLE, EMPTY));
+      let isLate = false;
+      const deadline = deadlines.begin(() => {
+        isLate = true;
+        send(account, reply, UNAVAILABLE, EMPTY);
+      });
       directGet(context, request, (hdr, payload) => {
-        if (deadline.expire === undefined) return;
+        if (isLate) return;
         deadlines.end(deadline);
         send(account, reply, hdr, payload);
       });

@@ -10,9 +10,12 @@ import type { Partitions } from '../meta/types.ts';
 import type { ConsumerConfig } from '../stream/config.ts';
 import { type ApiError, apiError, isApiError } from '../stream/errors.ts';
 import type {
+  BatchRequest,
   ConsumerState,
   GetRequest,
   InfoRequest,
+  LastRequest,
+  MessageBatch,
   PartitionEdges,
   PartitionOps,
   PartOps,
@@ -21,7 +24,7 @@ import type {
   StreamState,
 } from '../stream/types.ts';
 import { FORWARD_TIMEOUT_MS, LEADER_WAIT_MS_MAX } from './limits.ts';
-import { decodeMessage, encodeMessage } from './message-codec.ts';
+import { decodeBatch, decodeMessage, encodeBatch, encodeMessage } from './message-codec.ts';
 import type { GroupView, PeerState } from './shapes.ts';
 
 const METHOD = 'js.op';
@@ -34,6 +37,8 @@ const CURRENT_WITHIN_MS = 3_000;
 interface Operations {
   info: [[want: InfoRequest], StreamState];
   get: [[request: GetRequest], StoredMessage];
+  getBatch: [[request: BatchRequest], MessageBatch];
+  getLast: [[request: LastRequest], { seqs: number[]; upTo: number; lastSeq: number } | 'too-many'];
   deleteMessage: [[seq: number], true];
   purge: [[request: { filter?: string; seq?: number; keep?: number }], number];
   createConsumer: [[config: ConsumerConfig, action: '' | 'create' | 'update'], ConsumerState];
@@ -63,6 +68,8 @@ type Runner<K extends OperationName> = (
 const RUNNERS: { [K in OperationName]: Runner<K> } = {
   info: (ops, [want], done) => ops.info(want, done),
   get: (ops, [request], done) => ops.get(request, done),
+  getBatch: (ops, [request], done) => ops.getBatch(request, done),
+  getLast: (ops, [request], done) => ops.getLast(request, done),
   deleteMessage: (ops, [seq], done) => ops.deleteMessage(seq, done),
   purge: (ops, [request], done) => ops.purge(request, done),
   createConsumer: (ops, [config, action], done) => ops.createConsumer(config, action, done),
@@ -93,6 +100,8 @@ function partsOf(ops: PartitionOps, done: (error: ApiError) => void): PartOps | 
 const READS: ReadonlySet<OperationName> = new Set([
   'info',
   'get',
+  'getBatch',
+  'getLast',
   'consumerInfo',
   'consumerNames',
   'consumerList',
@@ -100,7 +109,7 @@ const READS: ReadonlySet<OperationName> = new Set([
 ]);
 
 /** First byte of an answer between nodes. */
-const Answer = { value: 0, error: 1, notLeading: 2, message: 3 } as const;
+const Answer = { value: 0, error: 1, notLeading: 2, message: 3, batch: 4 } as const;
 
 export interface PartitionClientOptions {
   env: Env;
@@ -176,6 +185,11 @@ export class PartitionClient {
       this.#finish(call, (message as Result<K> | undefined) ?? this.#malformed(leader), leader, []);
       return;
     }
+    if (reply.bytes[0] === Answer.batch) {
+      const batch = decodeBatch(body);
+      this.#finish(call, (batch as Result<K> | undefined) ?? this.#malformed(leader), leader, []);
+      return;
+    }
     const answer = parseJson<{ value: Result<K> | ApiError; peers: PeerState[] }>(body);
     this.#finish(call, answer?.value ?? this.#malformed(leader), leader, answer?.peers ?? []);
   }
@@ -232,6 +246,10 @@ export class PartitionClient {
     const answer = (result: Result<OperationName> | ApiError): void => {
       if (op === 'get' && !isApiError(result)) {
         reply(encodeMessage(Answer.message, result as StoredMessage));
+        return;
+      }
+      if (op === 'getBatch' && !isApiError(result)) {
+        reply(encodeBatch(Answer.batch, result as MessageBatch));
         return;
       }
       const kind = isApiError(result) ? Answer.error : Answer.value;

@@ -311,6 +311,17 @@ export class MessageIndex implements MessageView {
     return lastOf(this.#subjects.words, at);
   }
 
+  /** Largest seq <= upTo of the subject; 0 when there is none. Walks its chain from the end. */
+  lastOfSubjectUpTo(subject: number, upTo: number): number {
+    let seq = this.lastOfSubject(subject);
+    const first = this.firstOfSubject(subject);
+    while (seq > upTo) {
+      if (seq === first) return 0;
+      seq -= this.#link(seq, PREVIOUS);
+    }
+    return seq;
+  }
+
   /** Calls `each` with the id of every subject that matches (all when the filter is empty). */
   eachSubject(filter: SubjectFilter, each: (id: number) => void): void {
     const subjects = this.#subjects;

@@ -14,6 +14,7 @@ import {
   readPublish,
   viewOf,
 } from './batch-codec.ts';
+import { batchFrom, batchOf, lastOfSubjects } from './batch-get.ts';
 import { BodyCache } from './body-cache.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
@@ -29,11 +30,14 @@ import { PartSessions } from './part-sessions.ts';
 import { utf8Text } from './text.ts';
 import type {
   AckSink,
+  BatchRequest,
   CommandProposer,
   ConsumerPosition,
   ConsumerState,
   GetRequest,
   InfoRequest,
+  LastRequest,
+  MessageBatch,
   Outlet,
   PartitionEdges,
   PartitionOps,
@@ -464,7 +468,8 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   #state(want: InfoRequest): StreamState {
     const { index, lastMessageStampUs } = this.machine;
-    const unused = index.lastSeq === 0;
+    // A stream that was told where to begin says so from the start.
+    const unused = index.lastSeq === 0 && this.#config.first_seq === undefined;
     const state: StreamState = {
       messages: index.messages,
       bytes: index.bytes,
@@ -506,6 +511,49 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       if (message !== undefined) done({ ...message, seq: this.#toStream(local) });
       // There but unreadable: its entry is being repaired.
       else done(apiError(this.machine.index.exists(local) ? 10008 : 10037));
+    });
+  }
+
+  getBatch(request: BatchRequest, done: Done<MessageBatch>): void {
+    this.#barrier((ok) => {
+      if (!ok) {
+        done(apiError(10008));
+        return;
+      }
+      const { index } = this.machine;
+      const source = { index, readMessage: this.readMessage.bind(this) };
+      const finish = (batch: MessageBatch | undefined): void => {
+        for (const message of batch?.messages ?? []) message.seq = this.#toStream(message.seq);
+        done(batch ?? apiError(10008));
+      };
+      if ('seqs' in request) {
+        const locals = request.seqs.map((seq) => this.#toLocal(seq)).filter((local) => local > 0);
+        batchOf(source, locals, request, finish);
+        return;
+      }
+      const { seq, start_time_us } = request;
+      const from = start_time_us === undefined ? this.#toLocalFrom(seq ?? 0) : index.seqAtOrAfter(start_time_us);
+      batchFrom(source, from, request.filter, request, finish);
+    });
+  }
+
+  getLast(request: LastRequest, done: Done<{ seqs: number[]; upTo: number; lastSeq: number } | 'too-many'>): void {
+    this.#barrier((ok) => {
+      if (!ok) {
+        done(apiError(10008));
+        return;
+      }
+      const { index } = this.machine;
+      const { up_to_seq: seq, up_to_time_us: timeUs } = request;
+      let upTo = index.lastSeq;
+      if (timeUs !== undefined) upTo = index.seqAtOrAfter(timeUs) - 1;
+      else if (seq !== undefined) upTo = this.#toLocalFrom(seq + 1) - 1;
+      const locals = lastOfSubjects(index, request.filters, upTo, request.max);
+      if (locals === undefined) done('too-many');
+      else {
+        const seqs = locals.map((local) => this.#toStream(local));
+        done({ seqs, upTo: this.#toStream(upTo), lastSeq: this.#toStream(index.lastSeq) });
+      }
     });
   }
 

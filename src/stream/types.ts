@@ -86,6 +86,29 @@ export interface PartitionEdges {
   lastMatch: number;
 }
 
+/** Several messages, ascending: a range that matches a filter ('' everything), or those of `seqs` that still exist. Ends after `count`
+ * messages, or when their subjects, headers and payloads come to `bytes`: at least one. */
+export type BatchRequest = { count: number; bytes: number } & (
+  | { seqs: number[] }
+  | { filter: string; seq?: number; start_time_us?: number }
+);
+
+export interface MessageBatch {
+  messages: StoredMessage[];
+  /** There are more that were asked for. */
+  more: boolean;
+  /** Of a range: how many match from its start on. */
+  pending: number;
+}
+
+/** The last message of each subject that matches, as the stream stood at a seq or before a time; now when neither is given. */
+export interface LastRequest {
+  filters: string[];
+  up_to_seq?: number;
+  up_to_time_us?: number;
+  max: number;
+}
+
 /** Leader-side operations. Every callback runs exactly once, after the facts that it rests on are committed and applied
  * (10008 after a loss of leadership). Calls on a replica that does not lead are answered with 10008. */
 export interface PartitionOps {
@@ -96,6 +119,12 @@ export interface PartitionOps {
 
   info(want: InfoRequest, done: (state: StreamState | ApiError) => void): void;
   get(request: GetRequest, done: (message: StoredMessage | ApiError) => void): void;
+  getBatch(request: BatchRequest, done: (batch: MessageBatch | ApiError) => void): void;
+  /** Their seqs, ascending, and the seq up to which they were looked for. 'too-many': more than `max`. */
+  getLast(
+    request: LastRequest,
+    done: (result: { seqs: number[]; upTo: number; lastSeq: number } | 'too-many' | ApiError) => void,
+  ): void;
   deleteMessage(seq: number, done: (result: true | ApiError) => void): void;
   purge(request: { filter?: string; seq?: number; keep?: number }, done: (purged: number | ApiError) => void): void;
   /** Config as validated by the API; a changed limit takes effect at apply. `revision`: index of the metadata entry that set it, so

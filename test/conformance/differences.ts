@@ -1,5 +1,5 @@
-// Every expectation on which Flotilla and nats-server legitimately differ, with the reason. Tests ask `differs(id)` or
-// `missing(id)`; whatever is not listed here must be equal.
+// Every expectation on which Flotilla and nats-server legitimately differ, with the reason. Tests ask `differs(id)`;
+// whatever is not listed here must be equal.
 
 import { against } from './harness.ts';
 
@@ -14,6 +14,9 @@ const DIFFERENT = {
     'Flotilla answers an unknown $JS.API subject with 10003; nats-server lets the request run into its timeout.',
   'delete-beyond-last':
     'Deleting a sequence beyond the last: Flotilla says 10043 as for any missing one; nats-server says 10057 "stream store EOF" when replicated.',
+  'direct-get-consistent':
+    'A direct get through Flotilla sees every write acknowledged before it, through any node; a replica of nats-server answers for itself.',
+  partitions: 'Streams of several partitions are Flotilla’s own.',
   'step-down-arrives':
     'A step-down to a named server: with Flotilla that server leads soon after, and goes on leading; with nats-server another one may.',
   'remove-running-server':
@@ -22,16 +25,7 @@ const DIFFERENT = {
     'A node without a majority: Flotilla answers every request within 3 s, with 503 or 10008; nats-server lets some run into the client’s timeout.',
 } as const;
 
-const MISSING = {
-  'direct-get-batch': 'Direct get of batches and multi_last is refused with "408 Batch Not Supported".',
-} as const;
-
 /** True when the suite runs against nats-server and that behaves as described in the table. */
 export function differs(_id: keyof typeof DIFFERENT): boolean {
   return against === 'nats-server';
-}
-
-/** True when the suite runs against Flotilla, which does not have this yet. */
-export function missing(_id: keyof typeof MISSING): boolean {
-  return against === 'flotilla';
 }

@@ -1,7 +1,6 @@
 // Publishing into streams: acks, duplicates, expectations, roll-ups, through every node.
 
 import { beforeAll, describe, expect, test } from 'vitest';
-import { missing } from './differences.ts';
 import { api, generations, headersOf, type Json, ok, open, put, type Session, stream, unique } from './harness.ts';
 
 let s: Session;
@@ -224,40 +223,6 @@ describe('direct get', () => {
     await put(s, `${name}.a`);
     await expect(direct(s, name, `.${name}.a`, '')).rejects.toThrow(/no responders|503/i);
     await expect(direct(s, unique(), '', { seq: 1 })).rejects.toThrow(/no responders|503/i);
-  });
-
-  test.skipIf(missing('direct-get-batch'))('batch and multi-last', async () => {
-    const name = await stream(s, { allow_direct: true });
-    for (const key of ['a', 'b', 'a', 'c']) await put(s, `${name}.${key}`, key);
-    const collect = async (body: object) => {
-      const inbox = `_INBOX.${unique('B')}`;
-      const frames: string[] = [];
-      await new Promise<void>((done) => {
-        s.nc.subscribe(inbox, {
-          callback: (_, message) => {
-            const hdrs = message.headers;
-            const code = hdrs?.code ?? 0;
-            frames.push(
-              code > 0
-                ? `${code} ${hdrs?.description}`
-                : `${hdrs?.get('Nats-Sequence')} ${message.string()} ${hdrs?.get('Nats-Num-Pending')} ${hdrs?.get('Nats-Last-Sequence')}`,
-            );
-            if (code > 0) done();
-          },
-        });
-        s.nc.publish(`$JS.API.DIRECT.GET.${name}`, JSON.stringify(body), { reply: inbox });
-      });
-      return frames;
-    };
-    expect(await collect({ batch: 3, next_by_subj: `${name}.>`, seq: 1 })).toEqual([
-      '1 a 3 0',
-      '2 b 2 1',
-      '3 a 1 2',
-      '204 EOB',
-    ]);
-    expect(await collect({ multi_last: [`${name}.a`, `${name}.c`] })).toEqual(['3 a 1 0', '4 c 0 3', '204 EOB']);
-    expect(await collect({ multi_last: ['zzz'] })).toEqual(['404 No Results']);
-    expect(await collect({ seq: 1, last_by_subj: 'x' })).toEqual(['408 Bad Request']);
   });
 });
 

@@ -574,6 +574,22 @@ describe('limits', () => {
     });
   });
 
+  test.each([
+    [1, { messages: 0, first_seq: 1, last_seq: 0 }],
+    [5, { messages: 0, first_seq: 5, last_seq: 4 }],
+  ])('first_seq %i in an empty stream', async (first_seq, expected) => {
+    for (const num_replicas of [1, 3]) {
+      const name = unique();
+      expect((await ok(s, `STREAM.CREATE.${name}`, { name, first_seq, num_replicas }))['state']).toMatchObject(
+        expected,
+      );
+      for (const session of [s, ...others]) {
+        expect((await ok(session, `STREAM.INFO.${name}`))['state']).toMatchObject(expected);
+      }
+      expect(await put(s, name)).toEqual({ stream: name, seq: first_seq });
+    }
+  });
+
   test('first_seq', async () => {
     const name = await stream(s, { first_seq: 100 });
     expect(await state(name)).toMatchObject({ first_seq: 100, last_seq: 99 });

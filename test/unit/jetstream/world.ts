@@ -86,6 +86,21 @@ export class FakePartition implements PartitionOps {
     done(found ?? apiError(10037));
   };
 
+  getBatch: PartitionOps['getBatch'] = (request, done) => {
+    const { count } = request;
+    const matching = [...this.messages.values()].filter((message) => {
+      if ('seqs' in request) return request.seqs.includes(message.seq);
+      return message.seq >= (request.seq ?? 1) && (request.filter === '' || request.filter === message.subject);
+    });
+    done({ messages: matching.slice(0, count), more: matching.length > count, pending: matching.length });
+  };
+
+  getLast: PartitionOps['getLast'] = ({ filters }, done) => {
+    const last = new Map<string, number>();
+    for (const { seq, subject } of this.messages.values()) if (filters.includes(subject)) last.set(subject, seq);
+    done({ seqs: [...last.values()].sort((a, b) => a - b), upTo: this.last, lastSeq: this.last });
+  };
+
   deleteMessage: PartitionOps['deleteMessage'] = (seq, done) => {
     this.calls.push(`delete ${seq}`);
     done(this.messages.delete(seq) ? true : apiError(10043, { seq }));
