@@ -13,7 +13,7 @@ import { openLevelKv } from '../cluster/store/level-kv.ts';
 import { createAuth, isOpen } from './auth/auth.ts';
 import { createBroker } from './broker/broker.ts';
 import type { Broker } from './broker/types.ts';
-import type { ServerConfig } from './cli/server-config.ts';
+import { isLoopback, type ServerConfig } from './cli/server-config.ts';
 import { createNodeEnv, type NodeEnv } from './kit/env-node.ts';
 import { hmacSha256 } from './kit/hmac-node.ts';
 import { type DataDirLock, lockDataDir } from './kit/lock.ts';
@@ -193,13 +193,13 @@ class Server implements StartedServer {
   }
 
   #self(): PeerInfo {
-    const { cluster, http, host, port } = this.#config;
-    const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-    const clusterHost = cluster && (cluster.host === '0.0.0.0' || cluster.host === '::') ? reachable : cluster?.host;
+    const { cluster, http, host, port, clientAdvertise } = this.#config;
+    const reachable = clientAdvertise?.host ?? reachableAt(host);
+    const clusterHost = cluster && isAny(cluster.host) ? reachable : cluster?.host;
     return {
       id: this.#identity?.incarnation ?? randomIncarnation(),
       name: this.name,
-      clientUrl: `${reachable}:${port}`,
+      clientUrl: `${reachable}:${clientAdvertise?.port ?? port}`,
       clusterUrl: cluster ? (cluster.advertise ?? `${clusterHost}:${cluster.port}`) : '',
       monitorUrl: http ? `${reachable}:${http.port}` : '',
     };
@@ -254,16 +254,22 @@ class Server implements StartedServer {
     return this.#links ? [this.#ownClientUrl(), ...this.#links.peers().map((peer) => peer.clientUrl)] : [];
   }
 
+  /** What clients are told of this node. */
   #ownClientUrl(): string {
-    const { host } = this.#config;
-    return `${host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host}:${this.#front?.address.port || this.#config.port}`;
+    const { clientAdvertise } = this.#config;
+    return clientAdvertise ? `${clientAdvertise.host}:${clientAdvertise.port}` : this.#localClientUrl();
+  }
+
+  #localClientUrl(): string {
+    const { host, port } = this.#config;
+    return `${reachableAt(host)}:${this.#front?.address.port || port}`;
   }
 
   /** Clients first: a port that is taken ends the start before any peer has heard of this node. */
   async #listen(): Promise<void> {
-    const { host, port, http, cluster } = this.#config;
+    const { host, port, http, cluster, clientAdvertise } = this.#config;
     await bound(`port: ${host}:${port}`, (done) => this.#front!.start(done));
-    this.clientUrl = `nats://${this.#ownClientUrl()}`;
+    this.clientUrl = `nats://${this.#localClientUrl()}`;
     if (http) {
       try {
         this.#monitoring = await startMonitoring(http.host, http.port, this.#view(), {
@@ -273,12 +279,17 @@ class Server implements StartedServer {
         if (!(error instanceof Error)) throw error;
         throw new StartError(`Error listening on monitoring port: ${http.host}:${http.port}, ${plain(error)}`);
       }
-      const reachable = http.host === '0.0.0.0' || http.host === '::' ? '127.0.0.1' : http.host;
-      this.monitorUrl = `http://${reachable}:${this.#monitoring.port}`;
+      this.monitorUrl = `http://${reachableAt(http.host)}:${this.#monitoring.port}`;
     }
     if (cluster && this.#links) {
       const links = this.#links;
       links.self.clientUrl = this.#ownClientUrl();
+      if (this.#monitoring) {
+        const monitorHost = clientAdvertise?.host ?? reachableAt(http!.host);
+        links.self.monitorUrl = `${monitorHost}:${this.#monitoring.port}`;
+      }
+      if (isAny(host) && !clientAdvertise && !isLoopback(cluster.host))
+        this.log.warn('clients are told 127.0.0.1 as an address of this node: set --client_advertise host:port');
       await bound(`cluster port: ${cluster.host}:${cluster.port}`, (done) => links.listen(done));
       this.clusterUrl = links.self.clusterUrl;
     }
@@ -351,6 +362,15 @@ function bound(what: string, start: (done: (error: Error | null) => void) => voi
       else resolveBound();
     });
   });
+}
+
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+/** Where a listener on `host` is found from this machine. */
+function reachableAt(host: string): string {
+  return isAny(host) ? '127.0.0.1' : host;
 }
 
 function plain(error: Error): string {

@@ -37,6 +37,7 @@ export interface FileSettings {
   lameDuckGraceMs?: number;
   pidFile?: string;
   portsFileDir?: string;
+  clientAdvertise?: string;
   metricsSeriesMax?: number;
   debug?: boolean;
   trace?: boolean;
@@ -486,6 +487,9 @@ const TOP: Directives = {
   ports_file_dir: to('string', (s, dir) => {
     s.portsFileDir = dir;
   }),
+  client_advertise: to('string', (s, address) => {
+    s.clientAdvertise = address;
+  }),
   metrics_series: (value, path, f) => {
     const number = f.size(value, path, 0);
     if (number !== undefined) f.settings.metricsSeriesMax = number;
@@ -509,7 +513,7 @@ const TOP: Directives = {
 };
 
 const TOP_UNSUPPORTED = (
-  'client_advertise trace_verbose trace_headers mappings maps disable_sublist_cache default_sentinel https https_port ' +
+  'trace_verbose trace_headers mappings maps disable_sublist_cache default_sentinel https https_port ' +
   'http_base_path gateway log_file logfile log_size_limit log_max_num syslog remote_syslog prof_port prof_block_rate ' +
   'proxy_protocol max_traced_msg_len max_sub_tokens tls ocsp allow_non_tls write_timeout operator operators roots root ' +
   'root_operator root_operators resolver account_resolver resolver_tls resolver_preload resolver_pinned_accounts ' +

@@ -9,6 +9,8 @@ export interface ServerConfig {
   host: string;
   /** 0: any free port. */
   port: number;
+  /** Address that clients and other nodes are told instead of the listener's own. */
+  clientAdvertise: { host: string; port: number } | undefined;
   http: { host: string; port: number } | undefined;
   jetstream: boolean;
   storeDir: string;
@@ -45,6 +47,12 @@ export const SERVER_FLAGS = {
     kind: 'integer',
     value: 'port',
     help: 'port for clients (default 4222; -1: any free one)',
+  },
+  clientAdvertise: {
+    names: ['client_advertise'],
+    kind: 'string',
+    value: 'host:port',
+    help: 'address told to clients and other nodes, when it is not the listening one (needed with 0.0.0.0)',
   },
   name: {
     names: ['n', 'name', 'server_name'],
@@ -151,6 +159,10 @@ export function serverConfigOf(
   if (/\s/.test(name) || name === '') errors.push('server name must not be empty or contain spaces');
   const host = text('addr') ?? file.host ?? '0.0.0.0';
   const port = portOf((values.port as number | undefined) ?? file.port ?? 4222, 'port');
+  const advertised = text('clientAdvertise') ?? file.clientAdvertise;
+  const clientAdvertise = advertised === undefined ? undefined : advertiseOf(advertised, port);
+  if (advertised !== undefined && clientAdvertise === undefined)
+    errors.push(`client_advertise: "${advertised}" is not an address like host or host:port`);
   const monitorPort = (values.httpPort as number | undefined) ?? file.http?.port;
   const http =
     monitorPort === undefined
@@ -177,6 +189,7 @@ export function serverConfigOf(
       name,
       host,
       port,
+      clientAdvertise,
       http,
       jetstream: (values.jetstream as boolean | undefined) ?? file.jetstream ?? false,
       storeDir: text('storeDir') ?? file.storeDir ?? './data/flotilla',
@@ -264,6 +277,11 @@ function clusterOf(
 
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
+
+/** A host alone means the port that clients are listened for at. */
+function advertiseOf(text: string, port: number): { host: string; port: number } | undefined {
+  return parseAddress(/:\d+$/.test(text) ? text : `${text}:${port}`);
 }
 
 function parseAddress(url: string): { host: string; port: number } | undefined {

@@ -17,7 +17,7 @@ const COMMON = {
     names: ['timeout'],
     kind: 'integer',
     value: 'ms',
-    help: 'how long a node may take to answer (default 2000)',
+    help: 'how long a node may take to answer (default 3000)',
   },
   help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
 } as const satisfies Record<string, FlagSpec>;
@@ -36,7 +36,7 @@ export const TOP_FLAGS = {
 const EXIT_CODES = 'exit code: 0 nothing is at risk, 1 something is, 2 nobody answers or the command line is wrong';
 /** Where `npm start` puts its nodes. */
 const DEFAULT_URLS = [8222, 8223, 8224].map((port) => `http://127.0.0.1:${port}`);
-const TIMEOUT_MS = 2000;
+const TIMEOUT_MS = 3000;
 const INTERVAL_MS = 1000;
 const INTERVAL_MS_MIN = 100;
 /** q, Ctrl-C, Ctrl-D. */

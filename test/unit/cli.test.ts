@@ -45,6 +45,18 @@ describe('server flags', () => {
     });
   });
 
+  test('what clients are told may differ from where the server listens', () => {
+    expect(config(['--client_advertise', 'n1.example:14222'])).toMatchObject({
+      ok: true,
+      config: { host: '0.0.0.0', clientAdvertise: { host: 'n1.example', port: 14222 } },
+    });
+    expect(config(['-p', '5000', '--client_advertise', '10.0.0.1'])).toMatchObject({
+      ok: true,
+      config: { clientAdvertise: { host: '10.0.0.1', port: 5000 } },
+    });
+    expect(config(['--client_advertise', 'a b:c'])).toMatchObject({ ok: false });
+  });
+
   test('values must fit', () => {
     expect(config(['-p', 'abc'])).toMatchObject({ errors: ['-p needs a whole number, not "abc"'] });
     expect(config(['-n'])).toMatchObject({ errors: ['-n needs a value'] });

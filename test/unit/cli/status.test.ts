@@ -12,6 +12,8 @@ import type { NodeSample } from '../../../src/monitoring/metric-table.ts';
 import { type NodeStatus, statusOf } from '../../../src/monitoring/status.ts';
 import { FakeView } from '../monitoring/fake-view.ts';
 
+/** The machine may be busy with other tests. */
+const PATIENT = ['--timeout', '20000'];
 const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts');
 
 function sampleOf(view: FakeView): NodeSample {
@@ -146,9 +148,9 @@ describe('processes', () => {
 
   test('a healthy node: 0, as text, as JSON, and as one picture with rates', async () => {
     const [text, json, once] = await Promise.all([
-      run('status', '-m', server.monitorUrl),
-      run('status', '--json', '-m', server.monitorUrl.slice('http://'.length)),
-      run('top', '--once', '--interval', '100', '-m', server.monitorUrl),
+      run('status', ...PATIENT, '-m', server.monitorUrl),
+      run('status', ...PATIENT, '--json', '-m', server.monitorUrl.slice('http://'.length)),
+      run('top', ...PATIENT, '--once', '--interval', '100', '-m', server.monitorUrl),
     ]);
     expect(text, text.err).toMatchObject({ code: 0, err: '' });
     expect(text.out).toMatch(/alone +ok/);
@@ -160,7 +162,7 @@ describe('processes', () => {
   });
 
   test('one of the named nodes is silent: 1', async () => {
-    const { code, out } = await run('status', '-m', `${server.monitorUrl},http://127.0.0.1:1`);
+    const { code, out } = await run('status', ...PATIENT, '-m', `${server.monitorUrl},http://127.0.0.1:1`);
     expect(code).toBe(1);
     expect(out).toContain('CRITICAL  http://127.0.0.1:1: does not answer at http://127.0.0.1:1 (FlotillaNodeDown)');
   });
