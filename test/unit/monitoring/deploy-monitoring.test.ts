@@ -16,8 +16,10 @@ function fresh(file: string, text: string): void {
   expect(read(file)).toBe(text);
 }
 
-test('the rule file is what the table of alarms says', () =>
-  fresh('deploy/prometheus/flotilla.rules.yml', rulesYaml()));
+test('the rule file is what the table of alarms says, in the chart too', () => {
+  fresh('deploy/prometheus/flotilla.rules.yml', rulesYaml());
+  fresh('deploy/helm/flotilla/files/flotilla.rules.yml', rulesYaml());
+});
 
 test('the dashboard is what its rows say', () => fresh('deploy/grafana/dashboards/flotilla.json', dashboardJson()));
 
