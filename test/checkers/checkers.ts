@@ -1,6 +1,8 @@
 // The promise, checked on a history (history.ts). Each checker is a pure function from a history to findings; an empty list means that
 // nothing was found. Complexity is linear in the history but for sorting.
 import type { Event, Finding, History } from './history.ts';
+import { linearizable } from './register.ts';
+import { noService } from './service.ts';
 
 type Of<Kind extends Event['kind']> = Extract<Event, { kind: Kind }>;
 
@@ -166,15 +168,37 @@ export function divergence(history: History): Finding[] {
 
 /** After a confirmed ack a message is never delivered to that consumer again. */
 export function redelivered(history: History): Finding[] {
-  const confirmed = new Set<string>();
+  const confirmedAt = new Map<string, number>();
+  const inFlightMs = history.inFlightMs ?? 0;
   const findings: Finding[] = [];
   for (const event of history.events) {
-    if (event.kind === 'ack-confirmed') confirmed.add(`${event.consumer} ${event.seq}`);
-    else if (event.kind === 'delivered' && confirmed.has(`${event.consumer} ${event.seq}`)) {
+    if (event.kind !== 'ack-confirmed' && event.kind !== 'delivered') continue;
+    const key = `${event.consumer} ${event.seq}`;
+    const known = confirmedAt.get(key);
+    if (event.kind === 'ack-confirmed') confirmedAt.set(key, known ?? event.at);
+    else if (known !== undefined && event.at - known >= inFlightMs) {
       findings.push({
         check: 'redelivered-after-ack',
-        text: `${event.consumer}: seq ${event.seq} was delivered after its ack was confirmed`,
+        text: `${event.consumer}: seq ${event.seq} was delivered ${Math.round(event.at - known)} ms after its ack was confirmed`,
       });
+    }
+  }
+  return findings;
+}
+
+/** Last seqs and ack floors never go back, whoever answers. */
+export function wentBack(history: History): Finding[] {
+  const findings: Finding[] = [];
+  const positions = Map.groupBy(of(history, 'position'), (event) => event.of);
+  for (const [name, asked] of positions) {
+    const answered = [...asked].sort((a, b) => a.until - b.until);
+    let known = 0;
+    let next = 0;
+    for (const position of asked.sort((a, b) => a.at - b.at)) {
+      for (; next < answered.length && answered[next].until < position.at; next++)
+        known = Math.max(known, answered[next].seq);
+      if (position.seq < known)
+        findings.push({ check: 'went-back', text: `${name} was ${known} and then ${position.seq}` });
     }
   }
   return findings;
@@ -300,6 +324,9 @@ export const CHECKERS = {
   cameBack,
   outOfOrder,
   staleRead,
+  wentBack,
+  linearizable,
+  noService,
 } as const;
 
 export function checkAll(history: History): Finding[] {

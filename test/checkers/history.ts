@@ -26,7 +26,9 @@ export type Event =
   /** The server confirmed an ack (double ack). */
   | { kind: 'ack-confirmed'; at: number; consumer: string; seq: number }
   /** The last message of a subject was asked for at `at` and answered at `until`: its seq, 0 when there was none. */
-  | { kind: 'read'; at: number; until: number; subject: string; seq: number };
+  | { kind: 'read'; at: number; until: number; subject: string; seq: number }
+  /** A position that only goes forward (last seq, ack floor) was asked for at `at` and answered at `until`. */
+  | { kind: 'position'; at: number; until: number; of: string; seq: number };
 
 export interface StoredMessage {
   seq: number;
@@ -44,6 +46,15 @@ export interface ReplicaState {
   messages: StoredMessage[];
 }
 
+/** From the moment a fault strikes until the next one does. */
+export interface FaultWindow {
+  name: string;
+  from: number;
+  until: number;
+  /** Longest time without any acknowledgement that is allowed in it. */
+  silentMsMax: number;
+}
+
 export interface History {
   events: Event[];
   replicas: ReplicaState[];
@@ -57,6 +68,9 @@ export interface History {
   drained: readonly string[];
   /** Readers that get every message once, in the order of the stream. */
   ordered?: readonly string[];
+  /** A copy that left before its message's ack was confirmed may still arrive this long afterwards (default 0); shorter than the ack wait. */
+  inFlightMs?: number;
+  faults?: readonly FaultWindow[];
 }
 
 export interface Finding {
@@ -72,6 +86,9 @@ export interface Finding {
     | 'compare-and-set'
     | 'came-back'
     | 'stale-read'
-    | 'out-of-order';
+    | 'out-of-order'
+    | 'went-back'
+    | 'linearizable'
+    | 'no-service';
   text: string;
 }

@@ -1,7 +1,8 @@
 // The checker of the checkers: a sound history passes, and each kind of broken history is found by the check made for it.
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CHECKERS, checkAll } from '../../checkers/checkers.ts';
 import type { Event, Finding, History } from '../../checkers/history.ts';
+import { outages } from '../../checkers/service.ts';
 
 function sound(): History {
   const events: Event[] = [];
@@ -46,6 +47,17 @@ const BROKEN: Record<Finding['check'], (history: History) => void> = {
     h.events.reverse();
   },
   'stale-read': (h) => void h.events.push({ kind: 'read', at: 36, until: 37, subject: 's', seq: 2 }),
+  'went-back': (h) => {
+    h.events.push({ kind: 'position', at: 70, until: 71, of: 'floor', seq: 4 });
+    h.events.push({ kind: 'position', at: 72, until: 73, of: 'floor', seq: 3 });
+  },
+  linearizable: (h) => {
+    // c4 was stored as 4 although it named 2, and 3 lay between.
+    for (const event of h.events) if (event.kind === 'sent' && event.id === 'a4') event.expected = 2;
+  },
+  'no-service': (h) => {
+    h.faults = [{ name: 'kill', from: 25, until: 40, silentMsMax: 9 }];
+  },
   'never-delivered': (h) => {
     h.events = h.events.filter((event) => !(event.kind === 'delivered' && event.seq === 3));
   },
@@ -90,4 +102,94 @@ test('a message that only its ack removed was delivered', () => {
   expect(checkAll(history)).toEqual([]);
   history.events = history.events.filter((event) => event.kind !== 'delivered' || event.seq !== 3);
   expect(checkAll(history).map((finding) => finding.check)).toEqual(['never-delivered']);
+});
+
+test('a copy in flight at a confirmation is allowed for as long as it says', () => {
+  const history = { ...sound(), inFlightMs: 10 };
+  history.events.push({ kind: 'delivered', at: 36, consumer: 'work', seq: 2, content: 'c2', deliveries: 2 });
+  expect(checkAll(history)).toEqual([]);
+  history.events.push({ kind: 'delivered', at: 37, consumer: 'work', seq: 2, content: 'c2', deliveries: 3 });
+  expect(checkAll(history).map((finding) => finding.check)).toEqual(['redelivered-after-ack']);
+});
+
+test('positions asked for at the same time may be answered in any order', () => {
+  const history = sound();
+  history.events.push({ kind: 'position', at: 70, until: 75, of: 'floor', seq: 4 });
+  history.events.push({ kind: 'position', at: 72, until: 74, of: 'floor', seq: 3 });
+  history.events.push({ kind: 'position', at: 76, until: 77, of: 'other', seq: 1 });
+  expect(checkAll(history)).toEqual([]);
+});
+
+describe('conditional writes', () => {
+  const write = (
+    h: History,
+    at: number,
+    id: string,
+    expected: number,
+    answer: 'unknown' | { error: number } | number,
+  ) => {
+    h.events.push({ kind: 'sent', at, client: 2, id, msgId: '', subject: 's', content: id, expected });
+    if (answer === 'unknown') h.events.push({ kind: 'unknown', at: at + 5, id });
+    else if (typeof answer === 'number')
+      h.events.push({ kind: 'acked', at: at + 5, id, seq: answer, duplicate: false });
+    else h.events.push({ kind: 'refused', at: at + 5, id, error: answer.error });
+  };
+  const store = (h: History, seq: number, content: string) => {
+    for (const replica of h.replicas) {
+      replica.messages.push({ seq, subject: 's', content });
+      replica.lastSeq = seq;
+    }
+    h.drained = [];
+  };
+  const kinds = (h: History) => checkAll(h).map((finding) => finding.check);
+
+  test('one after the other, and a refusal that is true', () => {
+    const h = sound();
+    write(h, 70, 'x', 4, 5);
+    store(h, 5, 'x');
+    write(h, 80, 'y', 4, { error: 10071 });
+    expect(kinds(h)).toEqual([]);
+  });
+
+  test('two winners for one seq', () => {
+    const h = sound();
+    write(h, 70, 'x', 4, 5);
+    write(h, 70, 'y', 4, 6);
+    store(h, 5, 'x');
+    store(h, 6, 'y');
+    expect(kinds(h)).toContain('linearizable');
+  });
+
+  test('a winner over a write that only a reader saw', () => {
+    const h = sound();
+    h.replicas = [];
+    h.drained = [];
+    h.events.push({ kind: 'read', at: 70, until: 71, subject: 's', seq: 5 });
+    write(h, 72, 'y', 4, 6);
+    expect(kinds(h)).toEqual(['linearizable']);
+  });
+
+  test('a refusal although the condition held', () => {
+    const h = sound();
+    write(h, 70, 'x', 4, { error: 10071 });
+    expect(kinds(h)).toEqual(['linearizable']);
+  });
+
+  test('a refusal may be due to a write whose outcome was never told', () => {
+    const h = sound();
+    write(h, 70, 'x', 4, 'unknown');
+    store(h, 5, 'x');
+    write(h, 72, 'y', 4, { error: 10071 });
+    expect(kinds(h)).toEqual([]);
+  });
+});
+
+test('the longest time without service is told for each fault', () => {
+  const fault = (name: string, from: number, until: number) => ({ name, from, until, silentMsMax: 20 });
+  const found = outages(sound().events, [fault('a', 0, 21), fault('b', 21, 60), fault('c', 60, 60)]);
+  expect(found.map(({ longestMs, at }) => [longestMs, at])).toEqual([
+    [15, 0],
+    [15, 45],
+    [0, 60],
+  ]);
 });
