@@ -28,6 +28,7 @@ interface Owner extends RunnerOwner {
   readonly self: PeerId;
   readonly transport: Transport;
   group(id: GroupId): GroupRunner | undefined;
+  groups(): Iterable<GroupRunner>;
   /** The log above the snapshot is whole again. */
   repaired(runner: GroupRunner): void;
 }
@@ -37,6 +38,8 @@ export class Repair {
   private readonly rpc: Rpc;
   private tasks: Task[] = [];
   private readonly holding = new Set<GroupRunner>();
+  /** Unverifiable reads for which all damage has a task. */
+  private knownReads = 0;
 
   constructor(owner: Owner, rpc: Rpc) {
     this.owner = owner;
@@ -85,7 +88,23 @@ export class Repair {
   }
 
   keepHouse(): void {
+    this.lookForMore();
     for (const task of [...this.tasks]) this.ask(task);
+  }
+
+  /** Compaction meets damage as well, and tells nobody but the log. */
+  private lookForMore(): void {
+    const { wal } = this.owner;
+    const { damagedReads } = wal.stats;
+    if (damagedReads === this.knownReads) return;
+    this.knownReads = damagedReads;
+    for (const runner of this.owner.groups()) {
+      for (const { first, last } of wal.damagedRanges(runner.id)) {
+        if (this.tasks.some((task) => task.runner === runner && task.first <= last && first <= task.last)) continue;
+        if (this.tasks.length < TASKS_MAX) this.add(runner, first, last, () => {});
+        else this.knownReads = -1;
+      }
+    }
   }
 
   private add(runner: GroupRunner, first: Index, last: Index, then: () => void): void {
