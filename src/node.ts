@@ -73,6 +73,7 @@ export function createNode(options: NodeOptions): BrokerNode {
   const { self } = transport;
   const used = options.identity.clusterId !== '';
   const wal = openWal(env, WAL_DIR, { ...options.tuning?.wal, used });
+  const room = new DiskRoom(env, options.tuning?.diskReserveBytes);
   const rpc = createRpc(env, transport);
   const host = createHost({
     env,
@@ -82,10 +83,10 @@ export function createNode(options: NodeOptions): BrokerNode {
     bootId: options.bootId,
     rpc,
     onRolledBack: (finding) => options.onRolledBack?.(JSON.stringify(finding)),
+    isDiskLow: () => room.isLow,
     snapshots: options.tuning?.snapshots,
     rebalance: false,
   });
-  const room = new DiskRoom(env, options.tuning?.diskReserveBytes);
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
   const deliveryCounts = createDeliveryCounts();
@@ -121,7 +122,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       stride: record.stride,
       config: record.config,
       clusterTimeUs: () => host.clusterTimeUs(),
-      isDiskLow: () => room.isLow,
+      isDiskLow: () => host.restsOnLowDisk(groupOf(record.streamId, number)),
       links: record.partitions > 1 ? partRouter.linksOf(record) : undefined,
       deliveryCounts,
       outlet: {

@@ -15,6 +15,7 @@ import { ClusterClock } from './cluster-clock.ts';
 import { Deadlines } from './deadlines.ts';
 import { DigestCheck } from './digest-check.ts';
 import { Doubt } from './doubt.ts';
+import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
 import { openRaft } from './open-raft.ts';
 import { Repair } from './repair.ts';
@@ -91,6 +92,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly deadlines = new Deadlines<GroupRunner>();
   private readonly time: ClusterClock;
   private readonly standing: Standing;
+  private readonly fullDisks: FullDisks;
   private readonly digests: DigestCheck;
   private readonly repairs: Repair;
   private readonly doubts: Doubt;
@@ -124,6 +126,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.transport = transport;
     this.time = new ClusterClock(env.clock, env.log);
     this.sender = new AppendSender(wal, this);
+    this.fullDisks = new FullDisks(self, transport, options.isDiskLow ?? (() => false));
     this.standing = new Standing({
       env,
       wal,
@@ -131,7 +134,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       self,
       bootId,
       time: this.time,
-      isDiskLow: options.isDiskLow ?? (() => false),
+      isDiskLow: () => this.fullDisks.isLow(self),
+      onDisk: (peer, isLow) => this.heardOfDisk(peer, isLow),
       onVouched: () => this.reviewVotes(),
       onRolledBack: (finding) => this.doubtAll(finding),
     });
@@ -202,6 +206,15 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   groups(): Iterable<GroupRunner> {
     return this.runners.values();
+  }
+
+  isDiskLow(peer: PeerId): boolean {
+    return this.fullDisks.isLow(peer);
+  }
+
+  restsOnLowDisk(group: GroupId): boolean {
+    const runner = this.runners.get(group);
+    return runner === undefined ? this.isDiskLow(this.self) : this.fullDisks.restsOnLow(runner.raft.membership.voters);
   }
 
   groupsKnown(): void {
@@ -386,6 +399,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   /** Reset or silent: groups led from there are without leader, whatever their timers say. */
   private onPeerDown(peer: PeerId): void {
     this.time.lost(peer);
+    this.fullDisks.lost(peer);
     this.upSinceMs.delete(peer);
     this.sender.dropPeer(peer);
     this.writers.delete(peer);
@@ -478,8 +492,11 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const { hardState, append, sendDurable } = ready;
     if (hardState !== undefined) this.wal.saveHardState(id, hardState);
     if (append.length > 0) this.wal.append(id, append);
-    for (const message of ready.send) this.dispatch(id, message);
-    for (const peer of ready.snapshotTo) this.snapshotSender.start(runner, peer);
+    for (const message of ready.send) this.dispatch(runner, message);
+    for (const peer of ready.snapshotTo) {
+      if (this.isHeldBack(runner, peer)) this.snapshotSender.refuse(runner, peer);
+      else this.snapshotSender.start(runner, peer);
+    }
     runner.takeOutcome(ready);
     if (hardState === undefined && append.length === 0 && sendDurable.length === 0) return false;
     durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
@@ -492,15 +509,20 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.env.crashPoint('host:flushed');
     for (const { runner, index, term, messages } of durables) {
       if (runner.closed) continue;
-      for (const message of messages) this.dispatch(runner.id, message);
+      for (const message of messages) this.dispatch(runner, message);
       runner.raft.persisted(index, term);
       if (runner.hasNews) this.dirty(runner);
     }
   }
 
-  private dispatch(group: GroupId, message: RaftMessage): void {
-    if (message.type === 'append') this.sender.push(group, message);
-    else this.send(group, message);
+  private dispatch(runner: GroupRunner, message: RaftMessage): void {
+    if (message.type !== 'append') this.send(runner.id, message);
+    // Like a loss on the way: the core finds out with the next heartbeats, and sends again when the member has room.
+    else if (message.last < message.first || !this.isHeldBack(runner, message.to)) this.sender.push(runner.id, message);
+  }
+
+  private isHeldBack(runner: GroupRunner, peer: PeerId): boolean {
+    return this.fullDisks.isHeldBack(runner.id, runner.raft.membership.voters, peer);
   }
 
   private sendFrames(): boolean {
@@ -552,6 +574,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.stats.clockSkewUs = Math.round(this.time.skewUs);
     this.stats.clockSpreadUs = Math.round(this.time.spreadUs);
     this.reviewDisk();
+    this.leaveToOthers();
     for (const runner of this.runners.values()) {
       if (!runner.raft.mayVote) this.reviewVote(runner);
       if (runner.voteUnsafe) this.doubts.advance(runner);
@@ -588,6 +611,21 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const runner of this.runners.values()) this.reviewVote(runner);
   }
 
+  private heardOfDisk(peer: PeerId, isLow: boolean): void {
+    if (!this.fullDisks.heard(peer, isLow)) return;
+    if (isLow) this.env.log.warn(`the disk of node ${peer} is nearly full: it gets nothing new while others suffice`);
+    else this.env.log.info(`the disk of node ${peer} has room again: it catches up`);
+  }
+
+  /** A leader without room would have to refuse what the others could store. */
+  private leaveToOthers(): void {
+    if (!this.fullDisks.isLow(this.self)) return;
+    for (const runner of this.runners.values()) {
+      const heir = runner.leading && runner.raft.transferringTo === 0 ? this.fullDisks.heirOf(runner) : undefined;
+      if (heir !== undefined) runner.transferLeadership(heir);
+    }
+  }
+
   /** This data directory was emptied, restored from a copy or rolled back: it is a replica that may have forgotten anything. */
   private doubtAll(finding: RolledBack): void {
     const { peer, remembered, durable } = finding;
@@ -613,6 +651,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       const { raft, preferredLeader: to } = runner;
       if (!runner.leading || to === this.self || !raft.membership.voters.includes(to)) continue;
       if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < REBALANCE_AFTER_MS || nowMs < runner.handBackMs) continue;
+      if (this.fullDisks.isLow(to)) continue;
       const member = raft.progress.find((progress) => progress.peer === to);
       if (member === undefined || member.state !== 'replicate' || member.match < raft.commit) continue;
       // A member that did not take it is not asked again soon: nothing is accepted during an attempt.

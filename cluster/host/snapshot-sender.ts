@@ -92,6 +92,11 @@ export class SnapshotSender {
     this.offer(transfer);
   }
 
+  /** Not now: the core asks again. */
+  refuse(runner: GroupRunner, peer: PeerId): void {
+    this.failLater(runner, peer);
+  }
+
   dropGroup(group: GroupId): void {
     for (const transfer of [...this.transfers]) if (transfer.runner.id === group) this.end(transfer, false);
   }

@@ -29,6 +29,8 @@ export interface StandingOptions {
   time: ClusterClock;
   /** The disk is nearly full; peers are told. */
   isDiskLow: () => boolean;
+  /** What a peer says of its disk. */
+  onDisk: (peer: PeerId, isLow: boolean) => void;
   /** One more peer has told what it remembers. */
   onVouched: () => void;
   /** Must raise `wal.durable` to what the peer remembers. */
@@ -69,6 +71,7 @@ export class Standing {
     });
     transport.onHeartbeat((from, heartbeat) => {
       options.time.heard(from, heartbeat.wallUs, heartbeat.clusterUs);
+      options.onDisk(from, heartbeat.diskLow);
       this.onHeartbeat(from, heartbeat);
     });
   }

@@ -105,6 +105,10 @@ export interface Host {
   /** Opens (recovers or creates) a group here. `membership` is used only when the group is new on this node; when this node is not
    * among its voters it waits as a learner. `priority` 0..n: higher is preferred as leader (first candidate, shorter timeout). */
   openGroup(group: GroupId, membership: Membership, machine: GroupMachine, preferredLeader: PeerId): Group;
+  /** That node's disk (or this one's) is nearly full, as far as is known here. */
+  isDiskLow(peer: PeerId): boolean;
+  /** What is proposed to the group now would rest on a disk that is nearly full: only what gives space back should be. */
+  restsOnLowDisk(group: GroupId): boolean;
   /** Every group that should be on this node is open: one that is opened later is new here. Until then a node that lost records opens what it
    * does not find as a replica in doubt. */
   groupsKnown(): void;

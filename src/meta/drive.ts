@@ -20,6 +20,8 @@ import type { MetaMachine } from './meta-machine.ts';
 import { type NodeRecord, partitionOf, streamOf } from './types.ts';
 
 export interface DriveOptions {
+  /** A node without room should not lead. */
+  isDiskLow: (peer: PeerId) => boolean;
   env: Env;
   transport: Transport;
   machine: MetaMachine;
@@ -75,7 +77,7 @@ export class Drive {
 
   /** Once a second. */
   tickBalance(): void {
-    const { env, led, machine, partition, transport } = this.#options;
+    const { env, isDiskLow, led, machine, partition, transport } = this.#options;
     const nowMs = env.clock.nowMs();
     let left = TRANSFERS_PER_TICK;
     const marks = new Map<GroupId, Index>();
@@ -85,6 +87,7 @@ export class Drive {
       if (preferred === undefined || preferred === transport.self.id) continue;
       const group = partition(id);
       if (group === undefined || !transport.isUp(preferred) || machine.unsettled.has(id)) continue;
+      if (isDiskLow(preferred)) continue;
       const status = group.status();
       marks.set(id, status.commit);
       const mark = this.#balanceMarks.get(id);

@@ -137,6 +137,7 @@ class MetaNode implements Meta {
     });
     this.#drive = new Drive({
       env,
+      isDiskLow: (peer) => host.isDiskLow(peer),
       transport,
       machine: this.#machine,
       metaGroup: () => this.#group,

@@ -37,6 +37,7 @@ export class WorldNode {
   lives = 0;
   /** Groups were opened in an earlier life. */
   used = false;
+  diskLow = false;
 
   constructor(world: World, id: number) {
     this.world = world;
@@ -84,6 +85,7 @@ export class WorldNode {
         onRolledBack: () => {
           this.rolledBack++;
         },
+        isDiskLow: () => this.diskLow,
         ...options.host,
       });
       this.machines = new Map();

@@ -269,6 +269,14 @@ class FakeHost implements Host {
 
   groupsKnown(): void {}
 
+  isDiskLow(): boolean {
+    return false;
+  }
+
+  restsOnLowDisk(): boolean {
+    return false;
+  }
+
   deleteGroup(id: GroupId): void {
     this.deleted.push(id);
     const group = this.#groups.get(id);
