@@ -11,6 +11,7 @@ export class StateKeeper {
   durableEnd = 0;
   private readonly context: WalContext;
   private waiting: (() => void)[] = [];
+  private idle: (() => void)[] = [];
   private busy = false;
 
   constructor(context: WalContext) {
@@ -21,6 +22,12 @@ export class StateKeeper {
   save(done: () => void): void {
     this.waiting.push(done);
     if (!this.busy) this.write();
+  }
+
+  /** `done` runs when no file is being written. */
+  whenIdle(done: () => void): void {
+    if (this.busy) this.idle.push(done);
+    else done();
   }
 
   private write(): void {
@@ -38,7 +45,13 @@ export class StateKeeper {
       context.generation = generation;
       for (const done of served) done();
       this.busy = false;
-      if (this.waiting.length > 0) this.write();
+      if (this.waiting.length > 0) {
+        this.write();
+        return;
+      }
+      const { idle } = this;
+      this.idle = [];
+      for (const done of idle) done();
     };
     for (const name of STATE_FILES) context.env.disk.replace(`${context.dir}/${name}`, bytes, written);
   }

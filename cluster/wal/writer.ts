@@ -323,14 +323,14 @@ export class Writer {
       this.tailMark.write(this.active.id, this.durableEnd, true);
       this.tailMark.close();
       if (file === undefined) {
-        done();
+        this.keeper.whenIdle(done);
         return;
       }
       this.writeIdleMark(() =>
         file.sync((error) => {
           mustWork(context, 'syncing at close', error);
           file.close();
-          done();
+          this.keeper.whenIdle(done);
         }),
       );
     });
