@@ -36,6 +36,8 @@ export class Compactor {
   private readonly context: WalContext;
   private readonly writer: Writer;
   private running = false;
+  /** Runs when the call under way is done; from then on nothing is compacted. */
+  private closed: (() => void) | undefined;
   private turn = 0;
 
   constructor(context: WalContext, writer: Writer) {
@@ -44,7 +46,7 @@ export class Compactor {
   }
 
   run(done: (segmentsRemoved: number) => void): void {
-    if (this.running) {
+    if (this.running || this.closed !== undefined) {
       this.context.env.clock.endOfTurn(() => done(0));
       return;
     }
@@ -58,8 +60,14 @@ export class Compactor {
       this.remove(gone, () => {
         this.running = false;
         done(gone.length);
+        this.closed?.();
       }),
     );
+  }
+
+  close(done: () => void): void {
+    this.closed = done;
+    if (!this.running) done();
   }
 
   private examineNext(
@@ -69,7 +77,7 @@ export class Compactor {
     budget: number,
     done: (gone: Segment[]) => void,
   ): void {
-    if (i === rest.length || budget <= 0) {
+    if (i === rest.length || budget <= 0 || this.closed !== undefined) {
       done(gone);
       return;
     }

@@ -418,10 +418,12 @@ class SegmentedWal implements Wal {
   }
 
   close(done: () => void): void {
-    this.writer.close(() => {
-      this.context.segments.close();
-      done();
-    });
+    this.compactor.close(() =>
+      this.writer.close(() => {
+        this.context.segments.close();
+        done();
+      }),
+    );
   }
 }
 
