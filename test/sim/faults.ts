@@ -7,6 +7,8 @@ import type { SimNode, World } from './world.ts';
 
 export const FAST_DISK = { syncMs: 0.4, stallProbability: 0, stallMs: 1000 };
 const HOUR_US = 3600e6;
+/** As long as a clock counts after it was last heard of. */
+const CLOCKS_HEARD_MS = 3500;
 const SPACE_LEFT_MAX = 600 * 1024;
 
 export interface FaultContext {
@@ -16,6 +18,8 @@ export interface FaultContext {
   readonly frail: SimNode;
   /** An older copy of the frail node's disk, taken at `takenMs`. */
   backup: { image: ReadonlyMap<string, Uint8Array>; takenMs: number; life: number } | undefined;
+  /** When the last wrong clock was set right. */
+  clocksRightMs: number;
   faulty: boolean;
 }
 
@@ -66,7 +70,11 @@ function rot(context: FaultContext): boolean {
   frail.damaged = true;
   const kind = chance.float();
   const at = Math.floor(chance.float() * size);
-  if (kind < 0.7) for (let i = 0; i < 1 + chance.float() * 3; i++) frail.disk.flipBit(path, at + i * 40, i);
+  if (kind < 0.15) {
+    frail.disk.readError(path, at, at + 1);
+    frail.diskFails = true;
+    world.count('unreadable sector');
+  } else if (kind < 0.7) for (let i = 0; i < 1 + chance.float() * 3; i++) frail.disk.flipBit(path, at + i * 40, i);
   else if (kind < 0.85) frail.disk.zero(path, at, Math.min(size, at + 512));
   else if (!frail.up) frail.disk.cutTo(path, at);
   else return false;
@@ -199,6 +207,20 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'leader cut off',
+    strike: (context) => {
+      const { world, chance } = context;
+      const isLeading = ({ node }: SimNode): boolean =>
+        [...(node?.partitions.values() ?? [])].some((partition) => partition.leading);
+      const leaders = world.nodes.filter(isLeading);
+      if (leaders.length === 0) return false;
+      const alone = oneOf(chance, leaders);
+      for (const other of world.nodes) if (other !== alone) cut(context, alone, other, false);
+      world.scheduler.after(1000 + chance.float() * 4000, () => world.network.heal());
+      return true;
+    },
+  },
+  {
     name: 'cut between two',
     strike: (context) => {
       const { world, chance } = context;
@@ -239,11 +261,18 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'clock jump',
-    strike: ({ world, chance }) => {
-      // The promise is about one wrong clock: the one that was wrong before is set right.
-      const node = oneOf(chance, world.nodes);
-      for (const other of world.nodes) other.clock.offsetUs = 0;
-      node.clock.offsetUs = Math.round((chance.float() - 0.5) * 6 * HOUR_US);
+    strike: (context) => {
+      const { world, chance } = context;
+      const { nowMs } = world.scheduler;
+      // The promise is about one wrong clock: the one that was wrong is set right, and everyone has heard of that before the next goes wrong.
+      const wrong = world.nodes.find(({ clock }) => clock.offsetUs !== 0);
+      if (wrong !== undefined) {
+        wrong.clock.offsetUs = 0;
+        context.clocksRightMs = nowMs;
+        return false;
+      }
+      if (nowMs - context.clocksRightMs < CLOCKS_HEARD_MS) return false;
+      oneOf(chance, world.nodes).clock.offsetUs = Math.round((chance.float() - 0.5) * 6 * HOUR_US);
       return true;
     },
   },

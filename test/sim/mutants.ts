@@ -60,14 +60,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the vote is not stored',
     plant: ready((_raft, r) => withHardState(r, r.hardState && { ...r.hardState, vote: 0 })),
-    options: { faults: contested, workloads: [], faultGapMs: 500, durationMs: 30_000 },
-    seeds: 12,
+    options: { faults: contested, workloads: [] },
+    seeds: 2,
+    found: /the disk says vote/,
   },
   {
     name: 'the term is not stored',
     plant: ready((_raft, r) => withHardState(r, undefined)),
-    options: { faults: contested, workloads: [], faultGapMs: 500, durationMs: 30_000 },
-    seeds: 12,
+    options: { faults: contested, workloads: [] },
+    seeds: 2,
+    found: /the disk says vote/,
   },
   {
     name: 'the leader counts itself before its own sync',
@@ -187,7 +189,7 @@ export const MUTANTS: readonly Mutant[] = [
             done(!this.closed);
           },
       ),
-    options: { faults: ['partition', 'pause', 'lossy network'], workloads: [] },
+    options: { faults: ['leader cut off'], workloads: [], faultGapMs: 4000, durationMs: 20_000 },
     seeds: 6,
     found: /stale-read/,
   },

@@ -93,7 +93,14 @@ class Scenario implements Run {
     this.clocksFail = this.#faults.has(TWO_WRONG_CLOCKS.name);
     const { world } = this;
     const frail = world.nodes[Math.floor(this.#chance.float() * world.nodes.length)];
-    this.#context = { world, chance: this.#chance, frail, backup: undefined, faulty: true };
+    this.#context = {
+      world,
+      chance: this.#chance,
+      frail,
+      backup: undefined,
+      clocksRightMs: Number.NEGATIVE_INFINITY,
+      faulty: true,
+    };
     const chosen = Object.keys(WORKLOADS).filter((name) => this.#chance.float() < WORKLOAD_SHARE && this.#mayRun(name));
     const beside = (workloads ?? chosen).map((name) => {
       world.count(`workload ${name}`);

@@ -616,6 +616,11 @@ export class SimDisk {
     return new Map(this.files().map((path) => [path, this.content(path) as Uint8Array]));
   }
 
+  /** What would be there if the power went now and nothing unsynced survived. */
+  durableImage(): Map<string, Uint8Array> {
+    return new Map([...this.#durableNames].map(([path, { durable }]) => [path, durable.data.slice(0, durable.size)]));
+  }
+
   /** The node goes back in time (between two lives). */
   restore(image: ReadonlyMap<string, Uint8Array>): void {
     this.wipe();

@@ -10,7 +10,7 @@ import { SimKv } from './sim-kv.ts';
 import type { World } from './world.ts';
 
 /** Small enough that a short run seals, compacts, takes snapshots and transfers them. */
-const TUNING = {
+export const TUNING = {
   wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, preallocate: false },
   snapshots: { bytes: 32 * 1024, entries: 150 },
   diskReserveBytes: 512 * 1024,
@@ -139,7 +139,7 @@ export class SimNode implements ClientHost {
       world.fatals.push(`${this.name}: ${reason}`);
       const explained = kind === 'disk' ? this.diskFails : kind !== undefined && this.damaged;
       if (!explained) world.violations.push(`${this.name} stopped itself: ${reason}`);
-      else if (kind !== 'disk') this.refused = true;
+      else if (kind !== 'disk' || (this.damaged && reason.includes('start failed'))) this.refused = true;
     } else world.count('crash');
     world.onDown(this);
   }

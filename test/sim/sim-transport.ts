@@ -50,6 +50,8 @@ export class SimNetwork {
     linksDown: 0,
   };
   faults: NetworkFaults = { ...CALM };
+  /** Sees everything that nodes send, as it leaves. */
+  watch: ((from: PeerInfo, to: PeerId, channel: Channel, bytes: Uint8Array) => void) | undefined;
   readonly scheduler: Scheduler;
   readonly chance: Prng;
   readonly #ends = new Map<string, Endpoint>();
@@ -165,6 +167,7 @@ class Endpoint implements Transport {
     const link = this.links.get(to);
     if (link === undefined) return false;
     const bytes = concat(parts);
+    this.#network.watch?.(this.self, to, channel, bytes);
     const { chance, faults, counts } = this.#network;
     const lossy = channel === Channel.raft;
     if (lossy && chance.float() < faults.loss) {

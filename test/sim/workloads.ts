@@ -21,13 +21,25 @@ interface Answer {
   purged?: number;
 }
 
+/** 0: there is no such message; undefined: no answer to that. */
+function apiSeq(text: string): number | undefined {
+  const answer = JSON.parse(text) as Answer;
+  return answer.error?.err_code === NO_MESSAGE ? 0 : answer.message?.seq;
+}
+
+function directSeq(hdr: string): number | undefined {
+  if (hdr.startsWith('NATS/1.0 404')) return 0;
+  const seq = /Nats-Sequence: (\d+)/.exec(hdr)?.[1];
+  return seq === undefined ? undefined : Number(seq);
+}
+
 /** Publishers with and without ids, writers that compete by compare-and-set, readers, a consumer, an ordered reader. */
 export class LogLoad extends StreamLoad {
   #lastOrdered: () => number = () => 0;
 
   override setUp(): void {
     // An hour is never over, unless a wrong clock is believed.
-    this.createStream(this.run.clocksFail ? {} : { max_age: 3600e9 });
+    this.createStream({ allow_direct: true, ...(this.run.clocksFail ? {} : { max_age: 3600e9 }) });
     this.createConsumer('work');
   }
 
@@ -40,7 +52,7 @@ export class LogLoad extends StreamLoad {
     for (let w = 0; w < (small ? 1 : 2); w++) this.worker('work', w, this.host(w + 1));
     if (small) return;
     for (let c = 0; c < 2; c++) this.#casWriter(10 + c, this.host(c + 1));
-    this.#reader(this.host(2));
+    for (let c = 0; c < 3; c++) this.#reader(c, this.host(c));
     const reader = ordered(this.run, this.name, this.client('ordered', this.host(0)), (event) => this.record(event));
     this.#lastOrdered = () => reader.lastSeq;
   }
@@ -74,29 +86,24 @@ export class LogLoad extends StreamLoad {
     next();
   }
 
-  #reader(host: SimNode): void {
+  /** Asks on without waiting for answers, so that some questions reach a leader that was replaced meanwhile. */
+  #reader(number: number, host: SimNode): void {
     const { scheduler } = this.world;
-    const client = this.client('reader', host);
-    const chance = this.chance('reader');
+    const client = this.client(`reader${number}`, host);
+    const chance = this.chance(`reader ${number}`);
+    const isDirect = number % 2 === 0;
+    const api = `$JS.API.${isDirect ? 'DIRECT.GET' : 'STREAM.MSG.GET'}.${this.name}`;
     const next = (): void => {
       if (!this.run.publishing) return;
       const subject = `s.key.${Math.floor(chance.float() * 3)}`;
       const at = scheduler.nowMs;
-      client.request(
-        `$JS.API.STREAM.MSG.GET.${this.name}`,
-        JSON.stringify({ last_by_subj: subject }),
-        {},
-        6000,
-        (outcome) => {
-          const answer = outcome.kind === 'reply' ? (JSON.parse(outcome.text) as Answer) : undefined;
-          const seq = answer?.error?.err_code === NO_MESSAGE ? 0 : answer?.message?.seq;
-          if (seq !== undefined) {
-            this.world.count('linearizable read');
-            this.record({ kind: 'read', at, until: scheduler.nowMs, subject, seq });
-          }
-          scheduler.after(50 + chance.float() * 200, next);
-        },
-      );
+      client.request(api, JSON.stringify({ last_by_subj: subject }), {}, 6000, (outcome) => {
+        const seq = outcome.kind !== 'reply' ? undefined : isDirect ? directSeq(outcome.hdr) : apiSeq(outcome.text);
+        if (seq === undefined) return;
+        this.world.count(isDirect ? 'direct read' : 'read');
+        this.record({ kind: 'read', at, until: scheduler.nowMs, subject, seq });
+      });
+      scheduler.after(50 + chance.float() * 300, next);
     };
     next();
   }

@@ -3,6 +3,7 @@
 // have applied the same entries hold the same results, and that no node ends itself without a reason that was given to it.
 import type { ReplicaState, StoredMessage } from '../checkers/history.ts';
 import { createPrng, type Prng } from './prng.ts';
+import { PromiseCheck } from './promise-check.ts';
 import { createScheduler, type Scheduler } from './scheduler.ts';
 import type { CrashKind } from './sim-disk.ts';
 import { SimNode } from './sim-node.ts';
@@ -57,6 +58,8 @@ export class World {
     this.network = new SimNetwork(this.scheduler, this.prng.stream('network'));
     this.#chance = this.prng.stream('crash points');
     for (let i = 1; i <= size; i++) this.nodes.push(new SimNode(this, `n${i}`));
+    const promises = new PromiseCheck(this);
+    this.network.watch = (from, to, channel, bytes) => promises.sent(from, to, channel, bytes);
     this.scheduler.afterEach = () => {
       if (++this.#events % SAMPLE_EVERY_EVENTS === 0) this.#sample();
     };

@@ -1,0 +1,77 @@
+// Did a node promise what it would forget? Looks at consensus messages as they leave: a vote, a request for votes and an acknowledgement
+// rest on what is durable. Each vote, and a sample of the acknowledgements, is held against what a recovery would find if the power went at
+// this moment. Owned by World. Finds in one run what a crash at the wrong moment finds in a thousand.
+import type { GroupId, PeerId, RaftMessage } from '../../cluster/core/types.ts';
+import { decodeRaftBatch } from '../../cluster/rpc/raft-codec.ts';
+import { Channel, type PeerInfo } from '../../cluster/rpc/types.ts';
+import type { RecoveredGroup } from '../../cluster/wal/types.ts';
+import { openWal } from '../../cluster/wal/wal.ts';
+import { WAL_DIR } from '../../src/node.ts';
+import { createPrng, type Prng } from './prng.ts';
+import { createScheduler } from './scheduler.ts';
+import { SimDisk } from './sim-disk.ts';
+import { createSimEnv } from './sim-env.ts';
+import { type SimNode, TUNING } from './sim-node.ts';
+import type { World } from './world.ts';
+
+const ACKS_SHARE = 0.005;
+
+export class PromiseCheck {
+  readonly #world: World;
+  readonly #chance: Prng;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#chance = world.prng.stream('promises');
+  }
+
+  sent(from: PeerInfo, to: PeerId, channel: Channel, bytes: Uint8Array): void {
+    if (channel !== Channel.raft) return;
+    const node = this.#world.nodes.find(({ name }) => name === from.name);
+    // What damage took is not what was promised too early.
+    if (node === undefined || node.damaged) return;
+    const promises: [GroupId, RaftMessage][] = [];
+    const isSampled = this.#chance.float() < ACKS_SHARE;
+    decodeRaftBatch(bytes, from.id, to, (group, message) => {
+      if (isVote(message) || (isSampled && isAcknowledgement(message))) promises.push([group, message]);
+    });
+    if (promises.length === 0) return;
+    const recovered = recover(node);
+    for (const [group, message] of promises) {
+      this.#world.count(`promise checked: ${message.type}`);
+      const broken = isKept(recovered.get(group), message);
+      if (broken !== undefined)
+        this.#world.violations.push(
+          `${from.name}, group ${group}: ${message.type} of term ${message.term} left, but ${broken}`,
+        );
+    }
+  }
+}
+
+function isVote(message: RaftMessage): boolean {
+  return message.type === 'vote' || (message.type === 'vote-reply' && message.granted);
+}
+
+function isAcknowledgement(message: RaftMessage): boolean {
+  return message.type === 'append-reply' && message.ok && message.index > 0;
+}
+
+/** What is not true of the disk although the message says so. */
+function isKept(group: RecoveredGroup | undefined, message: RaftMessage): string | undefined {
+  const { term, vote } = group?.hardState ?? { term: 0, vote: 0 };
+  const last = group?.lastIndex ?? 0;
+  if (message.type === 'append-reply') return last < message.index ? `the log on disk ends at ${last}` : undefined;
+  const candidate = message.type === 'vote' ? message.from : message.to;
+  if (term > message.term || (term === message.term && vote === candidate)) return undefined;
+  return `the disk says vote ${vote} in term ${term}`;
+}
+
+/** A recovery of what is durable, on a disk and in a world of its own. */
+function recover(node: SimNode): ReadonlyMap<GroupId, RecoveredGroup> {
+  const scheduler = createScheduler(createPrng(1));
+  const disk = new SimDisk({ scheduler, prng: createPrng(2) });
+  disk.restore(node.disk.durableImage());
+  const env = createSimEnv({ scheduler, seed: 3, node: node.name, disk });
+  const wal = env.run(() => openWal(env, WAL_DIR, TUNING.wal));
+  return wal?.recovered ?? new Map();
+}
