@@ -38,6 +38,9 @@ function quantiles(metric: string): Query[] {
   }));
 }
 
+/** A node that is cut off knows no leaders; where any other one does, they are there. */
+const LEADERLESS =
+  'min(flotilla_partitions_leaderless and flotilla_meta_has_leader == 1) or max(flotilla_partitions_leaderless)';
 const perNode = (expr: string): Query => ({ expr, legend: '{{server}}' });
 const rate = (metric: string): Query => perNode(`sum by (server) (rate(${metric}{${ON}}[$__rate_interval]))`);
 
@@ -57,7 +60,7 @@ export const ROWS: readonly Row[] = [
         kind: 'stat',
         width: 3,
         redFrom: 1,
-        queries: [{ expr: 'max(flotilla_partitions_leaderless)' }],
+        queries: [{ expr: LEADERLESS }],
       },
       {
         title: 'Under-replicated partitions',
@@ -233,7 +236,7 @@ export const ROWS: readonly Row[] = [
         width: 8,
         queries: [
           { expr: 'sum(flotilla_partitions_under_replicated)', legend: 'under-replicated' },
-          { expr: 'max(flotilla_partitions_leaderless)', legend: 'leaderless' },
+          { expr: LEADERLESS, legend: 'leaderless' },
         ],
       },
       {

@@ -65,6 +65,9 @@ export function clusterStatusOf(answers: readonly Answer[], unanswered: readonly
     answering.reduce((most, { status }) => Math.max(most, read(status)), 0);
   const sum = (read: (status: NodeStatus) => number): number =>
     answering.reduce((total, { status }) => total + read(status), 0);
+  // A node that is cut off knows no leaders; where any other one does, they are there.
+  const knowing = answering.filter(({ status }) => status.meta_leader !== '');
+  const leaderless = (knowing.length > 0 ? knowing : answering).map(({ status }) => status.partitions.leaderless);
   const alarms: ClusterAlarm[] = nodes.flatMap(({ name, url, silent, status }) => {
     if (status === undefined) {
       const text = url === '' ? 'is not connected' : `does not answer at ${url}`;
@@ -81,7 +84,7 @@ export function clusterStatusOf(answers: readonly Answer[], unanswered: readonly
     nodes,
     partitions: {
       total: max((status) => status.partitions.cluster),
-      leaderless: max((status) => status.partitions.leaderless),
+      leaderless: knowing.length > 0 ? Math.min(...leaderless) : Math.max(0, ...leaderless),
       under_replicated: sum((status) => status.partitions.under_replicated),
       follower_lag_max: max((status) => status.partitions.follower_lag_max),
     },

@@ -56,12 +56,16 @@ export const ALARMS: readonly Alarm[] = [
   {
     name: 'FlotillaPartitionsLeaderless',
     severity: 'critical',
-    expr: 'max by (job) (flotilla_partitions_leaderless) > 0',
+    // A node that is cut off knows no leaders; where any other one does, they are there.
+    expr:
+      'min by (job) (flotilla_partitions_leaderless and flotilla_meta_has_leader == 1) > 0 or ' +
+      '(max by (job) (flotilla_partitions_leaderless) > 0 unless max by (job) (flotilla_meta_has_leader) == 1)',
     for: '15s',
     summary: '{{ $value }} partitions have no leader: they take no publishes and serve no consumers',
     action:
       'A majority of their replicas is down or cut off, or disks hang. Bring nodes back; nothing acknowledged is lost meanwhile. If the nodes are up, look at links (FlotillaLinksMissing) and syncs (FlotillaSyncStuck).',
-    holds: ({ census }) => when(census.leaderless > 0, `${plural(census.leaderless, 'partition')} without a leader`),
+    holds: ({ census }) =>
+      when(census.leaderless > 0, `${plural(census.leaderless, 'partition')} without a leader that this node knows`),
   },
   {
     name: 'FlotillaMetaLeaderless',

@@ -75,6 +75,18 @@ describe('picture', () => {
     expect(text).toContain('n1: $G S0/0: 2 of 3 replicas in sync');
   });
 
+  test('a node that is cut off does not speak for the others', () => {
+    const cutOff = (view: FakeView): void => {
+      view.metaLeader = '';
+      view.change = { leaderless: 2 };
+    };
+    const picture = clusterStatusOf([answer('n1', cutOff), answer('n2'), answer('n3')], []);
+    expect(picture.partitions.leaderless).toBe(0);
+    expect(picture.alarms.map(({ node }) => node)).toEqual(['n1', 'n1']);
+    const nobody = clusterStatusOf([answer('n1', cutOff), answer('n2', cutOff), answer('n3', cutOff)], []);
+    expect(nobody.partitions.leaderless).toBe(2);
+  });
+
   test('every alarm that a node can tell by itself appears when its condition holds', () => {
     const alarms = (change: (view: FakeView, sample: NodeSample) => void): string[] => {
       const view = new FakeView({ partitions: 1, consumersEach: 1 });
