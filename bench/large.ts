@@ -93,6 +93,11 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[13]) + Number(fields[14])) / 100;
 }
 
+function isRunning(pid: number | undefined): boolean {
+  // A dead child whose end was not taken yet has no memory.
+  return pid !== undefined && /VmRSS/.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
+
 /** Longest time that the event loop stood still since the last time somebody asked, in ms. */
 async function stallMs(monitorUrl: string): Promise<number> {
   const text = await (await fetch(`${monitorUrl}/metrics`)).text();
@@ -209,7 +214,8 @@ async function comeBack(messages: number, compacted: boolean): Promise<void> {
     const during = load(binary, target.urls[0], [...flags, '-msgs', String(Math.ceil(messages / 4))]);
     let peak = { messages: -1, last: -1 };
     while (peak.last < last) {
-      if (performance.now() - startedMs > WITHIN_MS) throw new Error(`it has come to ${peak.last} of ${last} only`);
+      if (performance.now() - startedMs > WITHIN_MS || !isRunning(target.pid(2)))
+        throw new Error(`it has come to ${peak.last} of ${last} only\n${target.logs()}`);
       await sleep(50);
       peak = await localState(target.monitorUrls[2]).catch(() => peak);
     }

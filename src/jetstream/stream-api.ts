@@ -179,14 +179,17 @@ function info(api: ApiContext, { account, args, body }: ApiRequest, done: Answer
   if (isApiError(request)) return done(request);
   api.latestStream(account, args[0], (record) => {
     if (isApiError(record)) return done(record);
-    const { subjects_filter: subjectsFilter, deleted_details: deletedDetails } = request;
-    streamState(api, record, { subjectsFilter, deletedDetails }, (state, view) => {
+    const { deleted_details: deletedDetails } = request;
+    const offset = Math.max(0, request.offset ?? 0);
+    const filter = request.subjects_filter;
+    const subjects = filter ? { filter, offset, limit: SUBJECTS_PER_PAGE } : undefined;
+    streamState(api, record, { subjects, deletedDetails }, (state, view) => {
       if (isApiError(state)) return done(state);
       let paging = { total: 0, offset: 0, limit: 0 };
       if (state.subjects) {
-        const { fields, items } = page(Object.entries(state.subjects).sort(byKey), request.offset, SUBJECTS_PER_PAGE);
-        paging = fields;
-        state.subjects = items.length > 0 ? Object.fromEntries(items) : undefined;
+        const total = state.subjects_total ?? 0;
+        paging = { total, offset: Math.min(offset, total), limit: SUBJECTS_PER_PAGE };
+        if (offset >= total) state.subjects = undefined;
       }
       done({ ...paging, ...streamInfoShape(record, state, clusterShape(api.names, view), api.nowUs) });
     });
@@ -368,14 +371,13 @@ function onPartitions<T>(
 export function streamState(
   api: ApiContext,
   record: StreamRecord,
-  want: { deletedDetails?: boolean; subjectsFilter?: string; revision?: number },
+  want: { deletedDetails?: boolean; subjects?: InfoRequest['subjects']; revision?: number },
   done: (state: StreamState | ApiError, view: GroupView) => void,
 ): void {
-  const wanted: InfoRequest = {
-    deletedDetails: want.deletedDetails ?? false,
-    subjectsFilter: want.subjectsFilter || undefined,
-    revision: want.revision,
-  };
+  const { subjects: page } = want;
+  // A page over several partitions may begin in any of them.
+  const subjects = page && record.partitions > 1 ? { ...page, offset: 0, limit: page.offset + page.limit } : page;
+  const wanted: InfoRequest = { deletedDetails: want.deletedDetails ?? false, subjects, revision: want.revision };
   let first: GroupView = { leader: 0, peers: [] };
   gather<StreamState | ApiError>(
     record.partitions,
@@ -386,12 +388,12 @@ export function streamState(
       }),
     (states) => {
       const refused = states.find(isApiError);
-      done(refused ?? mergeStates(states as StreamState[]), first);
+      done(refused ?? mergeStates(states as StreamState[], page), first);
     },
   );
 }
 
-function mergeStates(states: StreamState[]): StreamState {
+function mergeStates(states: StreamState[], page: InfoRequest['subjects']): StreamState {
   if (states.length === 1) return states[0];
   const filled = states.filter((state) => state.messages > 0);
   const last = states.reduce((a, b) => (b.last_seq > a.last_seq ? b : a));
@@ -408,7 +410,8 @@ function mergeStates(states: StreamState[]): StreamState {
     num_deleted: sum((state) => state.num_deleted),
     consumer_count: states[0].consumer_count,
     deleted: states.flatMap((state) => state.deleted ?? []).sort((a, b) => a - b),
-    subjects: states[0].subjects && Object.assign({}, ...states.map((state) => state.subjects)),
+    subjects: page && mergeSubjects(states, page.offset, page.limit),
+    subjects_total: page && sum((state) => state.subjects_total ?? 0),
   };
 }
 
@@ -427,6 +430,15 @@ function emptyState({ config }: StreamRecord): StreamState {
   };
 }
 
-function byKey([a]: [string, unknown], [b]: [string, unknown]): number {
-  return a < b ? -1 : 1;
+/** One partition after the other. */
+function mergeSubjects(states: readonly StreamState[], offset: number, limit: number): Record<string, number> {
+  const merged: Record<string, number> = {};
+  let place = 0;
+  for (const { subjects } of states) {
+    for (const name in subjects) {
+      if (place >= offset && place < offset + limit) merged[name] = subjects[name];
+      place++;
+    }
+  }
+  return merged;
 }

@@ -303,15 +303,26 @@ export interface PurgeCommand {
   below: number;
   /** Newest matching messages that stay. */
   keep: number;
+  /** Local seq where to go on; 0 at first. */
+  from: number;
+  /** At most so many go; 0 for no bound. */
+  limit: number;
+  /** Work for one apply, about a tenth of a microsecond each; what is left is for the next command. 0 for no bound. */
+  budget: number;
 }
+
+const PURGE_HEAD_BYTES = 40;
 
 export function encodePurge(purge: PurgeCommand): Uint8Array {
   const filter = new TextEncoder().encode(purge.filter);
-  const body = new Uint8Array(16 + filter.length);
+  const body = new Uint8Array(PURGE_HEAD_BYTES + filter.length);
   const view = viewOf(body);
   view.setFloat64(0, purge.below, true);
   view.setFloat64(8, purge.keep, true);
-  body.set(filter, 16);
+  view.setFloat64(16, purge.from, true);
+  view.setFloat64(24, purge.limit, true);
+  view.setFloat64(32, purge.budget, true);
+  body.set(filter, PURGE_HEAD_BYTES);
   return body;
 }
 
@@ -320,7 +331,10 @@ export function decodePurge(body: Uint8Array): PurgeCommand {
   return {
     below: view.getFloat64(0, true),
     keep: view.getFloat64(8, true),
-    filter: new TextDecoder().decode(body.subarray(16)),
+    from: view.getFloat64(16, true),
+    limit: view.getFloat64(24, true),
+    budget: view.getFloat64(32, true),
+    filter: new TextDecoder().decode(body.subarray(PURGE_HEAD_BYTES)),
   };
 }
 

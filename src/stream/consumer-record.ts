@@ -79,7 +79,7 @@ export class ConsumerRecord {
       case 'by_start_time':
         return Math.max(1, view.seqAtOrAfter(parseRfc3339(config.opt_start_time ?? '') ?? 0));
       case 'last_per_subject':
-        this.lasts = Float64Array.from(view.lastPerSubject(this.filter));
+        this.lasts = view.lastPerSubject(this.filter);
         this.lastsEnd = view.lastSeq;
         return this.lasts.length > 0 ? this.lasts[0] : view.lastSeq + 1;
     }
@@ -87,7 +87,7 @@ export class ConsumerRecord {
 
   #lastMatching(view: MessageView): number {
     if (this.filter.patterns.length === 0 && view.exists(view.lastSeq)) return view.lastSeq;
-    return view.lastPerSubject(this.filter).at(-1) ?? 0;
+    return view.lastMatching(this.filter);
   }
 
   /** The configuration changes, positions stay. Validation came first. */
@@ -95,8 +95,7 @@ export class ConsumerRecord {
     this.config = config;
     this.filter = compileFilter(filterPatterns(config));
     if (this.lasts.length > 0) {
-      const wanted = view.lastPerSubject(this.filter).filter((seq) => seq > this.deliveredSeq && seq <= this.lastsEnd);
-      this.lasts = Float64Array.from(wanted);
+      this.lasts = view.lastPerSubject(this.filter).filter((seq) => seq > this.deliveredSeq && seq <= this.lastsEnd);
     }
   }
 

@@ -130,6 +130,11 @@ export class DeliveryEngine implements DeliveryHost {
 
   readonly #wakeHungry = (consumer: LiveConsumer): void => this.ready(consumer);
 
+  /** Removals below it change nothing. */
+  get watchedFrom(): number {
+    return this.#watchedFrom;
+  }
+
   onRemoved(seq: number): void {
     if (seq < this.#watchedFrom) return;
     let from = Number.POSITIVE_INFINITY;

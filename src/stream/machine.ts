@@ -44,8 +44,19 @@ import type { ConsumerTable } from './types.ts';
 /** Why a batch cannot be applied: the replica must stop (the caller ends the process). */
 export class MachineError extends Error {}
 
+/** A purge whose budget is used up: how many went, and what the next command has to say. */
+export interface PurgeProgress {
+  gone: number;
+  from: number;
+  below: number;
+  limit: number;
+}
+
 /** Result of a command that is not a publish: an error, a count of removals (purge, expire), or nothing to say. */
-export type CommandResult = ApiError | number | undefined;
+export type CommandResult = ApiError | PurgeProgress | number | undefined;
+
+/** What a removal costs of a purge's budget; looking at a message costs 1. */
+const REMOVAL_COST = 8;
 
 const MICROSECOND_NS = 1000;
 
@@ -84,6 +95,8 @@ export class StreamMachine {
   #ageCursor = 0;
   /** Called on the leader for each message that leaves. */
   onRemoved: ((seq: number) => void) | undefined;
+  /** Removals of smaller seqs interest nobody; Infinity: none does. */
+  watchedFrom: () => number = () => 0;
 
   readonly #toLocalFirst: (firstSeq: number) => number;
   readonly #noConsumers: Uint8Array;
@@ -292,40 +305,48 @@ export class StreamMachine {
     return undefined;
   }
 
-  /** Removes what the request names, oldest first; returns how many. */
-  #purge(body: Uint8Array): number {
-    const { filter, below, keep } = decodePurge(body);
+  /** Removes what the request names, oldest first; returns how many, or where to go on. */
+  #purge(body: Uint8Array): number | PurgeProgress {
+    const { filter, below, keep, from, limit, budget } = decodePurge(body);
     const messages = this.index;
     const before = messages.messages;
-    if (filter === '' || filter === '>') {
-      if (below === 0 && keep === 0) {
-        this.#removeAll();
-        return before;
-      }
-      const bound = below > 0 ? below : messages.lastSeq + 1;
-      while (messages.messages > keep && messages.firstSeq < bound) this.#remove(messages.firstSeq);
-      return before - messages.messages;
+    const all = filter === '' || filter === '>';
+    if (all && below === 0 && keep === 0 && from === 0 && this.consumers.count === 0) {
+      this.#removeAll();
+      return before;
     }
-    const matching = compileFilter([filter]);
+    const matching = compileFilter(all ? [] : [filter]);
     const bound = below > 0 ? below : messages.lastSeq + 1;
-    let excess = keep > 0 ? messages.count(0, matching) - keep : Number.POSITIVE_INFINITY;
-    for (let seq = messages.next(0, matching); seq !== 0 && seq < bound && excess > 0; excess--) {
-      this.#remove(seq);
-      seq = messages.next(seq + 1, matching);
+    let left = limit > 0 ? limit : Number.POSITIVE_INFINITY;
+    if (keep > 0) left = messages.count(0, matching) - keep;
+    let work = budget > 0 ? budget : Number.POSITIVE_INFINITY;
+    let seq = messages.nextFrom(from);
+    while (seq !== 0 && seq < bound && left > 0) {
+      if (matching.literal && !all) {
+        seq = messages.next(seq, matching);
+        if (seq === 0 || seq >= bound) break;
+      }
+      if (work <= 0) {
+        const gone = before - messages.messages;
+        return { gone, from: seq, below: bound, limit: left === Number.POSITIVE_INFINITY ? 0 : left };
+      }
+      work--;
+      if (all || matching.literal || messages.matches(seq, matching)) {
+        this.#remove(seq);
+        left--;
+        work -= REMOVAL_COST;
+      }
+      seq = messages.nextFrom(seq + 1);
     }
     return before - messages.messages;
   }
 
-  /** With consumers each removal is told; without, the tables go as a whole. Which way is part of the digest: the same everywhere. */
+  /** The tables go as a whole: only without consumers. Who is told does not show in the state. */
   #removeAll(): void {
     const messages = this.index;
-    if (this.consumers.count > 0) {
-      while (messages.messages > 0) this.#remove(messages.firstSeq);
-      return;
-    }
     const told: number[] = [];
     if (this.onRemoved !== undefined) {
-      for (let seq = messages.nextFrom(0); seq !== 0; seq = messages.nextFrom(seq + 1)) told.push(seq);
+      for (let seq = messages.nextFrom(this.watchedFrom()); seq !== 0; seq = messages.nextFrom(seq + 1)) told.push(seq);
     }
     messages.removeAll();
     for (const seq of told) this.onRemoved?.(seq);

@@ -42,6 +42,9 @@ export const SUBJECT_WORDS = 4;
 const LAST_HIGH_BITS = 21;
 const LAST_HIGH_MASK = (1 << LAST_HIGH_BITS) - 1;
 
+/** Seqs per bit and result, at most, for a bitmap to be worth it. */
+const BITMAP_SPAN = 64;
+
 const NAMES = 256;
 const HINTS = 256;
 
@@ -257,6 +260,12 @@ export class MessageIndex implements MessageView {
     return at >= 0 && (this.#rows.get(at, OFFSET) & mark) !== 0;
   }
 
+  /** The subject of an existing message matches. */
+  matches(seq: number, filter: SubjectFilter): boolean {
+    const at = this.#rows.find(seq);
+    return at >= 0 && this.#subjects.matches(this.#rows.get(at, SUBJECT), this.#matchersOf(filter));
+  }
+
   isLastOfSubject(seq: number): boolean {
     const at = this.#rows.find(seq);
     return at >= 0 && this.lastOfSubject(this.#rows.get(at, SUBJECT)) === seq;
@@ -337,6 +346,23 @@ export class MessageIndex implements MessageView {
     for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
       if (all || subjects.matches(id, matchers)) each(id);
     }
+  }
+
+  /** As eachSubject, but looks at `max` subjects at most; returns where to go on, 0 at the end. A filter of literals is one step. */
+  someSubjects(from: number, filter: SubjectFilter, max: number, each: (id: number) => void): number {
+    if (filter.patterns.length > 0 && filter.literal) {
+      this.eachSubject(filter, each);
+      return 0;
+    }
+    const subjects = this.#subjects;
+    const matchers = this.#matchersOf(filter);
+    let left = max;
+    let id = subjects.nextId(from);
+    for (; id !== 0 && left > 0; id = subjects.nextId(id), left--) {
+      if (matchers.length === 0 || subjects.matches(id, matchers)) each(id);
+      from = id;
+    }
+    return id === 0 ? 0 : from;
   }
 
   nameOfSubject(subject: number): string {
@@ -498,7 +524,7 @@ export class MessageIndex implements MessageView {
     }
   }
 
-  lastPerSubject(filter: SubjectFilter): number[] {
+  lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer> {
     let seqs = new Float64Array(64);
     let count = 0;
     this.eachSubject(filter, (id) => {
@@ -509,7 +535,7 @@ export class MessageIndex implements MessageView {
       }
       seqs[count++] = this.lastOfSubject(id);
     });
-    return Array.from(seqs.subarray(0, count).sort());
+    return ascending(seqs.slice(0, count));
   }
 
   /** Largest of lastPerSubject; 0 when nothing matches. */
@@ -600,4 +626,27 @@ function setSpan(words: Uint32Array, at: number, first: number, last: number): v
   }
   const high = Math.floor(last / HIGH);
   words[at + SPAN_HIGHS] = high | ((high - Math.floor(first / HIGH)) << LAST_HIGH_BITS);
+}
+
+/** Distinct seqs in order. Close to each other they are marked in a bitmap, many times faster than a sort. */
+function ascending(seqs: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  let low = Number.POSITIVE_INFINITY;
+  let high = 0;
+  for (let i = 0; i < seqs.length; i++) {
+    low = Math.min(low, seqs[i]);
+    high = Math.max(high, seqs[i]);
+  }
+  if (high - low >= Math.min(seqs.length * BITMAP_SPAN, 0x80000000)) return seqs.sort();
+  const marked = new Uint32Array(((high - low) >>> 5) + 1);
+  for (let i = 0; i < seqs.length; i++) {
+    const place = seqs[i] - low;
+    marked[place >>> 5] |= 1 << (place & 31);
+  }
+  let count = 0;
+  for (let word = 0; word < marked.length; word++) {
+    for (let bits = marked[word]; bits !== 0; bits &= bits - 1) {
+      seqs[count++] = low + word * 32 + (31 - Math.clz32(bits & -bits));
+    }
+  }
+  return seqs;
 }

@@ -11,6 +11,7 @@ import {
   encodeDelete,
   encodePurge,
   PublishView,
+  type PurgeCommand,
   readPublish,
   viewOf,
 } from './batch-codec.ts';
@@ -25,8 +26,9 @@ import { type ApiError, apiError } from './errors.ts';
 import { ExpiryTimers } from './expiry.ts';
 import { HomeEngine } from './home-engine.ts';
 import { PartitionLeader } from './leader.ts';
-import { StreamMachine } from './machine.ts';
+import { type CommandResult, StreamMachine } from './machine.ts';
 import { PartSessions } from './part-sessions.ts';
+import { pageOfSubjects } from './subjects-page.ts';
 import { utf8Text } from './text.ts';
 import type {
   AckSink,
@@ -77,6 +79,9 @@ export interface PartitionOptions {
 }
 
 type Done<T> = (result: T | ApiError) => void;
+
+/** Looks at 80,000 messages, or removes 9,000, in one command. */
+const PURGE_BUDGET = 80_000;
 
 export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly account: string;
@@ -295,6 +300,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#stopLeading();
     const { machine } = this;
     machine.onRemoved = (seq) => this.#engine.onRemoved(seq);
+    machine.watchedFrom = () => this.#engine.watchedFrom;
     this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
     this.#engine.onLeading();
@@ -370,7 +376,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     // Also a seq of another partition is answered from the log: "not found" is a statement about the stream.
     this.#leader.command(CommandType.delete, encodeDelete(local), (result) => {
       if (result === undefined) done(true);
-      else if (typeof result === 'number') done(apiError(10057, { err: 'unexpected result' }));
+      else if (typeof result === 'number' || 'gone' in result) done(apiError(10057, { err: 'unexpected result' }));
       else done(result.err_code === 10043 ? apiError(10043, { seq }) : result);
     });
   }
@@ -387,8 +393,27 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       return;
     }
     const below = request.seq === undefined || request.seq <= 0 ? 0 : this.#toLocalFrom(request.seq);
-    const body = encodePurge({ filter: request.filter ?? '', below, keep: request.keep ?? 0 });
-    this.#leader.command(CommandType.purge, body, (result) => done(result ?? 0));
+    const first = {
+      filter: request.filter ?? '',
+      below,
+      keep: request.keep ?? 0,
+      from: 0,
+      limit: 0,
+      budget: PURGE_BUDGET,
+    };
+    this.#purgeOn(first, 0, done);
+  }
+
+  /** Of a large stream a part goes with each command, so that no apply is long. */
+  #purgeOn(command: PurgeCommand, before: number, done: Done<number>): void {
+    this.#leader.command(CommandType.purge, encodePurge(command), (result) => {
+      if (typeof result === 'number') done(before + result);
+      else if (result === undefined || 'code' in result) done(result ?? before);
+      else {
+        const { from, below, limit, gone } = result;
+        this.#purgeOn({ ...command, from, below, limit, keep: 0 }, before + gone, done);
+      }
+    });
   }
 
   updateConfig(config: StreamConfig, revision?: number): void {
@@ -405,7 +430,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   proposeCommand(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void {
     // Consumer commands have no number as result.
-    this.#leader.command(type, body, done as ((result: ApiError | number | undefined) => void) | undefined);
+    this.#leader.command(type, body, done as ((result: CommandResult) => void) | undefined);
   }
 
   advance(seq: number, done: (ok: boolean) => void): void {
@@ -443,7 +468,15 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   }
 
   info(want: InfoRequest, done: Done<StreamState>): void {
-    this.#barrier((ok) => done(ok ? this.#state(want) : apiError(10008)), want.revision);
+    this.#barrier((ok) => {
+      if (!ok) done(apiError(10008));
+      else if (want.subjects === undefined) done(this.#state(want));
+      else
+        pageOfSubjects(this.#env.clock, this.machine.index, want.subjects, (subjects, total) => {
+          if (this.#closed) done(apiError(10008));
+          else done({ ...this.#state(want), subjects, subjects_total: total });
+        });
+    }, want.revision);
   }
 
   /** As applied here, for monitoring: no barrier. */
@@ -482,13 +515,6 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       consumer_count: this.#consumerCount,
     };
     if (want.deletedDetails) state.deleted = index.deleted().map((local) => this.#toStream(local));
-    if (want.subjectsFilter !== undefined) {
-      const subjects: Record<string, number> = {};
-      index.eachSubject(compileFilter([want.subjectsFilter]), (id) => {
-        subjects[index.nameOfSubject(id)] = index.countOfSubject(id);
-      });
-      state.subjects = subjects;
-    }
     return state;
   }
 

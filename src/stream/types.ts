@@ -4,6 +4,7 @@
 import type { PeerId } from '../../cluster/core/types.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import type { ApiError } from './errors.ts';
+import type { SubjectsPage } from './subjects-page.ts';
 
 /** Receives PubAck outcomes without a closure per message. `token` is whatever the caller passed to publish. */
 export interface AckSink {
@@ -34,7 +35,9 @@ export interface StreamState {
   num_deleted: number;
   consumer_count: number;
   deleted?: number[];
+  /** A page of them, and how many there are in all. */
   subjects?: Record<string, number>;
+  subjects_total?: number;
 }
 
 /** nats-surface I4 without times as text: the API layer prints it. */
@@ -53,7 +56,8 @@ export interface ConsumerState {
 
 export interface InfoRequest {
   deletedDetails: boolean;
-  subjectsFilter?: string;
+  /** Messages per subject, of the subjects that match: `limit` of them after the first `offset`. */
+  subjects?: SubjectsPage;
   /** The answer rests on the configuration of this metadata entry, or on a newer one. */
   revision?: number;
 }
@@ -232,7 +236,9 @@ export interface MessageView {
   /** Existing messages with seq >= from that match. May be O(subjects) or O(messages) for wildcards: computed on demand only. */
   count(from: number, filter: SubjectFilter): number;
   /** For last_per_subject: the last seq of each matching subject, ascending. */
-  lastPerSubject(filter: SubjectFilter): number[];
+  lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer>;
+  /** The largest of them; 0 when nothing matches. */
+  lastMatching(filter: SubjectFilter): number;
   subjectOf(seq: number): string;
   stampUsOf(seq: number): number;
   /** First existing seq whose stamp is >= stampUs; lastSeq + 1 when none. */

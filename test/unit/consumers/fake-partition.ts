@@ -54,10 +54,13 @@ export class FakeMessages implements MessageView {
     for (let seq = this.next(from, filter); seq !== 0; seq = this.next(seq + 1, filter)) count++;
     return count;
   }
-  lastPerSubject(filter: SubjectFilter): number[] {
+  lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer> {
     const last = new Map<string, number>();
     for (const { subject, seq } of this.messages.values()) if (filter.matches(subject)) last.set(subject, seq);
-    return [...last.values()].sort((a, b) => a - b);
+    return Float64Array.from(last.values()).sort();
+  }
+  lastMatching(filter: SubjectFilter): number {
+    return this.lastPerSubject(filter).at(-1) ?? 0;
   }
   subjectOf(seq: number): string {
     return this.messages.get(seq)?.subject ?? '';

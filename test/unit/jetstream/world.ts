@@ -71,7 +71,8 @@ export class FakePartition implements PartitionOps {
       num_subjects: Object.keys(subjects).length,
       num_deleted: 0,
       consumer_count: this.consumers.size,
-      subjects: want.subjectsFilter ? subjects : undefined,
+      subjects: want.subjects ? subjects : undefined,
+      subjects_total: want.subjects ? Object.keys(subjects).length : undefined,
     });
   };
 

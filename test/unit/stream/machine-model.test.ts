@@ -162,7 +162,7 @@ function append(builder: BatchBuilder, each: Step, nextRevision: () => number, c
       return hdr.length;
     }
     case 'purge':
-      builder.command(CommandType.purge, encodePurge(each));
+      builder.command(CommandType.purge, encodePurge({ ...each, from: 0, limit: 0, budget: 0 }));
       return 0;
     case 'delete':
       builder.command(CommandType.delete, encodeDelete(each.seq));
@@ -228,5 +228,5 @@ function checkFilter(machine: StreamMachine, model: Model, patterns: string[]): 
     expect(index.count(from, filter)).toBe(rest.length);
   }
   const lasts = new Map(matching.map((seq) => [model.messages.get(seq)!.subject, seq]));
-  expect(index.lastPerSubject(filter)).toEqual([...lasts.values()].sort((a, b) => a - b));
+  expect([...index.lastPerSubject(filter)]).toEqual([...lasts.values()].sort((a, b) => a - b));
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { StreamConfig } from '../../../src/stream/config.ts';
 import { type ApiError, isApiError } from '../../../src/stream/errors.ts';
-import type { GetRequest, StoredMessage, StreamState } from '../../../src/stream/types.ts';
+import type { GetRequest, InfoRequest, StoredMessage, StreamState } from '../../../src/stream/types.ts';
 import { NONE, streamConfig, World } from './fake-world.ts';
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -16,13 +16,15 @@ function seqOf(world: World, request: GetRequest): number {
   return isApiError(message) ? -message.err_code : message.seq;
 }
 
-function info(world: World, want: { deletedDetails?: boolean; subjectsFilter?: string } = {}): StreamState {
+function info(world: World, want: Partial<InfoRequest> = {}): StreamState {
   const state = world.ask<StreamState | ApiError>((done) =>
     world.partition.info({ deletedDetails: false, ...want }, done),
   );
   if (isApiError(state)) throw new Error(state.description);
   return state;
 }
+
+const subjectsOf = (filter: string, offset = 0, limit = 100) => ({ subjects: { filter, offset, limit } });
 
 describe('publish and read', () => {
   test('a message is answered after its entry is applied and can be read', () => {
@@ -104,8 +106,9 @@ describe('publish and read', () => {
     for (const subject of ['a', 'b', 'a', 'c', 'a']) world.store(subject);
     world.ask((done) => world.partition.deleteMessage(3, done));
     expect(info(world, { deletedDetails: true })).toMatchObject({ num_deleted: 1, deleted: [3], num_subjects: 3 });
-    expect(info(world, { subjectsFilter: '>' }).subjects).toEqual({ a: 2, b: 1, c: 1 });
-    expect(info(world, { subjectsFilter: 'a' }).subjects).toEqual({ a: 2 });
+    expect(info(world, subjectsOf('>')).subjects).toEqual({ a: 2, b: 1, c: 1 });
+    expect(info(world, subjectsOf('a')).subjects).toEqual({ a: 2 });
+    expect(info(world, subjectsOf('>', 1, 1))).toMatchObject({ subjects: { b: 1 }, subjects_total: 3 });
     world.ask((done) => world.partition.purge({}, done));
     const last = world.clock.wall;
     expect(info(world)).toMatchObject({
@@ -629,13 +632,13 @@ describe('time', () => {
     expect(world.store('bad', '', { 'Nats-TTL': '500ms' })).toMatchObject({ err_code: 10165 });
     world.clock.advance(1100);
     world.settle();
-    expect(info(world, { subjectsFilter: '>' }).subjects).toEqual({ ever: 1, long: 1, plain: 1 });
+    expect(info(world, subjectsOf('>')).subjects).toEqual({ ever: 1, long: 1, plain: 1 });
     world.clock.advance(4000);
     world.settle();
-    expect(info(world, { subjectsFilter: '>' }).subjects).toEqual({ ever: 1, plain: 1 });
+    expect(info(world, subjectsOf('>')).subjects).toEqual({ ever: 1, plain: 1 });
     world.clock.advance(20_000);
     world.settle();
-    expect(info(world, { subjectsFilter: '>' }).subjects).toEqual({ ever: 1 });
+    expect(info(world, subjectsOf('>')).subjects).toEqual({ ever: 1 });
   });
 
   test('the last message of a subject leaves a marker, which leaves in its turn', () => {
@@ -646,14 +649,14 @@ describe('time', () => {
     world.store('k.purged', '', { 'KV-Operation': 'PURGE', 'Nats-TTL': '2s' });
     world.clock.advance(2100);
     world.settle();
-    expect(info(world, { subjectsFilter: '>' }).subjects).toEqual({ 'k.age': 1, 'k.ttl': 1 });
+    expect(info(world, subjectsOf('>')).subjects).toEqual({ 'k.age': 1, 'k.ttl': 1 });
     const marker = get(world, { last_by_subj: 'k.ttl' });
     expect(isApiError(marker) ? marker : text(marker.hdr)).toBe(
       'NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: 3s\r\nNats-Rollup: sub\r\n\r\n',
     );
     world.clock.advance(3200);
     world.settle();
-    expect(info(world, { subjectsFilter: '>' }).subjects).toEqual({ 'k.age': 1 });
+    expect(info(world, subjectsOf('>')).subjects).toEqual({ 'k.age': 1 });
     world.clock.advance(5000);
     world.settle();
     const aged = get(world, { last_by_subj: 'k.age' });
