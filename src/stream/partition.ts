@@ -80,8 +80,8 @@ export interface PartitionOptions {
 
 type Done<T> = (result: T | ApiError) => void;
 
-/** Looks at 80,000 messages, or removes 9,000, in one command. */
-const PURGE_BUDGET = 80_000;
+/** Looks at 40,000 messages, or removes 4,500, in one command. */
+const PURGE_BUDGET = 40_000;
 
 export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly account: string;
