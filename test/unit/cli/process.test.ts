@@ -1,7 +1,16 @@
 // Real server processes: what harnesses wait for, and starts that fail: one clear line, exit code 1, nothing changed on disk.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -161,6 +170,36 @@ describe('a start that fails changes nothing', () => {
     }
   });
 
+  test('a directory on a file system that is mounted read-only, before and after its first use', async (context) => {
+    const isPossible = spawnSync('unshare', ['-m', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt']).status === 0;
+    if (!isPossible) context.skip('needs root on Linux: a mount in a namespace of its own');
+    const lines = (dir: string): string[] => {
+      const args = ['server', '-a', '127.0.0.1', '-p', '-1', '-n', 'n1', '-js', '-sd', dir];
+      // A bind mount of the directory on itself, read-only, seen by that one process.
+      const script = `mount --bind '${dir}' '${dir}' && mount -o remount,bind,ro '${dir}' && exec "$@"`;
+      const end = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', process.execPath, MAIN, ...args], {
+        encoding: 'utf8',
+        timeout: PROCESS_MS_MAX,
+      });
+      expect(end.status).toBe(1);
+      return end.stderr.trim().split('\n');
+    };
+    const fresh = join(root, 'read-only-fresh');
+    mkdirSync(fresh);
+    expect(lines(fresh)).toEqual([expect.stringMatching(/^flotilla: could not create storage directory .*read-only/)]);
+    expect(picture(fresh)).toBe('');
+    const used = join(root, 'read-only-used');
+    const first = server(used);
+    await ready(first);
+    first.child.kill('SIGKILL');
+    await first.ended;
+    const before = picture(used);
+    expect(lines(used)).toEqual([
+      expect.stringMatching(/^flotilla: storage directory .* is not writable: .*read-only/),
+    ]);
+    expect(picture(used)).toBe(before);
+  });
+
   test('a directory that another process holds', async () => {
     const dir = join(root, 'held');
     const owner = server(dir);
@@ -177,7 +216,7 @@ describe('a start that fails changes nothing', () => {
     const formatFile = join(store, 'wal', 'FORMAT');
     const format = readFileSync(formatFile, 'latin1');
     writeFileSync(formatFile, newerFormat(format));
-    expect(await refused(used)).toContain('has format 99, this release knows formats up to');
+    expect(await refused(used)).toContain('has format 99, this release reads format');
     writeFileSync(formatFile, format);
     for (const name of ['identity', 'identity.copy']) rmSync(join(store, name));
     expect(await refused(used)).toContain('no identity; move them away to join as a new node');
