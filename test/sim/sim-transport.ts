@@ -1,5 +1,5 @@
 // A network between simulated nodes at the level of messages: per directed link a delay, and on the raft channel loss, duplication and
-// reordering; other channels keep their order as TCP does until the link is cut. Partitions may be one-way. Every fault is counted.
+// reordering; other channels lose nothing and keep their order, as TCP does, until the link ends. Partitions may be one-way. Every fault is counted.
 // Invariant: nothing reaches a life other than the one that the link was made to, and all chance comes from the seed.
 import type { PeerId } from '../../cluster/core/types.ts';
 import { Channel, type NodeHeartbeat, type PeerInfo, type Transport } from '../../cluster/rpc/types.ts';
@@ -20,6 +20,7 @@ export const CALM: NetworkFaults = { delayMinMs: 0.1, delayMeanMs: 0.3, loss: 0,
 const HEARTBEAT_MS = 150;
 const SILENT_MS = 2000;
 const HANDSHAKE_MS = 5;
+const RETRANSMIT_MS = 100;
 
 export interface NetworkCounts {
   delivered: number;
@@ -142,6 +143,8 @@ interface Link {
   /** When the last ordered message arrives: later ones do not overtake it. */
   lastArrivalMs: number;
   heardMs: number;
+  /** Ordered messages that a cut holds back. */
+  stalled: (() => void)[];
 }
 
 class Endpoint implements Transport {
@@ -195,11 +198,33 @@ class Endpoint implements Transport {
     }
     const { peer, id } = link;
     scheduler.at(arrivalMs, () => {
-      if (network.isCut(this.self.name, peer.self.name)) {
-        network.counts.cutMessages++;
+      const isCut = network.isCut(this.self.name, peer.self.name);
+      if (isCut) network.counts.cutMessages++;
+      if (channel === Channel.raft) {
+        if (!isCut) peer.#receive(this, id, channel, bytes);
         return;
       }
-      peer.#receive(this, id, channel, bytes);
+      if (!isCut && link.stalled.length === 0) {
+        peer.#receive(this, id, channel, bytes);
+        return;
+      }
+      link.stalled.push(() => peer.#receive(this, id, channel, bytes));
+      if (link.stalled.length === 1) this.#retransmit(link);
+    });
+  }
+
+  /** A connection that outlives a cut has lost nothing: what was sent meanwhile arrives behind it, in order. */
+  #retransmit(link: Link): void {
+    const network = this.#network;
+    network.scheduler.after(RETRANSMIT_MS, () => {
+      if (this.links.get(link.peer.self.id) !== link) return;
+      if (network.isCut(this.self.name, link.peer.self.name)) {
+        this.#retransmit(link);
+        return;
+      }
+      const { stalled } = link;
+      link.stalled = [];
+      for (const receive of stalled) receive();
     });
   }
 
@@ -217,7 +242,7 @@ class Endpoint implements Transport {
   }
 
   linkUp(peer: Endpoint, id: number): void {
-    const link: Link = { peer, id, lastArrivalMs: 0, heardMs: this.#network.scheduler.nowMs };
+    const link: Link = { peer, id, lastArrivalMs: 0, heardMs: this.#network.scheduler.nowMs, stalled: [] };
     this.links.set(peer.self.id, link);
     this.#heard(link);
     this.life.run(() => {
