@@ -2,6 +2,7 @@
 // `server.ts` gives it a real machine and listeners, the simulator a model of one. Nothing here touches node:*.
 import { createHost } from '../cluster/host/host.ts';
 import { type Identity as StoredIdentity, saveIdentity } from '../cluster/host/identity.ts';
+import { ScrubMemory } from '../cluster/host/scrub-memory.ts';
 import type { SnapshotPolicy } from '../cluster/host/snapshot-taker.ts';
 import type { GroupId, Host } from '../cluster/host/types.ts';
 import { createRpc } from '../cluster/rpc/rpc.ts';
@@ -73,6 +74,7 @@ export function createNode(options: NodeOptions): BrokerNode {
   const { self } = transport;
   const used = options.identity.clusterId !== '';
   const wal = openWal(env, WAL_DIR, { ...options.tuning?.wal, used });
+  const scrubMemory = new ScrubMemory(env, wal, self.id);
   const room = new DiskRoom(env, options.tuning?.diskReserveBytes);
   const rpc = createRpc(env, transport);
   const host = createHost({
@@ -166,7 +168,10 @@ export function createNode(options: NodeOptions): BrokerNode {
     room,
     deliveryCounts,
     partitions,
-    start: () => meta.start(),
+    start: () => {
+      scrubMemory.open();
+      meta.start();
+    },
     drain: (done) => host.drain(DRAIN_MS_MAX, done),
     close: (done) => {
       room.close();
@@ -175,7 +180,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       publishRouter.close();
       for (const partition of partitions.values()) partition.close();
       host.close();
-      wal.close(done);
+      scrubMemory.close(() => wal.close(done));
     },
   };
 }

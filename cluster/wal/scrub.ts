@@ -20,6 +20,13 @@ export interface Found {
   index: Index;
 }
 
+/** How far it has come: the segment under examination, and the group and index up to which the machines were asked. */
+export interface ScrubPosition {
+  segment: number;
+  group: GroupId;
+  index: Index;
+}
+
 export class Scrub {
   private readonly context: WalContext;
   private readonly reader: Reader;
@@ -36,6 +43,18 @@ export class Scrub {
   constructor(context: WalContext, reader: Reader) {
     this.context = context;
     this.reader = reader;
+  }
+
+  get position(): ScrubPosition {
+    return { segment: this.segment, group: this.group, index: this.index };
+  }
+
+  /** Goes on where an earlier life was: with that segment from its start, or with the next that there is. */
+  resume({ segment, group, index }: ScrubPosition): void {
+    if (this.running || this.segment !== 0) return;
+    this.segment = Math.max(0, segment - 1);
+    this.group = group;
+    this.index = index;
   }
 
   /** Verifies about `bytesMax` bytes more. */

@@ -2,6 +2,7 @@
 // an entry is written once, sealed segments are immutable, and what is still live in an old segment is copied forward
 // in one sweep before the segment is unlinked.
 import type { GroupId, HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../core/types.ts';
+import type { ScrubPosition } from './scrub.ts';
 import type { SnapshotDraft } from './snapshot-draft.ts';
 
 /** What recovery found of one group. */
@@ -150,6 +151,9 @@ export interface Wal {
   /** Verifies about `bytesMax` bytes of sealed segments more, in turn over all of them, and asks some LiveChecks what should be there;
    * names what is damaged or missing (it is in damagedRanges then). Called at the rate at which the host wants everything read again. */
   scrub(bytesMax: number, done: (damaged: { group: GroupId; index: Index }[]) => void): void;
+  /** Where the scrub is; and where it goes on after a restart (only before it has begun). A wrong position costs time, nothing else. */
+  readonly scrubPosition: ScrubPosition;
+  resumeScrub(position: ScrubPosition): void;
   /** Copies live entries out of the worst sealed segments and unlinks them; bounded work per call. */
   compact(done: (segmentsRemoved: number) => void): void;
   close(done: () => void): void;

@@ -11,7 +11,7 @@ import { SNAPSHOT_DIR, type WalOptions } from './options.ts';
 import { quarantine } from './quarantine.ts';
 import { Reader } from './reader.ts';
 import { RecordFlag } from './record.ts';
-import { Scrub } from './scrub.ts';
+import { Scrub, type ScrubPosition } from './scrub.ts';
 import { SnapshotDraft } from './snapshot-draft.ts';
 import { isSameSnapshot, layoutOf, readChunk, scanSnapshotSync, snapshotPath } from './snapshots.ts';
 import { startWal } from './start.ts';
@@ -411,6 +411,14 @@ class SegmentedWal implements Wal {
 
   scrub(bytesMax: number, done: (damaged: { group: GroupId; index: Index }[]) => void): void {
     this.scrubber.run(bytesMax, done);
+  }
+
+  get scrubPosition(): ScrubPosition {
+    return this.scrubber.position;
+  }
+
+  resumeScrub(position: ScrubPosition): void {
+    this.scrubber.resume(position);
   }
 
   compact(done: (segmentsRemoved: number) => void): void {
