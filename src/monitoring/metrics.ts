@@ -24,7 +24,7 @@ import type { NodeView, ReplicaSample } from './types.ts';
 
 export const SERIES_MAX_DEFAULT = 1000;
 /** Metrics of the node that are rendered in one go; they have few lines each. */
-const NODE_METRICS_PER_TURN = 40;
+const NODE_METRICS_PER_TURN = 20;
 
 export interface Scraper {
   readonly contentType: string;

@@ -5,6 +5,7 @@ import * as path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { DiskFile } from '../../../src/kit/env.ts';
 import { createNodeEnv } from '../../../src/kit/env-node.ts';
+import { readFatalRecord } from '../../../src/kit/fatal-record.ts';
 import { gatherParts } from '../../../src/kit/gather.ts';
 import { LOCK_FILE, lockDataDir, processStart } from '../../../src/kit/lock.ts';
 import { createNodeLog, formatLine } from '../../../src/kit/log-node.ts';
@@ -141,12 +142,13 @@ describe('log', () => {
 
   test('fatal says why and ends the process with 70', async () => {
     const code = `import { createNodeEnv } from ${JSON.stringify(path.resolve('src/kit/env-node.ts'))};
-      const env = createNodeEnv({ dataDir: ${JSON.stringify(dir)} }); env.log.info('first'); env.fatal('it is broken');`;
+      const env = createNodeEnv({ dataDir: ${JSON.stringify(dir)} }); env.log.info('first'); env.fatal('it is broken', 'disk');`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'ignore', 'pipe'] });
     let text = '';
     child.stderr.on('data', (chunk) => (text += chunk));
     const exit = await new Promise((resolve) => child.on('close', resolve));
     expect(exit).toBe(70);
+    expect(readFatalRecord(dir)).toMatchObject({ disk: 1, invariant: 0, lastReason: 'it is broken' });
     // Lines that were on their way to a full pipe may come after the last words; their times tell the order.
     expect(text).toMatch(/\[FTL\] it is broken\n/);
     expect(text).toMatch(/\[INF\] first\n/);

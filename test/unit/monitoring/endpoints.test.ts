@@ -1,9 +1,14 @@
 // Monitoring seen from outside: a real node in this process, its port asked as Prometheus and the health check would.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type StartedServer, startNode } from '../../../src/index.ts';
+import { recordFatal } from '../../../src/kit/fatal-record.ts';
 import { METRICS } from '../../../src/monitoring/metric-table.ts';
+import type { NodeStatus } from '../../../src/monitoring/status.ts';
 import { rfc3339, uptimeText } from '../../../src/monitoring/time.ts';
 
 let server: StartedServer;
@@ -88,6 +93,23 @@ test('a stream and its consumer are told as they stand', async () => {
     alarms: [],
   });
   await nc.close();
+});
+
+test('what earlier processes left behind is told: their ends, and files in quarantine', async () => {
+  const storeDir = mkdtempSync(join(tmpdir(), 'flotilla-left-'));
+  const dataDir = join(storeDir, 'jetstream');
+  mkdirSync(join(dataDir, 'quarantine'), { recursive: true });
+  writeFileSync(join(dataDir, 'quarantine', 'wal-00000001-1'), 'doubtful');
+  recordFatal(dataDir, 'disk', 'wal: sync failed: EIO');
+  const node = await startNode({ name: 'left', monitorPort: 0, storeDir });
+  const text = await (await fetch(`${node.monitorUrl}/metrics`)).text();
+  const status = (await (await fetch(`${node.monitorUrl}/statusz`)).json()) as NodeStatus;
+  await node.close();
+  rmSync(storeDir, { recursive: true });
+  expect(text).toContain('flotilla_fatal_errors_total{kind="disk",server="left"} 1\n');
+  expect(text).toContain('flotilla_fatal_errors_total{kind="invariant",server="left"} 0\n');
+  expect(text).toContain('flotilla_quarantined_files{server="left"} 1\n');
+  expect(status.alarms.map(({ name }) => name)).toContain('FlotillaQuarantine');
 });
 
 test('times', () => {
