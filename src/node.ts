@@ -37,7 +37,7 @@ export interface NodeOptions {
   clusterName: string | undefined;
   defaultReplicas: number;
   /** Clients need no credentials: what belongs to the system account is open to all of them. */
-  openAdministration?: boolean;
+  openAdministration?: () => boolean;
   /** A peer remembers more of this node than it has itself. It repairs itself; the simulator wants to know all the same. */
   onRolledBack?: (reason: string) => void;
   /** Sizes other than the defaults; for tests. */

@@ -10,7 +10,7 @@ import { createLinks, type Links } from '../cluster/rpc/links.ts';
 import { createSoloTransport } from '../cluster/rpc/solo-transport.ts';
 import type { PeerInfo, Transport } from '../cluster/rpc/types.ts';
 import { openLevelKv } from '../cluster/store/level-kv.ts';
-import { createAuth, isOpen } from './auth/auth.ts';
+import { createAuth, isOpen, staysAdmitted } from './auth/auth.ts';
 import { createBroker } from './broker/broker.ts';
 import type { Broker } from './broker/types.ts';
 import { isLoopback, type ServerConfig } from './cli/server-config.ts';
@@ -37,6 +37,8 @@ export interface StartedServer {
   readonly clusterUrl: string;
   readonly node: BrokerNode | undefined;
   readonly log: NodeLog;
+  /** Takes over what of a new configuration can change while it runs. */
+  reload(config: ServerConfig): void;
   /** Stops accepting, tells clients, hands leaderships over, closes connections over time. */
   lameDuck(): Promise<void>;
   /** Hands leaderships over, closes everything. */
@@ -44,7 +46,7 @@ export interface StartedServer {
 }
 
 export async function startServer(config: ServerConfig): Promise<StartedServer> {
-  const log = createNodeLog({ level: config.debug ? 'debug' : 'info' });
+  const log = openLog(config);
   const dataDir = resolve(config.storeDir, 'jetstream');
   await portsFree(config);
   const lock = config.jetstream ? takeDirectory(dataDir) : undefined;
@@ -55,6 +57,15 @@ export async function startServer(config: ServerConfig): Promise<StartedServer> 
   } catch (error) {
     await server.close();
     throw error;
+  }
+}
+
+function openLog({ debug, logFile }: ServerConfig): NodeLog {
+  try {
+    return createNodeLog({ level: debug ? 'debug' : 'info', file: logFile });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new StartError(`could not open the log file ${logFile}: ${error.message}`);
   }
 }
 
@@ -115,7 +126,7 @@ class Server implements StartedServer {
   monitorUrl = '';
   clusterUrl = '';
   node: BrokerNode | undefined;
-  readonly #config: ServerConfig;
+  #config: ServerConfig;
   readonly #env: NodeEnv;
   readonly #lock: DataDirLock | undefined;
   readonly #serverId = serverId();
@@ -156,7 +167,7 @@ class Server implements StartedServer {
         clustered: cluster !== undefined,
         clusterName: cluster?.name,
         defaultReplicas: this.#config.defaultReplicas,
-        openAdministration: isOpen(this.#config.auth),
+        openAdministration: () => isOpen(this.#config.auth),
       });
       this.#broker = this.node.broker;
     } else {
@@ -332,7 +343,16 @@ class Server implements StartedServer {
     transport.onPeerDown(() => this.#front?.updateInfo());
   }
 
+  reload(config: ServerConfig): void {
+    const before = this.#config.auth;
+    this.#config = config;
+    this.log.setLevel(config.debug ? 'debug' : 'info');
+    this.#front!.reload(createAuth(config.auth), config.limits, (who) => staysAdmitted(before, config.auth, who));
+  }
+
   async lameDuck(): Promise<void> {
+    // Whoever leads something here hands it over while clients still find it.
+    this.node?.drain(() => undefined);
     const { lameDuckGraceMs, lameDuckMs } = this.#config;
     await new Promise<void>((done) => this.#front!.lameDuck(lameDuckGraceMs, lameDuckMs, done));
     await this.close();

@@ -45,6 +45,17 @@ export function isOpen({ users, token }: AuthConfig): boolean {
   return token === undefined && (users ?? []).length === 0;
 }
 
+/** Would a client that was admitted as `identity` under `before` be admitted so under `after`? Its secret is not kept: it stands as long as
+ * what it was compared with stands. */
+export function staysAdmitted(before: AuthConfig, after: AuthConfig, identity: Identity): boolean {
+  if (identity.user === '') {
+    return before.token === undefined ? !createAuth(after).required : before.token === after.token;
+  }
+  const entry = (config: AuthConfig): User | undefined => config.users?.find(({ user }) => user === identity.user);
+  const [old, now] = [entry(before), entry(after)];
+  return now !== undefined && now.password === old?.password && (now.account ?? GLOBAL_ACCOUNT) === identity.account;
+}
+
 /** Throws on a configuration that contradicts itself. */
 export function createAuth(config: AuthConfig = {}): Authenticator {
   const users = new Map((config.users ?? []).map((user) => [user.user, user]));

@@ -35,6 +35,7 @@ export interface FileSettings {
   limits: Partial<NatsLimits>;
   lameDuckMs?: number;
   lameDuckGraceMs?: number;
+  logFile?: string;
   pidFile?: string;
   portsFileDir?: string;
   clientAdvertise?: string;
@@ -394,6 +395,9 @@ const JETSTREAM_UNSUPPORTED = [
 const host = to('string', (s, name) => {
   s.host = name;
 });
+const logFile = to('string', (s, file) => {
+  s.logFile = file;
+});
 const pidFile = to('string', (s, file) => {
   s.pidFile = file;
 });
@@ -482,6 +486,8 @@ const TOP: Directives = {
   lame_duck_grace_period: to('durationMs', (s, ms) => {
     s.lameDuckGraceMs = ms;
   }),
+  log_file: logFile,
+  logfile: logFile,
   pid_file: pidFile,
   pidfile: pidFile,
   ports_file_dir: to('string', (s, dir) => {
@@ -514,7 +520,7 @@ const TOP: Directives = {
 
 const TOP_UNSUPPORTED = (
   'trace_verbose trace_headers mappings maps disable_sublist_cache default_sentinel https https_port ' +
-  'http_base_path gateway log_file logfile log_size_limit log_max_num syslog remote_syslog prof_port prof_block_rate ' +
+  'http_base_path gateway log_size_limit log_max_num syslog remote_syslog prof_port prof_block_rate ' +
   'proxy_protocol max_traced_msg_len max_sub_tokens tls ocsp allow_non_tls write_timeout operator operators roots root ' +
   'root_operator root_operators resolver account_resolver resolver_tls resolver_preload resolver_pinned_accounts ' +
   'system no_system_account no_header_support trusted trusted_keys mqtt feature_flags default_js_domain ' +

@@ -7,7 +7,9 @@ import { StartError, type StartedServer, startServer } from '../server.ts';
 import type { FileFindings } from './config-file.ts';
 import { loadConfigFile } from './config-load.ts';
 import { helpOf } from './flags.ts';
+import { planReload } from './reload.ts';
 import { parseServerFlags, SERVER_FLAGS, type ServerConfig, serverConfigOf } from './server-config.ts';
+import { sendSignal } from './signal.ts';
 
 export async function server(args: readonly string[]): Promise<number> {
   const parsed = parseServerFlags(args);
@@ -20,23 +22,35 @@ export async function server(args: readonly string[]): Promise<number> {
     process.stdout.write(`nats-server: v${NATS_VERSION}\n`);
     return 0;
   }
+  if (parsed.values.signal !== undefined) {
+    const problem = sendSignal(String(parsed.values.signal));
+    return problem === undefined ? 0 : fail(problem);
+  }
   if (parsed.rest.length > 0) return fail(`unrecognized argument "${parsed.rest[0]}"`);
   const configFile = parsed.values.config as string | undefined;
-  const file: FileFindings = configFile
-    ? loadConfigFile(configFile, process.env)
-    : { settings: { limits: {} }, errors: [], warnings: [] };
-  const result = serverConfigOf(parsed.values, process.env, randomBytes(6).toString('hex'), file.settings);
-  for (const warning of file.warnings) complain(`warning: ${warning}`);
-  if (!result.ok || file.errors.length > 0) {
+  const randomName = randomBytes(6).toString('hex');
+  const read = (): { config: ServerConfig | undefined; errors: string[]; warnings: string[] } => {
+    const file: FileFindings = configFile
+      ? loadConfigFile(configFile, process.env)
+      : { settings: { limits: {} }, errors: [], warnings: [] };
+    const result = serverConfigOf(parsed.values, process.env, randomName, file.settings);
+    const { warnings } = file;
     // What the flags and the file contradict each other in is told when the file itself is sound.
-    for (const error of file.errors.length > 0 || result.ok ? file.errors : result.errors) complain(error);
+    if (file.errors.length > 0) return { config: undefined, errors: file.errors, warnings };
+    return result.ok
+      ? { config: result.config, errors: [], warnings }
+      : { config: undefined, errors: result.errors, warnings };
+  };
+  const { config, errors, warnings } = read();
+  for (const warning of warnings) complain(`warning: ${warning}`);
+  if (config === undefined) {
+    for (const error of errors) complain(error);
     return 1;
   }
   if (parsed.values.test) {
     complain(`configuration${configFile ? ` file ${configFile}` : ''} is valid`);
     return 0;
   }
-  const { config } = result;
   let started: StartedServer;
   try {
     started = await startServer(config);
@@ -45,13 +59,31 @@ export async function server(args: readonly string[]): Promise<number> {
     throw error;
   }
   const portsFile = writePidAndPorts(config, started);
-  const code = await untilSignal(started);
+  let current = config;
+  const reload = (): void => {
+    const { log } = started;
+    log.info('Trapped "hangup" signal; reloading the configuration');
+    const again = configFile === undefined ? undefined : read();
+    const plan = again?.config && planReload(current, again.config);
+    let problem: string | undefined;
+    if (again === undefined) problem = 'there is no configuration file (-c)';
+    else if (plan === undefined) problem = again.errors.join('; ');
+    else if (plan.refused.length > 0) problem = `these can not change while it runs: ${plan.refused.join(', ')}`;
+    if (problem !== undefined || again?.config === undefined || plan === undefined) {
+      log.error(`Failed to reload server configuration: ${problem}`);
+      return;
+    }
+    current = again.config;
+    started.reload(current);
+    log.info(`Reloaded server configuration; changed: ${plan.changed.join(', ') || 'nothing'}`);
+  };
+  const code = await untilSignal(started, reload);
   for (const file of [config.pidFile, portsFile]) if (file) rmSync(file, { force: true });
   return code;
 }
 
-/** SIGTERM and SIGINT end cleanly, SIGUSR2 is lame duck mode; a second signal does not wait. */
-function untilSignal(started: StartedServer): Promise<number> {
+/** SIGTERM and SIGINT end cleanly, SIGUSR2 is lame duck mode, SIGHUP reads the configuration anew; a second signal does not wait. */
+function untilSignal(started: StartedServer, reload: () => void): Promise<number> {
   return new Promise((done) => {
     let ending = false;
     const end = (how: 'close' | 'lameDuck', signal: string): void => {
@@ -72,7 +104,7 @@ function untilSignal(started: StartedServer): Promise<number> {
     process.on('SIGTERM', () => end('close', 'terminated'));
     process.on('SIGINT', () => end('close', 'interrupt'));
     process.on('SIGUSR2', () => end('lameDuck', 'user defined signal 2'));
-    process.on('SIGHUP', () => started.log.warn('reload is not supported yet; the configuration stays as it is'));
+    process.on('SIGHUP', reload);
   });
 }
 

@@ -36,6 +36,8 @@ export interface ServerConfig {
   lameDuckMs: number;
   debug: boolean;
   trace: boolean;
+  /** Default: stderr. */
+  logFile?: string;
   pidFile?: string;
   portsFileDir?: string;
 }
@@ -121,6 +123,13 @@ export const SERVER_FLAGS = {
     value: 'dir',
     help: 'directory for a file that lists the ports',
   },
+  logFile: { names: ['l', 'log'], kind: 'string', value: 'file', help: 'file for log lines (default: stderr)' },
+  signal: {
+    names: ['sl', 'signal'],
+    kind: 'string',
+    value: 'what=pid',
+    help: 'tell a running server: stop, quit, term, reload or ldm; a process id or a pid file',
+  },
   debug: { names: ['D', 'debug'], kind: 'boolean', help: 'log debug lines' },
   trace: { names: ['V', 'trace'], kind: 'boolean', help: 'log protocol lines' },
   debugTrace: { names: ['DV'], kind: 'boolean', help: 'debug and trace' },
@@ -202,6 +211,7 @@ export function serverConfigOf(
       lameDuckMs: file.lameDuckMs ?? LAME_DUCK_MS,
       debug: debugTrace || ((values.debug as boolean | undefined) ?? file.debug ?? false),
       trace: debugTrace || ((values.trace as boolean | undefined) ?? file.trace ?? false),
+      logFile: text('logFile') ?? file.logFile,
       pidFile: text('pid') ?? file.pidFile,
       portsFileDir: text('portsFileDir') ?? file.portsFileDir,
     },

@@ -38,7 +38,7 @@ export interface JetStreamApiOptions {
   /** Longest duplicate window that streams may ask for. */
   duplicateWindowNsMax?: number;
   /** Every client may do what otherwise belongs to the system account: nobody has to say who he is. */
-  openAdministration?: boolean;
+  openAdministration?(): boolean;
   /** Does the account have JetStream? All but the system account do when this is absent. */
   accountEnabled?(account: string): boolean;
   /** `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`. */
@@ -192,7 +192,7 @@ export function createJetStreamApi(options: JetStreamApiOptions): JetStreamApi {
     }
     const named = OPERATIONS.get(name);
     const fits = named !== undefined && args.length >= named.args[0] && args.length <= named.args[1];
-    const isAllowed = named?.system !== true || isSystem || options.openAdministration === true;
+    const isAllowed = named?.system !== true || isSystem || options.openAdministration?.() === true;
     const operation = fits && isAllowed ? named : UNKNOWN;
     if (!isEnabled && operation.system !== true) refuse(operation, account, reply, apiError(10039));
     else if (isAbove) refuse(operation, account, reply, apiError(10185));

@@ -15,11 +15,18 @@ export interface ConnectionListenerOptions {
 export class ConnectionListener {
   readonly #options: ConnectionListenerOptions;
   #listener: Listener | undefined = undefined;
+  #connectionsMax: number;
   #stopped = false;
   open = 0;
 
   constructor(options: ConnectionListenerOptions) {
     this.#options = options;
+    this.#connectionsMax = options.connectionsMax;
+  }
+
+  /** For those who come from now on. */
+  setConnectionsMax(connectionsMax: number): void {
+    this.#connectionsMax = connectionsMax;
   }
 
   start(ready: (error: Error | null) => void): void {
@@ -64,7 +71,7 @@ export class ConnectionListener {
       socket.destroy();
       return;
     }
-    const refused = this.open >= this.#options.connectionsMax;
+    const refused = this.open >= this.#connectionsMax;
     if (!refused) this.open++;
     this.#options.onConnection(socket, refused);
   }

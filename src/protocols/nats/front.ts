@@ -52,6 +52,8 @@ export interface NatsFront {
   subscriptions(cid: number): SubscriptionInfo[] | undefined;
   /** The cluster's topology or the node's state changed: tells clients that understand it. */
   updateInfo(): void;
+  /** New rules for clients, old and new ones: those for whom `stays` is false are sent away. */
+  reload(auth: Authenticator, limits: NatsLimits, stays: (who: { user: string; account: string }) => boolean): void;
   /** Stops accepting, tells clients to go elsewhere, and after `graceMs` closes those that stayed, spread over `durationMs`. */
   lameDuck(graceMs: number, durationMs: number, done: () => void): void;
   /** False: no such open connection. */
@@ -66,8 +68,8 @@ export function createNatsFront(options: NatsFrontOptions): NatsFront {
 
 class Front implements NatsFront, SessionHost {
   readonly broker: Broker;
-  readonly auth: Authenticator;
-  readonly limits: NatsLimits;
+  auth: Authenticator;
+  limits: NatsLimits;
   readonly clock: Env['clock'];
   readonly names = new Interner();
   readonly pool = new ChunkPool();
@@ -148,6 +150,18 @@ class Front implements NatsFront, SessionHost {
     for (const session of this.#sessions.values()) {
       if (session.connected && session.options.protocol >= 1 && session.closeReason === undefined) session.sendInfo();
     }
+  }
+
+  reload(auth: Authenticator, limits: NatsLimits, stays: (who: { user: string; account: string }) => boolean): void {
+    this.auth = auth;
+    this.limits = limits;
+    this.#listener.setConnectionsMax(limits.connectionsMax);
+    for (const session of [...this.#sessions.values()]) {
+      if (session.closeReason !== undefined) continue;
+      session.limitsChanged();
+      if (session.connected && !stays(session)) session.close(CloseReason.authFailure);
+    }
+    this.updateInfo();
   }
 
   lameDuck(graceMs: number, durationMs: number, done: () => void): void {

@@ -63,7 +63,7 @@ export class Parser {
 
   readonly #handler: ParserHandler;
   readonly #names: Interner;
-  readonly #controlLineMax: number;
+  #controlLineMax: number;
   readonly #message = new RawMessage();
 
   #phase: Phase = Phase.op;
@@ -83,6 +83,12 @@ export class Parser {
   constructor(handler: ParserHandler, names: Interner, limits: { controlLineMax: number; payloadMax: number }) {
     this.#handler = handler;
     this.#names = names;
+    this.#controlLineMax = limits.controlLineMax;
+    this.payloadMax = limits.payloadMax;
+  }
+
+  /** From the next line on. */
+  setLimits(limits: { controlLineMax: number; payloadMax: number }): void {
     this.#controlLineMax = limits.controlLineMax;
     this.payloadMax = limits.payloadMax;
   }

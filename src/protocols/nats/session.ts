@@ -152,6 +152,12 @@ export class Session implements Receiver, ParserHandler {
     this.#writer.text(this.#host.infoLine(this));
   }
 
+  /** The bounds of the front changed. */
+  limitsChanged(): void {
+    const { controlLineBytesMax: controlLineMax, payloadBytesMax: payloadMax } = this.#host.limits;
+    this.#parser.setLimits({ controlLineMax, payloadMax });
+  }
+
   /** Ends the session: with an -ERR where the reason has one. Callable at any time, also from inside a delivery. */
   close(reason: CloseReason): void {
     if (this.closeReason !== undefined) return;

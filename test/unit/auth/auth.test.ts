@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createAuth, isOpen } from '../../../src/auth/auth.ts';
+import { createAuth, isOpen, staysAdmitted } from '../../../src/auth/auth.ts';
 import { equalSecrets } from '../../../src/auth/constant-time.ts';
 
 const credentials = (fields: { user?: string; pass?: string; token?: string }) => ({
@@ -62,6 +62,21 @@ describe('who is who', () => {
     expect(guarded.authenticate(credentials({ user: 'admin', pass: 's' }))?.account).toBe('$SYS');
     expect(guarded.authenticate(credentials({}))).toBeUndefined();
     expect([isOpen({}), isOpen({ users: [admin] }), isOpen({ token: 't' })]).toEqual([true, false, false]);
+  });
+
+  test('who stays when the rules change', () => {
+    const a = { user: 'a', account: '$G' };
+    const nameless = { user: '', account: '$G' };
+    const before = { users };
+    expect(staysAdmitted(before, { users }, a)).toBe(true);
+    expect(staysAdmitted(before, { users: [{ user: 'a', password: 'other' }] }, a)).toBe(false);
+    expect(staysAdmitted(before, { users: [{ user: 'a', password: 'pa', account: 'B' }] }, a)).toBe(false);
+    expect(staysAdmitted(before, { users: [users[1]] }, a)).toBe(false);
+    expect(staysAdmitted(before, {}, a)).toBe(false);
+    expect(staysAdmitted({}, before, nameless)).toBe(false);
+    expect(staysAdmitted({}, {}, nameless)).toBe(true);
+    expect(staysAdmitted({ token: 't' }, { token: 't' }, nameless)).toBe(true);
+    expect(staysAdmitted({ token: 't' }, { token: 'u' }, nameless)).toBe(false);
   });
 
   test('a token, also in the place of a password', () => {

