@@ -1,300 +1,354 @@
-// What clients of a chaos run do, and what they remember of the answers: publishers with ids, compare-and-set writers, and workers of
-// two durable consumers who ask for confirmation of every ack. Called by kill-storm.ts.
-// Invariant: only what a node confirmed is written down, so everything written down must be found afterwards.
-import { randomUUID } from 'node:crypto';
+// What clients do during a round, by the official client: publishers with and without ids, a work queue, double acks, an ordered
+// reader, and compare-and-set on a key-value bucket. Called by round.ts, once per round with streams of its own.
+// Invariant: everything they did and were told is in the histories, nothing else is; one history per stream.
 import {
   AckPolicy,
-  connect,
+  type Consumer,
+  DeliverPolicy,
   type JetStreamClient,
-  type JetStreamManager,
+  type JsMsg,
+  type KV,
   type NatsConnection,
+  NatsError,
   RetentionPolicy,
 } from 'nats';
+import type { Event } from '../test/checkers/history.ts';
+import { pause } from './deeds.ts';
 
-const ATTEMPT_MS = 2000;
+const ATTEMPT_MS = 3000;
 const RETRY_MS = 50;
+/** Below the duplicate window, so that a retry is still known. */
+const RETRIES_MS_MAX = 90_000;
+const DUPLICATE_WINDOW_MS = 120_000;
+const ACK_WAIT_MS = 12_000;
+/** Copies that left before a confirmation: less than the ack wait, so that a lost confirmation would be seen. */
+export const IN_FLIGHT_MS = 10_000;
 const FETCH_MS = 1000;
-const ACK_WAIT_NANOS = 3_000_000_000;
-/** A copy that left before the confirmation may still arrive this long after it. */
-export const IN_FLIGHT_MS = 4000;
-const CAS_KEYS = 5;
+/** What does not end although its time is over is given up: the connection is cut and the client has not noticed. */
+const FETCH_GIVEN_UP_MS = 6000;
+const SAMPLE_MS = 700;
+const NOT_ACKED_SHARE = 0.01;
+const KEYS = 8;
+const WORKERS = 'workers';
+const READER = 'reader';
+const LANES = { withIds: 6, withoutIds: 3, work: 2, keyValue: 2 };
 
-export const STREAMS = { log: 'STORM_LOG', work: 'STORM_WORK', cas: 'STORM_CAS' } as const;
+export const STREAMS = ['log', 'work', 'kv'] as const;
+export type StreamKind = (typeof STREAMS)[number];
 
-const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
-
-interface Acked {
-  seq: number;
-  /** Publisher whose earlier acks all came before this one was sent. */
-  writer: string;
+export interface WorkloadOptions {
+  round: number;
+  /** Messages a second to the log stream and the work queue together; 0: as fast as acks come. */
+  rate: number;
+  payloadBytes: number;
 }
 
+const now = (): number => performance.now();
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
 export class Workload {
-  readonly acked = new Map<string, Acked>();
-  readonly workAcked = new Set<string>();
-  readonly workTaken = new Map<string, number>();
-  readonly confirmed = new Map<string, number>();
-  readonly problems: string[] = [];
-  casWrites = 0;
-  redeliveredInFlight = 0;
-  readonly #connections: NatsConnection[] = [];
+  readonly streams: Record<StreamKind, string>;
+  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [] };
+  acked = 0;
+  readonly #connections: readonly NatsConnection[];
+  readonly #admin: NatsConnection;
+  readonly #options: WorkloadOptions;
   readonly #loops: Promise<void>[] = [];
-  readonly #casAcked = new Map<number, string>();
-  readonly #urls: string[];
-  readonly #payload: number;
+  readonly #lanes: number;
   #publishing = true;
   #working = true;
+  #readSeq = 0;
 
-  constructor(urls: string[], payload: number) {
-    this.#urls = urls;
-    this.#payload = payload;
+  /** `admin` goes to the nodes directly, so that asking and setting up are not part of what is disturbed. */
+  constructor(connections: readonly NatsConnection[], admin: NatsConnection, options: WorkloadOptions) {
+    this.#connections = connections;
+    this.#admin = admin;
+    this.#options = options;
+    this.#lanes = connections.length * (LANES.withIds + LANES.withoutIds + LANES.work);
+    const { round } = options;
+    this.streams = { log: `CHAOS_LOG_${round}`, work: `CHAOS_WORK_${round}`, kv: `KV_CHAOS_${round}` };
+  }
+
+  get readSeq(): number {
+    return this.#readSeq;
   }
 
   async start(): Promise<void> {
-    for (const url of this.#urls) {
-      const others = this.#urls.filter((other) => other !== url);
-      this.#connections.push(
-        await connect({
-          servers: [url, ...others],
-          noRandomize: true,
-          ignoreClusterUpdates: true,
-          maxReconnectAttempts: -1,
-          reconnectTimeWait: 100,
-        }),
-      );
+    const { log, work, kv } = this.streams;
+    const jsm = await this.#admin.jetstreamManager({ timeout: 10_000, checkAPI: false });
+    const shared = { num_replicas: 3, duplicate_window: DUPLICATE_WINDOW_MS * 1e6 };
+    await jsm.streams.add({ name: log, subjects: [`${log}.>`], allow_direct: true, ...shared });
+    await jsm.streams.add({ name: work, subjects: [`${work}.>`], retention: RetentionPolicy.Workqueue, ...shared });
+    // A bucket that forgets nothing, so that every write can be checked.
+    const bucket = {
+      subjects: [`$KV.${kv.slice(3)}.>`],
+      allow_direct: true,
+      allow_rollup_hdrs: true,
+      deny_delete: true,
+    };
+    await jsm.streams.add({ name: kv, ...bucket, ...shared });
+    for (const stream of [log, work]) {
+      const config = { ack_policy: AckPolicy.Explicit, ack_wait: ACK_WAIT_MS * 1e6, max_ack_pending: 5000 };
+      await jsm.consumers.add(stream, { durable_name: WORKERS, ...config });
     }
-    const jsm = await this.manager();
-    const replicated = { num_replicas: Math.min(3, this.#urls.length) };
-    await jsm.streams.add({ name: STREAMS.log, subjects: ['storm.log.*'], allow_direct: true, ...replicated });
-    await jsm.streams.add({ name: STREAMS.cas, subjects: ['storm.cas.*'], allow_direct: true, ...replicated });
-    await jsm.streams.add({
-      name: STREAMS.work,
-      subjects: ['storm.work.*'],
-      retention: RetentionPolicy.Workqueue,
-      ...replicated,
-    });
-    for (const stream of [STREAMS.log, STREAMS.work]) {
-      await jsm.consumers.add(stream, {
-        durable_name: 'workers',
-        ack_policy: AckPolicy.Explicit,
-        ack_wait: ACK_WAIT_NANOS,
-        max_ack_pending: 2000,
-      });
-    }
-    for (const [c, connection] of this.#connections.entries()) {
+    let client = 0;
+    for (const connection of this.#connections) {
       const js = connection.jetstream({ timeout: ATTEMPT_MS });
-      for (let w = 0; w < 3; w++) this.#loops.push(this.#publish(js, `storm.log.${c}-${w}`, this.acked));
-      this.#loops.push(this.#publish(js, `storm.work.${c}`, undefined));
-      for (let w = 0; w < 2; w++) this.#loops.push(this.#compareAndSet(js));
-      this.#loops.push(this.#work(js, STREAMS.log));
-      this.#loops.push(this.#work(js, STREAMS.work));
+      const lane = (kind: StreamKind, withIds: boolean): void =>
+        void this.#loops.push(this.#publish(js, kind, client++, withIds));
+      for (let i = 0; i < LANES.withIds; i++) lane('log', true);
+      for (let i = 0; i < LANES.withoutIds; i++) lane('log', false);
+      for (let i = 0; i < LANES.work; i++) lane('work', true);
+      for (let i = 0; i < LANES.keyValue; i++) this.#loops.push(this.#compareAndSet(js, client++));
+      this.#loops.push(this.#work(js, 'log'), this.#work(js, 'work'));
     }
+    this.#loops.push(this.#readInOrder(this.#connections[0].jetstream({ timeout: ATTEMPT_MS })));
+    this.#loops.push(this.#samplePositions());
   }
 
-  /** Any node that answers. */
-  async manager(): Promise<JetStreamManager> {
-    return await this.#connections[0].jetstreamManager({ timeout: 5000, checkAPI: false });
+  async stopPublishing(): Promise<void> {
+    this.#publishing = false;
+    await pause(ATTEMPT_MS + RETRY_MS);
   }
 
-  get connection(): NatsConnection {
-    return this.#connections[0];
+  async stop(): Promise<void> {
+    this.#publishing = false;
+    this.#working = false;
+    await Promise.all(this.#loops);
   }
 
-  async #publish(js: JetStreamClient, subject: string, acked: Map<string, Acked> | undefined): Promise<void> {
-    const body = new Uint8Array(this.#payload);
-    let last = 0;
-    for (let i = 0; this.#publishing; i++) {
-      const msgID = `${subject}:${i}`;
-      const ack = await this.#insist(
-        () => js.publish(subject, body, { msgID }),
-        () => this.#publishing,
-      );
-      if (!ack) return;
-      if (acked === undefined) {
-        this.workAcked.add(msgID);
-        continue;
+  // ---- publishers
+
+  /** One message after the other; several lanes per connection keep it busy. */
+  async #publish(js: JetStreamClient, kind: StreamKind, client: number, withIds: boolean): Promise<void> {
+    const subject = `${this.streams[kind]}.${client}`;
+    const everyMs = this.#options.rate === 0 ? 0 : (this.#lanes * 1000) / this.#options.rate;
+    let dueMs = now() + Math.random() * everyMs;
+    for (let n = 0; this.#publishing; n++) {
+      // What an outage held up is not made up for.
+      dueMs = Math.max(dueMs + everyMs, now() - everyMs);
+      if (dueMs > now()) await pause(dueMs - now());
+      const content = `${kind}.${client}.${n}`;
+      const body = bodyOf(content, this.#options.payloadBytes);
+      const firstMs = now();
+      for (let attempt = 0; this.#publishing; attempt++) {
+        const id = withIds ? `${content}#${attempt}` : content;
+        const msgId = withIds ? content : '';
+        this.events[kind].push({ kind: 'sent', at: now(), client, id, msgId, subject, content });
+        const options = withIds ? { msgID: content } : undefined;
+        const stored = await this.#settled(kind, id, async () => await js.publish(subject, body, options));
+        if (stored) break;
+        await pause(RETRY_MS);
+        if (!withIds || now() - firstMs > RETRIES_MS_MAX) break;
       }
-      if (ack.seq <= last) this.problems.push(`${msgID}: seq ${ack.seq} after ${last} was acknowledged: out of order`);
-      last = ack.seq;
-      acked.set(msgID, { seq: ack.seq, writer: subject });
     }
   }
 
-  /** Reads the last value of a key, writes the next one on that condition. Stored values name the seq that they followed. */
-  async #compareAndSet(js: JetStreamClient): Promise<void> {
-    const jsm = await js.jetstreamManager(false);
+  /** True: acknowledged. */
+  async #settled(
+    kind: StreamKind,
+    id: string,
+    attempt: () => Promise<{ seq: number; duplicate: boolean }>,
+  ): Promise<boolean> {
+    const events = this.events[kind];
+    try {
+      const { seq, duplicate } = await attempt();
+      events.push({ kind: 'acked', at: now(), id, seq, duplicate });
+      this.acked++;
+      return true;
+    } catch (error) {
+      const refusal = refusalOf(error);
+      if (refusal === undefined) events.push({ kind: 'unknown', at: now(), id });
+      else events.push({ kind: 'refused', at: now(), id, error: refusal });
+      return false;
+    }
+  }
+
+  // ---- key-value
+
+  async #bucket(js: JetStreamClient): Promise<KV | undefined> {
     while (this.#publishing) {
-      const subject = `storm.cas.${Math.floor(Math.random() * CAS_KEYS)}`;
       try {
-        let expected = 0;
-        try {
-          expected = (await jsm.streams.getMessage(STREAMS.cas, { last_by_subj: subject })).seq;
-        } catch (error) {
-          if (!(error instanceof Error) || !/no message found/i.test(error.message)) throw error;
-        }
-        const value = JSON.stringify({ after: expected, by: randomUUID() });
-        const ack = await js.publish(subject, value, { expect: { lastSubjectSequence: expected } });
-        if (this.#casAcked.has(ack.seq)) this.problems.push(`compare-and-set: seq ${ack.seq} was given twice`);
-        this.#casAcked.set(ack.seq, value);
-        this.casWrites++;
+        return await js.views.kv(this.streams.kv.slice(3), { bindOnly: true });
       } catch (error) {
-        if (!(error instanceof Error)) throw error;
-        await pause(RETRY_MS);
-      }
-    }
-  }
-
-  async #work(js: JetStreamClient, stream: string): Promise<void> {
-    while (this.#working) {
-      try {
-        const consumer = await js.consumers.get(stream, 'workers');
-        const messages = await consumer.fetch({ max_messages: 50, expires: FETCH_MS });
-        for await (const message of messages) {
-          const id = message.headers?.get('Nats-Msg-Id') ?? '';
-          const key = `${stream} ${message.seq}`;
-          const before = this.confirmed.get(key);
-          if (before !== undefined) {
-            const late = performance.now() - before;
-            if (late > IN_FLIGHT_MS) {
-              this.problems.push(
-                `${key} (${id}) delivered again ${Math.round(late)} ms after its ack was confirmed (delivery ${message.info.redeliveryCount})`,
-              );
-            } else this.redeliveredInFlight++;
-          }
-          if (stream === STREAMS.work) this.workTaken.set(id, message.seq);
-          void message
-            .ackAck({ timeout: ATTEMPT_MS })
-            .then((yes) => {
-              if (yes && !this.confirmed.has(key)) this.confirmed.set(key, performance.now());
-            })
-            .catch((error: unknown) => {
-              if (!(error instanceof Error)) throw error;
-            });
-        }
-      } catch (error) {
-        if (!(error instanceof Error)) throw error;
-        await pause(RETRY_MS);
-      }
-    }
-  }
-
-  async #insist<T>(attempt: () => Promise<T>, wanted: () => boolean): Promise<T | undefined> {
-    while (wanted()) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (!(error instanceof Error)) throw error;
+        expected(error);
         await pause(RETRY_MS);
       }
     }
     return undefined;
   }
 
-  /** Every stream has three replicas again, and the one on `node` is up to date. */
-  async refilled(node: string, withinMs: number): Promise<void> {
-    const deadline = performance.now() + withinMs;
-    const jsm = await this.manager();
-    for (const stream of Object.values(STREAMS)) {
-      for (;;) {
-        let seen = '';
-        try {
-          const cluster = (await jsm.streams.info(stream)).cluster;
-          seen = JSON.stringify(cluster);
-          const replicas = cluster?.replicas ?? [];
-          const isBack = cluster?.leader === node || replicas.some(({ name, current }) => name === node && current);
-          if (isBack && replicas.length === 2 && replicas.every(({ current }) => current)) break;
-        } catch (error) {
-          if (!(error instanceof Error)) throw error;
+  /** Reads a key, writes the next value on the condition that nobody else did. */
+  async #compareAndSet(js: JetStreamClient, client: number): Promise<void> {
+    const events = this.events.kv;
+    const bucket = await this.#bucket(js);
+    for (let n = 0; this.#publishing && bucket; n++) {
+      const key = `key${Math.floor(Math.random() * KEYS)}`;
+      const subject = `$KV.${this.streams.kv.slice(3)}.${key}`;
+      const at = now();
+      let revision = 0;
+      try {
+        const entry = await bucket.get(key);
+        revision = entry?.revision ?? 0;
+        events.push({ kind: 'read', at, until: now(), subject, seq: revision });
+        if (entry) {
+          const content = contentOf(entry.value);
+          events.push({
+            kind: 'delivered',
+            at: now(),
+            consumer: `get ${client}`,
+            seq: revision,
+            content,
+            deliveries: 1,
+          });
         }
-        if (performance.now() > deadline) {
-          this.problems.push(`${stream} on ${node} was not refilled in ${withinMs} ms: ${seen}`);
-          return;
-        }
-        await pause(100);
+      } catch (error) {
+        expected(error);
+        await pause(RETRY_MS);
+        continue;
+      }
+      const id = `kv.${client}.${n}`;
+      const body = bodyOf(id, this.#options.payloadBytes);
+      events.push({ kind: 'sent', at: now(), client, id, msgId: '', subject, content: id, expected: revision });
+      const won = await this.#settled('kv', id, async () => ({
+        seq: revision === 0 ? await bucket.create(key, body) : await bucket.update(key, body, revision),
+        duplicate: false,
+      }));
+      await pause(won ? RETRY_MS : RETRY_MS + Math.random() * RETRY_MS);
+    }
+  }
+
+  // ---- consumers
+
+  /** Pulls, and asks for the confirmation of every ack. */
+  async #work(js: JetStreamClient, kind: 'log' | 'work'): Promise<void> {
+    const events = this.events[kind];
+    let consumer: Consumer | undefined;
+    while (this.#working) {
+      try {
+        consumer ??= await js.consumers.get(this.streams[kind], WORKERS);
+        await fetched(consumer, 200, (message) => {
+          const { seq } = message;
+          const deliveries = message.info.redeliveryCount;
+          const content = contentOf(message.data);
+          events.push({ kind: 'delivered', at: now(), consumer: WORKERS, seq, content, deliveries });
+          if (this.#publishing && Math.random() < NOT_ACKED_SHARE) return;
+          events.push({ kind: 'ack-sent', at: now(), consumer: WORKERS, seq });
+          void message.ackAck({ timeout: ATTEMPT_MS }).then((confirmed) => {
+            if (confirmed) events.push({ kind: 'ack-confirmed', at: now(), consumer: WORKERS, seq });
+          }, expected);
+        });
+      } catch (error) {
+        expected(error);
+        consumer = undefined;
+        await pause(RETRY_MS);
       }
     }
   }
 
-  async stopPublishing(): Promise<void> {
-    this.#publishing = false;
-    await pause(ATTEMPT_MS);
-  }
-
-  async stopWorking(): Promise<void> {
-    this.#working = false;
-    await Promise.all(this.#loops);
-  }
-
-  /** Everything in the stream as its present leader gives it, by seq. */
-  async read(stream: string): Promise<Map<number, { id: string; subject: string; text: string }>> {
-    const jsm = await this.manager();
-    const { state } = await jsm.streams.info(stream);
-    const found = new Map<number, { id: string; subject: string; text: string }>();
-    if (state.messages === 0 || stream === STREAMS.work) {
-      for (let seq = state.first_seq; state.messages > 0 && seq <= state.last_seq; seq++) {
-        try {
-          const message = await jsm.streams.getMessage(stream, { seq });
-          found.set(seq, { id: message.header.get('Nats-Msg-Id'), subject: message.subject, text: message.string() });
-        } catch (error) {
-          if (!(error instanceof Error) || !/no message found/i.test(error.message)) throw error;
-        }
-      }
-      return found;
-    }
-    const consumer = await this.connection.jetstream().consumers.get(stream);
-    while (found.size < state.messages) {
-      const size = found.size;
-      const messages = await consumer.fetch({ max_messages: 5000, expires: 5000 });
-      for await (const message of messages) {
-        if (found.has(message.seq))
-          this.problems.push(`${stream}: seq ${message.seq} came twice from an ordered consumer`);
-        const text = stream === STREAMS.cas ? message.string() : '';
-        found.set(message.seq, { id: message.headers?.get('Nats-Msg-Id') ?? '', subject: message.subject, text });
-        if (message.info.pending === 0) break;
-      }
-      if (found.size === size) {
-        this.problems.push(`${stream}: holds ${state.messages} messages but gives only ${size}`);
-        break;
+  async #readInOrder(js: JetStreamClient): Promise<void> {
+    let consumer: Consumer | undefined;
+    while (this.#working) {
+      try {
+        consumer ??= await js.consumers.get(this.streams.log, {
+          deliver_policy: DeliverPolicy.StartSequence,
+          opt_start_seq: this.#readSeq + 1,
+        });
+        await fetched(consumer, 2000, (message) => {
+          const { seq } = message;
+          this.#readSeq = seq;
+          const content = contentOf(message.data);
+          this.events.log.push({ kind: 'delivered', at: now(), consumer: READER, seq, content, deliveries: 1 });
+        });
+      } catch (error) {
+        expected(error);
+        consumer = undefined;
+        await pause(RETRY_MS);
       }
     }
-    return found;
   }
 
-  async verify(where: string): Promise<void> {
-    const say = (text: string): void => void this.problems.push(`${where}: ${text}`);
-    const log = await this.read(STREAMS.log);
-    const seqOfId = new Map<string, number>();
-    for (const [seq, { id }] of log) {
-      if (seqOfId.has(id)) say(`${id} is stored twice: ${seqOfId.get(id)} and ${seq}`);
-      seqOfId.set(id, seq);
-    }
-    for (const [id, { seq }] of this.acked) {
-      if (log.get(seq)?.id !== id) say(`${id}, acknowledged as ${seq}, is ${seqOfId.get(id) ?? 'missing'}`);
-    }
-    const cas = await this.read(STREAMS.cas);
-    const last = new Map<string, number>();
-    for (const seq of [...cas.keys()].sort((a, b) => a - b)) {
-      const { subject, text } = cas.get(seq)!;
-      const { after } = JSON.parse(text) as { after: number };
-      if (after !== (last.get(subject) ?? 0))
-        say(`${subject} ${seq} was written after ${last.get(subject)} for ${after}`);
-      last.set(subject, seq);
-    }
-    for (const [seq, value] of this.#casAcked) {
-      if (cas.get(seq)?.text !== value) say(`compare-and-set ${seq} is ${cas.has(seq) ? 'another value' : 'missing'}`);
-    }
-    const work = await this.read(STREAMS.work);
-    const waiting = new Set([...work.values()].map((message) => message.id));
-    for (const id of this.workAcked) {
-      if (!this.workTaken.has(id) && !waiting.has(id)) say(`${id} of the work queue was lost before anyone took it`);
-    }
-    for (const [key] of this.confirmed) {
-      const [stream, seq] = key.split(' ');
-      if (stream === STREAMS.work && work.has(Number(seq))) say(`${key} is still stored after its confirmed ack`);
+  async #samplePositions(): Promise<void> {
+    const [connection] = this.#connections.slice(-1);
+    const jsm = await connection.jetstreamManager({ timeout: ATTEMPT_MS, checkAPI: false });
+    const sample = async (kind: StreamKind, of: string, ask: () => Promise<number>): Promise<void> => {
+      const at = now();
+      try {
+        const seq = await ask();
+        this.events[kind].push({ kind: 'position', at, until: now(), of, seq });
+      } catch (error) {
+        expected(error);
+      }
+    };
+    const { streams } = this;
+    while (this.#working) {
+      for (const kind of STREAMS)
+        await sample(kind, 'last seq', async () => (await jsm.streams.info(streams[kind])).state.last_seq);
+      for (const kind of ['log', 'work'] as const)
+        await sample(
+          kind,
+          'ack floor',
+          async () => (await jsm.consumers.info(streams[kind], WORKERS)).ack_floor.stream_seq,
+        );
+      await pause(SAMPLE_MS);
     }
   }
 
-  async close(): Promise<void> {
-    for (const connection of this.#connections) await connection.close();
+  // ---- for the judge
+
+  /** Undefined: all was delivered and acked. */
+  async undrained(): Promise<string | undefined> {
+    const jsm = await this.#admin.jetstreamManager({ timeout: ATTEMPT_MS, checkAPI: false });
+    for (const kind of ['log', 'work'] as const) {
+      const { num_pending, num_ack_pending } = await jsm.consumers.info(this.streams[kind], WORKERS);
+      if (num_pending + num_ack_pending > 0)
+        return `${this.streams[kind]}: ${num_pending} not delivered, ${num_ack_pending} not acked`;
+    }
+    const { state } = await jsm.streams.info(this.streams.log);
+    return this.#readSeq === state.last_seq ? undefined : `the reader is at ${this.#readSeq} of ${state.last_seq}`;
   }
+
+  readonly consumers: Record<StreamKind, { drained: readonly string[]; ordered: readonly string[] }> = {
+    log: { drained: [WORKERS, READER], ordered: [READER] },
+    work: { drained: [WORKERS], ordered: [] },
+    kv: { drained: [], ordered: [] },
+  };
+}
+
+/** Hands on what one pull brings. */
+async function fetched(consumer: Consumer, max_messages: number, take: (message: JsMsg) => void): Promise<void> {
+  const messages = await consumer.fetch({ max_messages, expires: FETCH_MS });
+  const giveUp = setTimeout(() => messages.stop(), FETCH_GIVEN_UP_MS);
+  try {
+    for await (const message of messages) take(message);
+  } finally {
+    clearTimeout(giveUp);
+  }
+}
+
+/** What faults do to a client; anything else is a fault of this program. */
+function expected(error: unknown): void {
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof ReferenceError) throw error;
+}
+
+/** The error that promises that nothing was stored; undefined: nobody knows. */
+function refusalOf(error: unknown): number | undefined {
+  expected(error);
+  if (!(error instanceof NatsError)) return undefined;
+  const code = error.api_error?.err_code;
+  if (code !== undefined) return code === 10008 ? undefined : code;
+  return error.code === '503' ? 503 : undefined;
+}
+
+/** The content, then dots up to the wanted size. */
+export function bodyOf(content: string, bytes: number): Uint8Array {
+  return encoder.encode(`${content}|`.padEnd(bytes, '.'));
+}
+
+/** What was sent, or all of it when somebody changed a byte. */
+export function contentOf(body: Uint8Array): string {
+  const text = decoder.decode(body);
+  const [content, filler] = text.split('|', 2);
+  return filler !== undefined && /^\.*$/.test(filler) ? content : text;
 }

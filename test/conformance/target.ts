@@ -20,6 +20,18 @@ export function targetKind(): TargetKind {
   return process.env['CONFORMANCE_AGAINST'] === 'nats-server' ? 'nats-server' : 'flotilla';
 }
 
+/** How one node is told to reach the others. */
+export interface Wiring {
+  routes: string[];
+  flags: string[];
+}
+
+export interface NodePorts {
+  name: string;
+  port: number;
+  clusterPort: number;
+}
+
 interface Node {
   name: string;
   args: string[];
@@ -35,21 +47,30 @@ export class Target {
   readonly names: string[] = [];
   readonly clusterName = 'conformance';
   private readonly nodes: Node[] = [];
-  private readonly dir = mkdtempSync(join(tmpdir(), 'conformance-'));
+  readonly dir = mkdtempSync(join(tmpdir(), 'conformance-'));
   private readonly extra: string[];
   private readonly credentials: object;
+  private readonly wire: ((nodes: NodePorts[]) => Promise<Wiring[]>) | undefined;
 
-  /** `credentials`: fields of CONNECT that the flags make necessary. */
-  constructor(kind: TargetKind, extraFlags: string[] = [], credentials: object = {}) {
+  /** `credentials`: fields of CONNECT that the flags make necessary. `wire`: per node, when they do not reach each other directly. */
+  constructor(
+    kind: TargetKind,
+    extraFlags: string[] = [],
+    credentials: object = {},
+    wire?: (nodes: NodePorts[]) => Promise<Wiring[]>,
+  ) {
     this.kind = kind;
     this.extra = extraFlags;
     this.credentials = credentials;
+    this.wire = wire;
   }
 
   /** Starts `count` nodes (a cluster when more than one) and waits until JetStream serves on all of them. */
   async start(count: number): Promise<void> {
     const ports = await freePorts(count * 3);
-    const routes = Array.from({ length: count }, (_, i) => `nats://127.0.0.1:${ports[i * 3 + 1]}`);
+    const direct = Array.from({ length: count }, (_, i) => `nats://127.0.0.1:${ports[i * 3 + 1]}`);
+    const known = direct.map((_, i) => ({ name: `node${i + 1}`, port: ports[i * 3], clusterPort: ports[i * 3 + 1] }));
+    const wiring = await this.wire?.(known);
     for (let i = 0; i < count; i++) {
       const [port, clusterPort, monitorPort] = ports.slice(i * 3, i * 3 + 3);
       const name = `node${i + 1}`;
@@ -57,7 +78,7 @@ export class Target {
       args.push('-js', '-sd', join(this.dir, name), ...this.extra);
       if (count > 1) {
         args.push('--cluster_name', this.clusterName, '--cluster', `nats://127.0.0.1:${clusterPort}`);
-        args.push('--routes', routes.join(','));
+        args.push('--routes', (wiring?.[i].routes ?? direct).join(','), ...(wiring?.[i].flags ?? []));
       }
       this.names.push(name);
       this.urls.push(`nats://127.0.0.1:${port}`);
@@ -117,9 +138,10 @@ export class Target {
     await this.ready();
   }
 
-  async stop(): Promise<void> {
+  /** `keep`: the data directories stay, as evidence. */
+  async stop(keep = false): Promise<void> {
     await Promise.all(this.nodes.map((node) => stopProcess(node.process, 'SIGKILL')));
-    rmSync(this.dir, { recursive: true, force: true });
+    if (!keep) rmSync(this.dir, { recursive: true, force: true });
   }
 
   /** What the nodes wrote to stderr; for failure reports. */
@@ -150,8 +172,8 @@ export class Target {
   }
 
   /** All running nodes know each other: a stream with a replica on each can be created through any of them. */
-  private async ready(): Promise<void> {
-    const deadline = performance.now() + READY_WITHIN_MS;
+  async ready(withinMs = READY_WITHIN_MS): Promise<void> {
+    const deadline = performance.now() + withinMs;
     const running = this.nodes.flatMap((node, i) => (node.process ? [i] : []));
     const body = JSON.stringify({
       name: 'READY_PROBE',

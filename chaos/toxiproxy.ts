@@ -1,0 +1,99 @@
+// Where toxiproxy's server comes from (TOXIPROXY_URL, the PATH, Go's bin directory, `go install` of a pinned version), and what its
+// proxies have carried. Called by cluster.ts. A server that was started here ends with `stop`; one that was named is left running.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Toxiproxy } from 'toxiproxy-node-client';
+import { freePorts } from '../test/conformance/target.ts';
+
+const VERSION = 'v2.12.0';
+const MODULE = `github.com/Shopify/toxiproxy/v2/cmd/server@${VERSION}`;
+const INSTALL_MS_MAX = 240_000;
+const START_MS_MAX = 15_000;
+
+/** Bytes of one proxy. Upstream: from whoever dialed it. A connection is counted when it has ended. */
+export interface Carried {
+  upstream: { received: number; sent: number };
+  downstream: { received: number; sent: number };
+}
+
+export interface ToxiproxyServer {
+  readonly url: string;
+  readonly client: Toxiproxy;
+  carried(): Promise<Map<string, Carried>>;
+  stop(): void;
+}
+
+/** The server, or one line on why there is none. */
+export async function startToxiproxy(): Promise<ToxiproxyServer | string> {
+  const named = process.env['TOXIPROXY_URL'];
+  if (named) return await serverAt(named.replace(/\/$/, ''), undefined);
+  const binary = onPath('toxiproxy-server') ?? inGo();
+  if (!binary.startsWith('/')) return binary;
+  const [port] = await freePorts(1);
+  const child = spawn(binary, ['-host', '127.0.0.1', '-port', String(port), '-proxy-metrics'], { stdio: 'ignore' });
+  return await serverAt(`http://127.0.0.1:${port}`, child);
+}
+
+function onPath(program: string): string | undefined {
+  const dirs = (process.env['PATH'] ?? '').split(delimiter);
+  return dirs.map((dir) => join(dir, program)).find((file) => existsSync(file));
+}
+
+/** An absolute path, or why not. `go install` names the program after its directory. */
+function inGo(): string {
+  const go = onPath('go');
+  const why = 'set TOXIPROXY_URL, put toxiproxy-server on the PATH, or install Go';
+  if (go === undefined) return `toxiproxy cannot be had: ${why}`;
+  try {
+    const file = join(execFileSync(go, ['env', 'GOPATH'], { encoding: 'utf8' }).trim(), 'bin', 'server');
+    if (existsSync(file)) return file;
+    execFileSync(go, ['install', MODULE], { stdio: ['ignore', 'ignore', 'pipe'], timeout: INSTALL_MS_MAX });
+    return existsSync(file) ? file : `toxiproxy cannot be had: go install ${MODULE} made no ${file}; ${why}`;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return `toxiproxy cannot be had: go install ${MODULE}: ${error.message.split('\n').at(-1)}; ${why}`;
+  }
+}
+
+async function serverAt(url: string, child: ChildProcess | undefined): Promise<ToxiproxyServer | string> {
+  const client = new Toxiproxy(url);
+  const stop = (): void => void child?.kill('SIGKILL');
+  const deadline = performance.now() + START_MS_MAX;
+  for (;;) {
+    try {
+      await client.getVersion();
+      break;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      if (performance.now() > deadline || (child && child.exitCode !== null)) {
+        stop();
+        return `toxiproxy at ${url} does not answer: ${error.message}`;
+      }
+      await new Promise((resume) => setTimeout(resume, 50));
+    }
+  }
+  const carried = async (): Promise<Map<string, Carried>> => carriedOf(await (await fetch(`${url}/metrics`)).text());
+  return { url, client, carried, stop };
+}
+
+const SERIES = /^toxiproxy_proxy_(received|sent)_bytes_total\{([^}]*)\} (\S+)$/;
+
+/** From toxiproxy's own metrics page. */
+export function carriedOf(page: string): Map<string, Carried> {
+  const all = new Map<string, Carried>();
+  for (const line of page.split('\n')) {
+    const match = SERIES.exec(line);
+    if (match === null) continue;
+    const labels = Object.fromEntries(
+      [...match[2].matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]),
+    );
+    let carried = all.get(labels['proxy']);
+    if (carried === undefined) {
+      carried = { upstream: { received: 0, sent: 0 }, downstream: { received: 0, sent: 0 } };
+      all.set(labels['proxy'], carried);
+    }
+    carried[labels['direction'] as keyof Carried][match[1] as 'received' | 'sent'] += Number(match[3]);
+  }
+  return all;
+}

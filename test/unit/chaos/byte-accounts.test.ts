@@ -1,0 +1,61 @@
+// What the proxies of a chaos run must show: bytes that went around them are seen.
+import { expect, test } from 'vitest';
+import { accountsOf, type LinkBytes } from '../../../chaos/byte-accounts.ts';
+import { seriesOf } from '../../../chaos/cluster.ts';
+import { carriedOf } from '../../../chaos/toxiproxy.ts';
+
+const MB = 1024 * 1024;
+const NODES = ['n1', 'n2', 'n3'];
+
+/** A page on which every dialing node sends 10 MB through each proxy and gets 5 MB back. */
+function page(): string {
+  const line = (name: string, direction: string, proxy: string, value: number): string =>
+    `toxiproxy_proxy_${name}_bytes_total{direction="${direction}",listener="127.0.0.1:1",proxy="${proxy}",upstream="127.0.0.1:2"} ${value}`;
+  const lines = ['# TYPE toxiproxy_proxy_received_bytes_total counter'];
+  for (const from of NODES) {
+    for (const to of NODES) {
+      if (from === to) continue;
+      for (const name of ['received', 'sent']) {
+        lines.push(line(name, 'upstream', `${from}-${to}`, 10 * MB));
+        lines.push(line(name, 'downstream', `${from}-${to}`, 5 * MB));
+      }
+    }
+  }
+  lines.push(line('received', 'upstream', 'clients-n1', 99 * MB));
+  return lines.join('\n');
+}
+
+const judged = (out: number[]): boolean[] => {
+  const lives = new Map<string, LinkBytes[]>(NODES.map((node, i) => [node, [{ in: 30 * MB, out: out[i] * MB }]]));
+  return accountsOf(NODES, lives, carriedOf(page()), 1).map(({ ok }) => ok);
+};
+
+test('nodes that gave what the proxies took', () => {
+  expect(judged([30, 30.5, 29.9])).toEqual([true, true, true]);
+});
+
+test('a node that gave more went around the proxies, one that gave less counts wrongly', () => {
+  expect(judged([45, 30, 15])).toEqual([false, true, false]);
+});
+
+test('what the processes of a node gave one after the other is added up', () => {
+  const lives = new Map([
+    [
+      'n1',
+      [
+        { in: 1, out: 10 * MB },
+        { in: 1, out: 20 * MB },
+      ],
+    ],
+  ]);
+  expect(accountsOf(NODES, lives, carriedOf(page()), 0).map(({ ok }) => ok)).toEqual([true, false, false]);
+});
+
+test('series are known without the label of their node', () => {
+  const series = seriesOf('# HELP a b\na{server="n1"} 1\nb{x="y",server="n1"} 2\nc{server="n1",x="y"} 3\n');
+  expect([...series]).toEqual([
+    ['a', 1],
+    ['b{x="y"}', 2],
+    ['c{x="y"}', 3],
+  ]);
+});
