@@ -235,16 +235,22 @@ export class RemovalLoad extends StreamLoad {
   protected override judge(): Partial<History> {
     const removed = new Set<number>();
     const gone = new Set<number>();
+    // A duplicate is acknowledged with the seq of a message that an earlier attempt may have stored, and a purge removed, before.
+    const firstSent = new Map<string, number>();
+    for (const event of this.events)
+      if (event.kind === 'sent' && event.msgId !== '' && !firstSent.has(event.msgId))
+        firstSent.set(event.msgId, event.at);
     for (const event of this.events) {
       if (event.kind !== 'acked') continue;
       const sent = this.sentAs(event.id);
+      const sentAt = firstSent.get(sent?.msgId ?? '') ?? sent?.at ?? 0;
       for (const removal of this.#removals) {
         const isNamed =
           removal.seq !== undefined
             ? removal.seq === event.seq
             : (removal.filter === undefined || removal.filter === sent?.subject) &&
               (removal.below === undefined || event.seq < removal.below);
-        if (!isNamed || (sent?.at ?? 0) > removal.until) continue;
+        if (!isNamed || sentAt > removal.until) continue;
         removed.add(event.seq);
         const isSure = removal.keep === undefined && event.at < removal.at && removal.until < Number.POSITIVE_INFINITY;
         if (isSure) gone.add(event.seq);
