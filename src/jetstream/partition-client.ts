@@ -49,6 +49,7 @@ interface Operations {
   createPart: [[plan: PartPlan], true];
   removePart: [[name: string, homeId: number], true];
   edges: [[patterns: string[]], PartitionEdges];
+  newest: [[filter: string, count: number], number[]];
   /** Hands leadership to that follower, or with 0 to the one that is furthest; to whom. */
   stepDown: [[to: PeerId], PeerId];
 }
@@ -79,6 +80,7 @@ const RUNNERS: { [K in OperationName]: Runner<K> } = {
   consumerList: (ops, _, done) => ops.consumerList(done),
   createPart: (ops, [plan], done) => partsOf(ops, done)?.createPart(plan, done),
   removePart: (ops, [name, homeId], done) => partsOf(ops, done)?.removePart(name, homeId, done),
+  newest: (ops, [filter, count], done) => partsOf(ops, done)?.newest(filter, count, done),
   edges: (ops, [patterns], done) => partsOf(ops, done)?.edges(patterns, done),
   stepDown: (_ops, [to], done, group) => {
     const { membership, progress } = group?.status() ?? { membership: { voters: [] as PeerId[] }, progress: [] };
@@ -106,6 +108,7 @@ const READS: ReadonlySet<OperationName> = new Set([
   'consumerNames',
   'consumerList',
   'edges',
+  'newest',
 ]);
 
 /** First byte of an answer between nodes. */

@@ -58,6 +58,8 @@ const GET = schema('JSApiMsgGetRequest', GET_FIELDS);
 /** An update that loses against others so often is told to come back. */
 const UPDATE_ATTEMPTS_MAX = 16;
 
+/** Of a purge over several partitions. */
+const KEPT_MAX = 100_000;
 const NO_PAGE = { total: 0, offset: 0 };
 
 export const STREAM_OPERATIONS: Record<string, Operation> = {
@@ -259,21 +261,48 @@ function purge(api: ApiContext, { account, args, body }: ApiRequest, done: Answe
     if (deny_purge) return done(apiError(10110, { err: 'stream purge not permitted' }));
     if (filter && !isValidPattern(filter)) return done({ success: true, purged: 0 });
     const only = filter && !hasWildcard(filter) ? partitionOfSubject(filter, record.partitions) : undefined;
-    if (keep && only === undefined && record.partitions > 1) {
-      const err = 'keeping messages of several partitions is not supported by this server yet';
-      return done(apiError(10110, { err }));
-    }
+    const spread = only === undefined && record.partitions > 1;
+    if (keep && spread) return purgeAllBut(api, record, filter, keep, done);
     const wanted = { filter: filter || undefined, seq: seq || undefined, keep: keep || undefined };
-    onPartitions<number | ApiError>(
-      record,
-      only,
-      (partition, found) => api.call(record, partition, 'purge', [wanted], found),
-      (all) => {
-        const refused = all.find(isApiError);
-        done(refused ?? { success: true, purged: all.reduce<number>((sum, each) => sum + Number(each), 0) });
-      },
-    );
+    purgePartitions(api, record, only, wanted, done);
   });
+}
+
+function purgePartitions(
+  api: ApiContext,
+  record: StreamRecord,
+  only: number | undefined,
+  wanted: { filter?: string; seq?: number; keep?: number },
+  done: Answer,
+) {
+  onPartitions<number | ApiError>(
+    record,
+    only,
+    (partition, found) => api.call(record, partition, 'purge', [wanted], found),
+    (all) => {
+      const refused = all.find(isApiError);
+      done(refused ?? { success: true, purged: all.reduce<number>((sum, each) => sum + Number(each), 0) });
+    },
+  );
+}
+
+/** The newest `keep` messages of all partitions stay: which is the oldest of them is found first. What is stored meanwhile stays, too. */
+function purgeAllBut(api: ApiContext, record: StreamRecord, filter: string | undefined, keep: number, done: Answer) {
+  if (keep > KEPT_MAX) {
+    return done(apiError(10110, { err: `on a stream of several partitions at most ${KEPT_MAX} messages can be kept` }));
+  }
+  onPartitions<number[] | ApiError>(
+    record,
+    undefined,
+    (partition, found) => api.call(record, partition, 'newest', [filter ?? '', keep], found),
+    (all) => {
+      const refused = all.find(isApiError);
+      if (refused !== undefined) return done(refused);
+      const seqs = (all as number[][]).flat().sort((a, b) => b - a);
+      if (seqs.length <= keep) return done({ success: true, purged: 0 });
+      purgePartitions(api, record, undefined, { filter: filter || undefined, seq: seqs[keep - 1] }, done);
+    },
+  );
 }
 
 function deleteMessage(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {
@@ -405,7 +434,7 @@ function mergeStates(states: StreamState[], page: InfoRequest['subjects']): Stre
     first_seq: first?.first_seq ?? (last.last_seq > 0 ? last.last_seq + 1 : 0),
     first_ts_us: first?.first_ts_us ?? 0,
     last_seq: last.last_seq,
-    last_ts_us: last.last_ts_us,
+    last_ts_us: Math.max(...states.map((state) => state.last_ts_us)),
     num_subjects: sum((state) => state.num_subjects),
     num_deleted: sum((state) => state.num_deleted),
     consumer_count: states[0].consumer_count,

@@ -224,13 +224,17 @@ export class HomeConsumer implements TimedItem, SourceOwner {
 
   #nextSource(): HomeSource | undefined {
     if (this.#isOrdered) return this.#nextInOrder();
+    let found: HomeSource | undefined;
     for (let i = 0; i < this.sources.length; i++) {
       const lane = (this.#lane + i) % this.sources.length;
-      if (this.sources[lane].peek() === undefined) continue;
+      const offer = this.sources[lane].peek();
+      if (offer === undefined || (found !== undefined && offer.isNew)) continue;
+      found = this.sources[lane];
       this.#lane = lane;
-      return this.sources[lane];
+      // What comes again goes first.
+      if (!offer.isNew) break;
     }
-    return undefined;
+    return found;
   }
 
   /** The source of the message with the smallest stream seq, if no part can come with a smaller one. */
@@ -338,8 +342,12 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     let news = Number.POSITIVE_INFINITY;
     if (this.#pendingMax > 0) news = this.#pendingMax - this.#sum((source) => source.pending + source.newsCredit);
     const share = Math.ceil(room / Math.max(1, able.length));
-    for (let i = 0; i < able.length && room > 0; i++) {
-      const source = able[(i + this.#turn) % able.length];
+    // What comes again goes first.
+    const order = able.filter((source) => source.again > 0);
+    const others = able.filter((source) => source.again === 0);
+    for (let i = 0; i < others.length; i++) order.push(others[(i + this.#turn) % others.length]);
+    for (const source of order) {
+      if (room <= 0) break;
       const most = Math.min(room, share, FLIGHT_OF_PART_MAX - source.credit - source.buffered);
       const fresh = source.left > 0 ? Math.max(0, Math.min(most, news)) : 0;
       const more = Math.min(most, fresh + source.again);

@@ -22,9 +22,10 @@ import { type ApiError, apiError } from './errors.ts';
 import { Fifo } from './fifo.ts';
 import { type CommandDone, HeldQueue } from './held-queue.ts';
 import { accountedBytes, type CommandResult, type StreamMachine } from './machine.ts';
+import { partitionOfSubject } from './partitioning.ts';
 import { PubAckQueue } from './pub-ack-queue.ts';
 import { endsItsKey, Header, markerHeaders, PublishHeaders, withoutStatus } from './publish-headers.ts';
-import { earlyRefusal, lateRefusal, rollupOf, ttlOf } from './publish-rules.ts';
+import { earlyRefusal, lateRefusal, refusalOfPartitions, rollupOf, ttlOf } from './publish-rules.ts';
 import { Tentative } from './tentative.ts';
 import { TextKey, utf8Length } from './text.ts';
 import type { AckSink } from './types.ts';
@@ -143,6 +144,9 @@ export class PartitionLeader {
     if (!this.#builder.empty) this.#propose();
     if (this.#confirming.length > 0) this.#confirm();
   };
+  /** A literal subject whose messages are in this partition. */
+  readonly #isHere = (subject: string): boolean =>
+    !hasWildcard(subject) && partitionOfSubject(subject, this.#stride) === this.#partition;
   readonly #refuseConfirmed = (sink: AckSink, token: number, error: ApiError) => {
     this.#confirming.push({ sink, token, error });
     this.#askTurn();
@@ -354,6 +358,10 @@ export class PartitionLeader {
       if (this.#isDuplicate(config, hdr, sink, token)) return ANSWERED;
     }
     if (idOnly) return ADMITTED;
+    if (this.#stride > 1) {
+      const refusal = refusalOfPartitions(headers, this.#isHere);
+      if (refusal !== undefined) return this.#refuse(sink, token, refusal);
+    }
     const verdict = this.#checkExpectations(config, subject, sink, token);
     if (verdict !== ADMITTED) return verdict;
     const refusal = lateRefusal(headers);

@@ -212,6 +212,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       createPart: (plan, done) => sessions.create(plan, done),
       removePart: (name, homeId, done) => sessions.remove(name, homeId, done),
       edges: (patterns, done) => this.#edges(patterns, done),
+      newest: (filter, count, done) => this.#newest(filter, count, done),
       fromHome: (from, frame) => sessions.receive(from, frame),
       fromPart: (from, frame) => this.#home?.receive(from, frame) ?? true,
       onPartLeader: (partition) => this.#home?.onPartLeader(partition),
@@ -225,6 +226,20 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       if (!ok) return done(apiError(10008));
       const lastMatch = index.messages === 0 ? 0 : index.lastMatching(compileFilter(patterns));
       done({ lastSeq: this.#toStream(index.lastSeq), lastMatch: this.#toStream(lastMatch) });
+    });
+  }
+
+  #newest(pattern: string, count: number, done: Done<number[]>): void {
+    this.#barrier((ok) => {
+      if (!ok) return done(apiError(10008));
+      const { index } = this.machine;
+      const filter = compileFilter(pattern === '' ? [] : [pattern]);
+      const seqs: number[] = [];
+      let passed = index.count(0, filter) - count;
+      for (let seq = index.next(0, filter); seq !== 0; seq = index.next(seq + 1, filter)) {
+        if (--passed < 0) seqs.push(this.#toStream(seq));
+      }
+      done(seqs);
     });
   }
 

@@ -36,3 +36,25 @@ export function rollupOf(config: StreamConfig, headers: PublishHeaders): number 
   if (value === 'all') return ROLLUP_ALL;
   return apiError(10111, { err: `rollup value invalid: "${value}"` });
 }
+
+/** On a stream of several partitions only what one of them can know may be expected: the rest is refused, never half checked. */
+export function refusalOfPartitions(
+  headers: PublishHeaders,
+  isOfPartition: (subject: string) => boolean,
+): ApiError | undefined {
+  const what = OF_THE_WHOLE.find(([header]) => headers.has(header))?.[1];
+  if (what !== undefined) return apiError(10052, { err: `${what} is not supported on a stream of several partitions` });
+  if (headers.has(Header.expectedLastSubjectSeqSubject)) {
+    const isHere = isOfPartition(headers.text(Header.expectedLastSubjectSeqSubject));
+    if (!isHere) return apiError(10052, { err: 'the expected sequence is of a subject in another partition' });
+  }
+  if (headers.has(Header.rollup) && headers.text(Header.rollup).toLowerCase() === 'all') {
+    return apiError(10111, { err: 'rollup of all subjects is not supported on a stream of several partitions' });
+  }
+  return undefined;
+}
+
+const OF_THE_WHOLE: [header: Header, what: string][] = [
+  [Header.expectedLastSeq, 'the expected last sequence of the stream'],
+  [Header.expectedLastMsgId, 'the expected last message id'],
+];

@@ -169,6 +169,8 @@ export interface PartOps {
   createPart(plan: PartPlan, done: (result: true | ApiError) => void): void;
   removePart(name: string, homeId: number, done: (result: true | ApiError) => void): void;
   edges(patterns: readonly string[], done: (edges: PartitionEdges | ApiError) => void): void;
+  /** Seqs of the newest messages that match, at most `count`; ascending. */
+  newest(filter: string, count: number, done: (seqs: number[] | ApiError) => void): void;
   /** A frame from the leader of the home, which is node `from`. False: malformed. */
   fromHome(from: PeerId, frame: Uint8Array): boolean;
   /** A frame from the leader of another partition (or of this one), to the home. False: malformed. */

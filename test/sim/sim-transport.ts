@@ -17,6 +17,8 @@ export interface NetworkFaults {
 
 export const CALM: NetworkFaults = { delayMinMs: 0.1, delayMeanMs: 0.3, loss: 0, duplicate: 0, reorder: 0 };
 
+/** Messages of one link are at least so far apart. */
+const LINK_STEP_MS = 1e-6;
 const HEARTBEAT_MS = 150;
 const SILENT_MS = 2000;
 const HANDSHAKE_MS = 5;
@@ -193,7 +195,8 @@ class Endpoint implements Transport {
     let arrivalMs = scheduler.nowMs + network.delayMs();
     if (unordered) arrivalMs += network.delayMs() * 10;
     else {
-      arrivalMs = Math.max(arrivalMs, link.lastArrivalMs);
+      // Events of one moment happen in any order; what a link carries does not.
+      arrivalMs = Math.max(arrivalMs, link.lastArrivalMs + LINK_STEP_MS);
       link.lastArrivalMs = arrivalMs;
     }
     const { peer, id } = link;
