@@ -3,10 +3,11 @@
 // they strike.
 import type { Event } from '../checkers/history.ts';
 import { FAST_DISK, FAULTS, type FaultContext, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
+import { PartitionedLoad } from './partitioned-load.ts';
 import type { Prng } from './prng.ts';
 import { SimClient } from './sim-client.ts';
 import { REQUEST_MS, type Run, type StreamLoad } from './stream-load.ts';
-import { AckedLoad, LogLoad, NamesakeLoad, PartitionedLoad, RemovalLoad, UpdateLoad } from './workloads.ts';
+import { AckedLoad, LogLoad, NamesakeLoad, RemovalLoad, UpdateLoad } from './workloads.ts';
 import { type SimNode, World } from './world.ts';
 
 const BOOT_MS = 60_000;

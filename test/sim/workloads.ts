@@ -381,21 +381,3 @@ export class UpdateLoad extends StreamLoad {
     return { removed };
   }
 }
-
-/** A stream of four partitions: each subject has its place and its order. */
-export class PartitionedLoad extends StreamLoad {
-  constructor(run: Run, name: string) {
-    super(run, name, 3, 4);
-  }
-
-  override setUp(): void {
-    this.createStream({ metadata: { 'flotilla.partitions': '4' } });
-  }
-
-  override start(): void {
-    for (let c = 0; c < 3; c++) {
-      const subject = (n: number): string => `${this.name.toLowerCase()}.${c}.${n % 11}`;
-      this.publisher({ number: c, host: this.host(c), withIds: c === 0, gapMs: 60, subject });
-    }
-  }
-}

@@ -179,7 +179,9 @@ describe('publish and read', () => {
   test('a partition of several maps seqs at the door only', () => {
     const world = new World({}, { partition: 2, stride: 4 }).lead();
     expect(world.store('a')).toEqual(stored(6));
-    expect(world.store('b', '', { 'Nats-Expected-Last-Sequence': '6' })).toEqual(stored(10));
+    for (const header of ['Nats-Expected-Last-Sequence', 'Nats-Expected-Last-Msg-Id'])
+      expect(world.store('b', '', { [header]: '6' })).toMatchObject({ err_code: 10052 });
+    expect(world.store('b')).toEqual(stored(10));
     expect(world.store('a', '', { 'Nats-Expected-Last-Subject-Sequence': '6' })).toEqual(stored(14));
     expect(world.store('a', '', { 'Nats-Expected-Last-Subject-Sequence': '10' })).toMatchObject({ err_code: 10071 });
     expect(info(world)).toMatchObject({ first_seq: 6, last_seq: 14, messages: 3 });
@@ -192,6 +194,23 @@ describe('publish and read', () => {
     });
     expect(world.ask((done) => world.partition.purge({ seq: 14 }, done))).toBe(2);
     expect(info(world)).toMatchObject({ first_seq: 14, messages: 1 });
+  });
+
+  test('an advance: later messages have larger seqs, what was sent before keeps its own', () => {
+    const world = new World({}, { partition: 2, stride: 4 }).lead();
+    const acked: number[] = [];
+    const sink = { stored: (_: number, seq: number) => void acked.push(seq), refused: () => void acked.push(-1) };
+    const advanced: boolean[] = [];
+    world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0);
+    world.partition.advance(100, (ok) => advanced.push(ok));
+    world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0);
+    world.partition.advance(50, (ok) => advanced.push(ok));
+    world.partition.publish('b', new Uint8Array(0), new Uint8Array(0), sink, 0);
+    world.settle();
+    expect(acked).toEqual([6, 101 * 4 + 2, 102 * 4 + 2]);
+    expect(advanced).toEqual([true, true]);
+    expect(info(world)).toMatchObject({ first_seq: 6, last_seq: 102 * 4 + 2, messages: 3, num_deleted: 99 });
+    expect(seqOf(world, { next_by_subj: 'a', seq: 7 })).toBe(101 * 4 + 2);
   });
 });
 
