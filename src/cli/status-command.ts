@@ -126,7 +126,9 @@ async function refresh(asked: Asked, first: Picture, intervalMs: number): Promis
 
 /** From the top left corner, each line cut to the terminal, the rest cleared: no flicker, nothing left over. */
 function screen(lines: readonly string[]): string {
-  const { columns = 80, rows = 24 } = process.stdout;
+  // A terminal that does not know its size says 0.
+  const columns = process.stdout.columns || 80;
+  const rows = process.stdout.rows || 24;
   const shown = lines.slice(0, rows - 1).map((line) => `${line.slice(0, columns)}\x1b[K`);
   return `\x1b[H${shown.join('\n')}\n\x1b[J`;
 }
