@@ -21,6 +21,7 @@ import { DiskRoom } from './kit/disk-room.ts';
 import type { Env } from './kit/env.ts';
 import { createMeta, type Identity, type Meta } from './meta/meta.ts';
 import { groupOf, type StreamRecord } from './meta/types.ts';
+import { BodySlab } from './stream/body-slab.ts';
 import { createDeliveryCounts, type DeliveryCounts } from './stream/delivery-counts.ts';
 import { Partition } from './stream/partition.ts';
 
@@ -85,12 +86,12 @@ export function createNode(options: NodeOptions): BrokerNode {
     bootId: options.bootId,
     rpc,
     onRolledBack: (finding) => options.onRolledBack?.(JSON.stringify(finding)),
-    isDiskLow: () => room.isLow,
     snapshots: options.tuning?.snapshots,
     rebalance: false,
   });
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
+  const bodies = new BodySlab();
   const deliveryCounts = createDeliveryCounts();
 
   const meta = createMeta({
@@ -126,6 +127,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       clusterTimeUs: () => host.clusterTimeUs(),
       isDiskLow: () => host.restsOnLowDisk(groupOf(record.streamId, number)),
       links: record.partitions > 1 ? partRouter.linksOf(record) : undefined,
+      bodies,
       deliveryCounts,
       outlet: {
         deliverTo: (inbox, message) => broker.deliverTo(account, inbox, message),

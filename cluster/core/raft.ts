@@ -13,7 +13,7 @@ import { type MembershipChange, MembershipLog } from './membership.ts';
 import * as reads from './reads.ts';
 import * as replication from './replication.ts';
 import { becomeFollower } from './roles.ts';
-import { emptyOutbox, RaftState } from './state.ts';
+import { RaftState } from './state.ts';
 import type {
   EntryKind,
   GroupId,
@@ -57,6 +57,8 @@ type Handler<T extends RaftMessage['type']> = (s: RaftState, m: replication.Mess
 type Handlers = { [T in RaftMessage['type']]: Handler<T> };
 
 const ignore = (): void => {};
+/** Most parts of most Readys. Given to hosts, which only read them. */
+const NOTHING: never[] = [];
 
 /** A message that only a leader of this term sends: whoever hears it follows. */
 function followThen<T extends RaftMessage['type']>(handler: Handler<T>): Handler<T> {
@@ -532,9 +534,22 @@ export class Raft {
     const hardState = s.hardStateChanged ? { term: s.term, vote: s.vote } : undefined;
     s.hardStateChanged = false;
     s.reportedCommit = s.commit;
-    const { append, send, sendDurable, reads: answered, snapshotTo } = s.out;
-    s.out = emptyOutbox();
-    return { hardState, append, send, sendDurable, commit: s.commit, reads: answered, snapshotTo };
+    const { out } = s;
+    const ready: Ready = {
+      hardState,
+      append: NOTHING,
+      send: NOTHING,
+      sendDurable: NOTHING,
+      commit: s.commit,
+      reads: NOTHING,
+      snapshotTo: NOTHING,
+    };
+    if (out.append.length > 0) [ready.append, out.append] = [out.append, []];
+    if (out.send.length > 0) [ready.send, out.send] = [out.send, []];
+    if (out.sendDurable.length > 0) [ready.sendDurable, out.sendDurable] = [out.sendDurable, []];
+    if (out.reads.length > 0) [ready.reads, out.reads] = [out.reads, []];
+    if (out.snapshotTo.length > 0) [ready.snapshotTo, out.snapshotTo] = [out.snapshotTo, []];
+    return ready;
   }
 }
 

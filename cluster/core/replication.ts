@@ -5,7 +5,7 @@
 import { assert } from './assert.ts';
 import { Progress } from './progress.ts';
 import type { Leadership, RaftState } from './state.ts';
-import type { Index, LogEntry, Membership, RaftMessage } from './types.ts';
+import type { Index, LogEntry, Membership, PeerId, RaftMessage } from './types.ts';
 import { EntryKind } from './types.ts';
 
 export type MessageOf<T extends RaftMessage['type']> = Extract<RaftMessage, { type: T }>;
@@ -163,15 +163,29 @@ function hear(s: RaftState, progress: Progress, round: number): void {
 /** Commits what a majority holds durably, if it is of this term. */
 export function settleCommit(s: RaftState): void {
   if (s.commit === s.log.lastIndex) return;
-  const lead = s.lead!;
-  const matches = s.members.latest.voters.map((peer) =>
-    peer === s.id ? s.stable : (lead.progress.get(peer)?.match ?? 0),
-  );
-  matches.sort((a, b) => b - a);
-  const index = matches[s.quorum - 1];
+  const index = heldByMajority(s, s.lead!);
   if (index <= s.commit || s.log.termOf(index) !== s.term) return;
   s.setCommit(index);
   s.flushDue = true;
+}
+
+/** The highest index above the commit index that a majority of the voters holds durably; 0: none. Asked at every acknowledgement. */
+function heldByMajority(s: RaftState, lead: Leadership): Index {
+  const { voters } = s.members.latest;
+  const { quorum } = s;
+  let best = 0;
+  for (let i = 0; i < voters.length; i++) {
+    const index = heldBy(s, lead, voters[i]);
+    if (index <= s.commit || index <= best) continue;
+    let count = 0;
+    for (let k = 0; k < voters.length; k++) if (heldBy(s, lead, voters[k]) >= index) count++;
+    if (count >= quorum) best = index;
+  }
+  return best;
+}
+
+function heldBy(s: RaftState, lead: Leadership, voter: PeerId): Index {
+  return voter === s.id ? s.stable : (lead.progress.get(voter)?.match ?? 0);
 }
 
 /** The set of followers follows the membership. */

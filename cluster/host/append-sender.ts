@@ -181,9 +181,11 @@ export class AppendSender {
     if (lastEntry.index < message.last) {
       const { index: prevIndex, term: prevTerm } = lastEntry;
       queue[0] = { ...message, prevIndex, prevTerm, first: prevIndex + 1 };
-    } else {
-      queue.shift();
+      this.owner.send(group, { ...message, last: lastEntry.index, entries });
+      return;
     }
-    this.owner.send(group, { ...message, last: lastEntry.index, entries });
+    queue.shift();
+    message.entries = entries;
+    this.owner.send(group, message);
   }
 }

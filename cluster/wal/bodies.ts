@@ -44,6 +44,18 @@ export interface GroupState {
   lastTerm: Term;
 }
 
+/** States of all groups are written again and again; their memberships hardly change, and are never changed in place. */
+const membershipBytes = new WeakMap<Membership, Uint8Array>();
+
+function bytesOf(membership: Membership): Uint8Array {
+  let bytes = membershipBytes.get(membership);
+  if (bytes === undefined) {
+    bytes = encodeMembership(membership);
+    membershipBytes.set(membership, bytes);
+  }
+  return bytes;
+}
+
 export function encodeGroupState(out: ByteWriter, state: GroupState): void {
   out
     .varint(state.born)
@@ -55,12 +67,12 @@ export function encodeGroupState(out: ByteWriter, state: GroupState): void {
     .varint(state.lastTerm);
   out.varint(state.epochs.length);
   for (const { epoch, from, segment } of state.epochs) out.varint(epoch).varint(from).varint(segment);
-  out.block(encodeMembership(state.membership));
+  out.block(bytesOf(state.membership));
   const { snapshot } = state;
   if (snapshot === undefined) out.u8(0);
   else {
     out.u8(1).varint(snapshot.index).varint(snapshot.term).varint(snapshot.file).varint(snapshot.bytes);
-    out.u32(snapshot.crc).block(encodeMembership(snapshot.membership));
+    out.u32(snapshot.crc).block(bytesOf(snapshot.membership));
   }
 }
 

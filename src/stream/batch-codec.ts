@@ -2,6 +2,7 @@
 // WAL, links and followers pass it on as it is; the machine applies it; reads decode one message at its offset.
 // Little-endian, unaligned. Layout: docs of BatchHeader and PublishView below.
 // Invariant: everything that apply needs of a publish is in its head, so no replica ever parses message headers.
+import { BodySlab } from './body-slab.ts';
 import { writeUtf8 } from './text.ts';
 
 /** Version of what `apply` means. A batch or snapshot of a higher version is not touched. */
@@ -21,6 +22,7 @@ const AT_COMMANDS = 4;
 const AT_BASE = 8;
 const AT_STAMP = 16;
 const AT_PUBLISHES = 24;
+const AT_RESERVED = 28;
 
 /** Flags of a publish. */
 export const ROLLUP_SUBJECT = 1;
@@ -131,13 +133,15 @@ export function commandEnd(view: DataView, at: number): number {
   return at + COMMAND_HEAD_BYTES + view.getUint32(at + 4, true);
 }
 
-const BUFFER_FIRST = 1024;
+const BUFFER_FIRST = 256;
 const EMPTY = new Uint8Array(0);
+const EMPTY_VIEW = viewOf(EMPTY);
 
 /** Collects the commands of a turn in one growing buffer; `finish` gives it away. */
 export class BatchBuilder {
-  #buffer = EMPTY;
-  #view = viewOf(EMPTY);
+  readonly #slab: BodySlab;
+  #buffer: Uint8Array = EMPTY;
+  #view = EMPTY_VIEW;
   #length = 0;
   #commands = 0;
   /** Capacity of the next buffer: what the last batch needed. */
@@ -149,6 +153,10 @@ export class BatchBuilder {
   baseSeq = 0;
   stampUs = 0;
   publishes = 0;
+
+  constructor(slab = new BodySlab()) {
+    this.#slab = slab;
+  }
 
   get empty(): boolean {
     return this.#commands === 0;
@@ -166,7 +174,7 @@ export class BatchBuilder {
     this.#commands = 0;
     this.#length = BATCH_HEADER_BYTES;
     this.#lastSubject = '';
-    this.#buffer = new Uint8Array(this.#expected);
+    this.#buffer = this.#slab.take(this.#expected);
     this.#view = viewOf(this.#buffer);
   }
 
@@ -174,7 +182,7 @@ export class BatchBuilder {
     const at = this.#length;
     const end = at + bytes;
     if (end > this.#buffer.length) {
-      const grown = new Uint8Array(Math.max(end, this.#buffer.length * 2));
+      const grown = this.#slab.take(Math.max(end, this.#buffer.length * 2));
       grown.set(this.#buffer.subarray(0, at));
       this.#buffer = grown;
       this.#view = viewOf(grown);
@@ -266,9 +274,11 @@ export class BatchBuilder {
     view.setFloat64(AT_BASE, this.baseSeq, true);
     view.setFloat64(AT_STAMP, this.stampUs, true);
     view.setUint32(AT_PUBLISHES, this.publishes, true);
+    view.setUint32(AT_RESERVED, 0, true);
     const length = this.#length;
     // Bodies stay in memory until they are durable everywhere: one that would waste half its buffer is copied.
-    const body = length * 2 < this.#buffer.length ? this.#buffer.slice(0, length) : this.#buffer.subarray(0, length);
+    const wasteful = length * 2 < this.#buffer.length;
+    const body = wasteful ? this.#buffer.slice(0, length) : this.#slab.keep(this.#buffer, length);
     this.#expected = Math.max(BUFFER_FIRST, Math.min(length + (length >>> 2), 1 << 20));
     this.drop();
     return body;
@@ -277,7 +287,7 @@ export class BatchBuilder {
   /** Forgets the batch. */
   drop(): void {
     this.#buffer = EMPTY;
-    this.#view = viewOf(EMPTY);
+    this.#view = EMPTY_VIEW;
     this.#length = 0;
     this.#commands = 0;
     this.publishes = 0;

@@ -16,6 +16,7 @@ import {
   ROLLUP_SUBJECT,
   SUBJECT_BYTES_MAX,
 } from './batch-codec.ts';
+import type { BodySlab } from './body-slab.ts';
 import type { StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { type ApiError, apiError } from './errors.ts';
@@ -51,6 +52,8 @@ export interface LeaderOptions {
   /** The configuration that new records must meet: the newest that the metadata has committed. */
   config: () => StreamConfig;
   limits: LeaderLimits;
+  /** Memory for its batches, shared with others. */
+  bodies?: BodySlab;
 }
 
 /** A proposed batch. */
@@ -94,7 +97,7 @@ export class PartitionLeader {
   #group: Group | undefined;
   leading = false;
 
-  readonly #builder = new BatchBuilder();
+  readonly #builder: BatchBuilder;
   readonly #tentative: Tentative;
   readonly #acks = new PubAckQueue();
   readonly #headers = new PublishHeaders();
@@ -159,6 +162,7 @@ export class PartitionLeader {
     this.#stride = options.stride;
     this.#partition = options.partition;
     this.#tentative = new Tentative(options.env.random.uint32());
+    this.#builder = new BatchBuilder(options.bodies);
   }
 
   attach(group: Group): void {

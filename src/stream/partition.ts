@@ -25,7 +25,7 @@ import type { DeliveryCounts } from './delivery-counts.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { ExpiryTimers } from './expiry.ts';
 import { HomeEngine } from './home-engine.ts';
-import { PartitionLeader } from './leader.ts';
+import { type LeaderOptions, PartitionLeader } from './leader.ts';
 import { type CommandResult, StreamMachine } from './machine.ts';
 import { PartSessions } from './part-sessions.ts';
 import { pageOfSubjects } from './subjects-page.ts';
@@ -76,6 +76,7 @@ export interface PartitionOptions {
   links?: PartLinks;
   inFlightBytesMax?: number;
   inFlightMessagesMax?: number;
+  bodies?: LeaderOptions['bodies'];
 }
 
 type Done<T> = (result: T | ApiError) => void;
@@ -138,6 +139,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       partition,
       clusterTimeUs,
       config: () => this.#config,
+      bodies: options.bodies,
       limits: {
         inFlightBytesMax: options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX,
         inFlightMessagesMax: options.inFlightMessagesMax ?? IN_FLIGHT_MESSAGES_MAX,
