@@ -125,7 +125,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     if (literal) for (const subject of patterns) able.add(partitionOfSubject(subject, partitions));
     else for (let partition = 0; partition < partitions; partition++) able.add(partition);
     if (this.sources.length === able.size && this.sources.every((source) => able.has(source.partition))) return;
-    for (const source of this.sources) if (!able.has(source.partition)) source.closed();
+    for (const source of this.sources) if (!able.has(source.partition)) source.end();
     const known = new Map(this.sources.map((source) => [source.partition, source]));
     this.sources = [...able]
       .sort((a, b) => a - b)
@@ -383,6 +383,11 @@ export class HomeConsumer implements TimedItem, SourceOwner {
 
   ackedAll(partition: number, token: number): void {
     this.#host.ackedAll(this, partition, token);
+  }
+
+  lost(source: HomeSource): void {
+    source.reopenAtMs = this.#host.nowMs() + REOPEN_MS;
+    this.#host.ready(this);
   }
 
   changed(): void {

@@ -150,17 +150,15 @@ export class HomeEngine implements HomeHost {
     const isLight = live?.memory === true || (record === undefined && livesInMemory(named, this.#options.config()));
     const refused = isLight ? this.#refusal(live, named, action) : undefined;
     if (refused !== undefined) return done(refused);
-    if (record !== undefined) {
-      if (isLight) this.#updateInMemory(live as HomeConsumer, named, done);
-      else this.#createReplicated(named, action, AS_IT_IS, done);
-      return;
-    }
+    if (isLight && live !== undefined) return this.#updateInMemory(live, named, done);
     const reign = this.#reign;
     this.#findBeginning(named, (beginning) => {
       if (isApiError(beginning)) return done(beginning);
       if (!this.#leading || reign !== this.#reign) return done(apiError(10008));
       // Somebody else may have been faster.
-      if (this.#live.has(name) || this.#table.get(name) !== undefined) return this.createConsumer(named, action, done);
+      const known = this.#live.get(name)?.record ?? this.#table.get(name);
+      if (known !== record) return this.createConsumer(named, action, done);
+      // One that exists may lack a part whose creation was never answered.
       if (isLight) this.#createInMemory(named, beginning, done);
       else this.#createReplicated(named, action, beginning, done);
     });
@@ -284,7 +282,7 @@ export class HomeEngine implements HomeHost {
       consumer.record.reconfigure(config, this.#options.view);
       consumer.configure();
       // The parts are opened anew where they are, with what they are to be now.
-      for (const source of consumer.sources) source.closed();
+      for (const source of consumer.sources) source.end();
     }
     this.#whenOpen(consumer, (isOpen) => {
       if (isOpen) this.#memoryInfo(consumer, done);
@@ -489,16 +487,19 @@ export class HomeEngine implements HomeHost {
     this.ready(consumer);
   }
 
-  /** Parts that were never made: their creation was not answered, or its answer was lost. They begin as the policy says. */
+  /** Parts that were never made: their creation was not answered, or its answer was lost. They begin as if it were now. */
   #repair(partition: number, ids: number[]) {
     for (const record of this.#table.records()) {
       if (!ids.includes(record.id)) continue;
-      this.#calls.createPart(partition, { homeId: record.id, config: record.config, ...AS_IT_IS }, (result) => {
-        if (isApiError(result)) this.#repairLater(partition);
-        else {
+      this.#findBeginning(record.config, (beginning) => {
+        if (isApiError(beginning)) return this.#repairLater(partition);
+        if (!this.#leading || !this.#table.has(record)) return;
+        const plan = { homeId: record.id, config: record.config, ...beginning };
+        this.#calls.createPart(partition, plan, (result) => {
           const consumer = this.#live.get(record.name);
-          if (consumer !== undefined) this.ready(consumer);
-        }
+          if (isApiError(result)) this.#repairLater(partition);
+          else if (consumer !== undefined) this.ready(consumer);
+        });
       });
     }
   }
@@ -654,21 +655,14 @@ export class HomeEngine implements HomeHost {
   #drop(consumer: HomeConsumer, frame: Uint8Array | undefined) {
     this.#live.delete(consumer.name);
     consumer.end(frame);
-    this.#closeSessions(consumer);
-  }
-
-  #closeSessions(consumer: HomeConsumer) {
-    for (const { session, partition } of consumer.sources) {
-      if (session === 0) continue;
-      this.toPart(partition, encodeHomeFrame({ kind: PartFrame.close, session, name: consumer.name }));
-    }
+    for (const source of consumer.sources) source.end();
   }
 
   #endAll(frame: Uint8Array | undefined) {
     this.#leading = false;
     for (const consumer of this.#live.values()) {
       consumer.end(consumer.memory ? frames.CONSUMER_DELETED : frame);
-      this.#closeSessions(consumer);
+      for (const source of consumer.sources) source.end();
     }
     this.#live.clear();
     this.#ackAlls.clear();

@@ -15,6 +15,8 @@ export interface SourceOwner {
   ackedAll(partition: number, token: number): void;
   /** A client is at work. */
   touch(): void;
+  /** The session ended because a frame did not leave. */
+  lost(source: HomeSource): void;
   /** Something has changed. */
   changed(): void;
 }
@@ -59,6 +61,16 @@ export class HomeSource implements SupplyReader {
   opened(session: number): void {
     this.closed();
     this.session = session;
+  }
+
+  /** The part is told, if it can be. */
+  end(): void {
+    const { session } = this;
+    if (session > 0) {
+      const frame = encodeHomeFrame({ kind: PartFrame.close, session, name: this.#owner.name });
+      this.#owner.toPart(this.partition, frame);
+    }
+    this.closed();
   }
 
   /** Whatever is here and was not handed out is the part's again. */
@@ -117,7 +129,9 @@ export class HomeSource implements SupplyReader {
   }
 
   #send(frame: Uint8Array): void {
-    if (!this.#owner.toPart(this.partition, frame)) this.closed();
+    if (this.#owner.toPart(this.partition, frame)) return;
+    this.closed();
+    this.#owner.lost(this);
   }
 
   // ---- messages
