@@ -312,7 +312,11 @@ export const NODE_METRICS: readonly NodeMetric[] = [
   ),
 
   // Consumers
-  gauge('flotilla_consumers', 'Consumers on partitions led here', (n) => n.census.consumers),
+  gauge(
+    'flotilla_consumers',
+    'Consumers on partitions led here; over several partitions, one part on each',
+    (n) => n.census.consumers,
+  ),
   gauge(
     'flotilla_ack_pending_messages',
     'Messages delivered from here that wait for their ack',

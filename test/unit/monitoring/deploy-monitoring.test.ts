@@ -1,6 +1,6 @@
 // What is shipped for Prometheus and Grafana says what the code says: generated files are fresh, every metric that a rule or a panel
 // names exists, every alert has a unit test for promtool and a section for whoever is woken by it.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { dashboardJson, ROWS } from '../../../deploy/grafana/dashboard.ts';
@@ -48,6 +48,21 @@ test('rules, their tests and the dashboard name only metrics that exist', () => 
   ];
   expect(used.length).toBeGreaterThan(100);
   expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('pages and programs name only metrics that exist', () => {
+  const known = new Set(METRICS.map(({ name }) => name));
+  for (const { name } of HISTOGRAMS) for (const part of ['bucket', 'sum', 'count']) known.add(`${name}_${part}`);
+  const files = ['chaos', 'docs', 'bench', 'test/watch', 'deploy']
+    .flatMap((dir) =>
+      readdirSync(join(ROOT, dir), { recursive: true, encoding: 'utf8' }).map((name) => join(dir, name)),
+    )
+    .filter((name) => /\.(ts|md|ya?ml)$/.test(name));
+  const named = ['README.md', ...files].flatMap((file) =>
+    [...read(file).matchAll(/\bflotilla_[a-z0-9_]+[a-z0-9]\b/g)].map(([name]) => `${file}: ${name}`),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  expect(named.filter((each) => !known.has(each.split(': ')[1]))).toEqual([]);
 });
 
 test('every alert is named once and has a promtool test that fires and clears', () => {
