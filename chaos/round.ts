@@ -15,7 +15,7 @@ const DRAIN_MS_MAX = 120_000;
 const REFILL_MS_MAX = 120_000;
 const REQUEST_MS = 5000;
 /** Once a fault is over, somebody is served within this time. */
-const RECOVERY_MS_MAX = 30_000;
+const RECOVERY_MS_MAX = 60_000;
 const CALM_MS = { min: 1000, more: 2000 };
 const FINDINGS_KEPT = 200;
 

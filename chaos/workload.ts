@@ -31,7 +31,7 @@ const NOT_ACKED_SHARE = 0.01;
 const KEYS = 8;
 const WORKERS = 'workers';
 const READER = 'reader';
-const LANES = { withIds: 6, withoutIds: 3, work: 2, keyValue: 2 };
+const LANES = { withIds: 5, withoutIds: 2, work: 2, keyValue: 2 };
 
 export const STREAMS = ['log', 'work', 'kv'] as const;
 export type StreamKind = (typeof STREAMS)[number];
@@ -60,7 +60,8 @@ export class Workload {
   #working = true;
   #readSeq = 0;
 
-  /** `admin` goes to the nodes directly, so that asking and setting up are not part of what is disturbed. */
+  /** The last of the connections moves from node to node, the others stay with theirs. `admin` goes to the nodes directly, so that
+   * asking and setting up are not part of what is disturbed. */
   constructor(connections: readonly NatsConnection[], admin: NatsConnection, options: WorkloadOptions) {
     this.#connections = connections;
     this.#admin = admin;
@@ -103,8 +104,9 @@ export class Workload {
       for (let i = 0; i < LANES.keyValue; i++) this.#loops.push(this.#compareAndSet(js, client++));
       this.#loops.push(this.#work(js, 'log'), this.#work(js, 'work'));
     }
-    this.#loops.push(this.#readInOrder(this.#connections[0].jetstream({ timeout: ATTEMPT_MS })));
-    this.#loops.push(this.#samplePositions());
+    const moving = this.#connections[this.#connections.length - 1];
+    this.#loops.push(this.#readInOrder(moving.jetstream({ timeout: ATTEMPT_MS })));
+    this.#loops.push(this.#samplePositions(moving));
   }
 
   async stopPublishing(): Promise<void> {
@@ -269,8 +271,7 @@ export class Workload {
     }
   }
 
-  async #samplePositions(): Promise<void> {
-    const [connection] = this.#connections.slice(-1);
+  async #samplePositions(connection: NatsConnection): Promise<void> {
     const jsm = await connection.jetstreamManager({ timeout: ATTEMPT_MS, checkAPI: false });
     const sample = async (kind: StreamKind, of: string, ask: () => Promise<number>): Promise<void> => {
       const at = now();
