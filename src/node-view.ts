@@ -26,8 +26,6 @@ export interface NodeViewOptions {
   front: NatsFront;
   broker: Broker;
   node: BrokerNode | undefined;
-  /** Incarnation of this node. */
-  self: number;
   peers: () => PeerInfo[];
   links: () => LinkStats | undefined;
   connectUrls: () => string[];
@@ -143,18 +141,8 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
     return { total, leaderless };
   };
 
-  const peerViews = (): PeerView[] => {
-    const up = new Map(options.peers().map((peer) => [peer.id, peer]));
-    const known = new Map<number, NodeRecord>(node?.meta.catalog.nodes);
-    for (const [id, peer] of up) known.set(id, peer);
-    known.delete(options.self);
-    return [...known].map(([id, { name, monitorUrl = '', clusterUrl = '' }]) => ({
-      name,
-      monitorUrl,
-      clusterUrl,
-      connected: up.has(id),
-    }));
-  };
+  const peerViews = (): PeerView[] =>
+    peersByName(identity.serverName, options.peers(), node?.meta.catalog.nodes.values() ?? []);
 
   return {
     identity,
@@ -206,6 +194,20 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
         disk: node.room,
       },
   };
+}
+
+/** All nodes but this one, by name: an emptied node is a new member under its old name, and its former self is not missed. */
+export function peersByName(
+  self: string,
+  up: readonly PeerInfo[],
+  known: Iterable<Pick<NodeRecord, 'name' | 'monitorUrl' | 'clusterUrl'>>,
+): PeerView[] {
+  const views = new Map<string, PeerView>();
+  for (const { name, monitorUrl = '', clusterUrl = '' } of known)
+    views.set(name, { name, monitorUrl, clusterUrl, connected: false });
+  for (const { name, monitorUrl, clusterUrl } of up) views.set(name, { name, monitorUrl, clusterUrl, connected: true });
+  views.delete(self);
+  return [...views.values()];
 }
 
 function connectionView(front: NatsFront, info: ConnectionInfo): ConnectionView {

@@ -331,7 +331,6 @@ class Server implements StartedServer {
       front: this.#front!,
       broker: this.#broker!,
       node: this.node,
-      self: this.#identity?.incarnation ?? 0,
       peers: () => this.#links?.peers() ?? [],
       links: () => this.#links?.stats,
       connectUrls: () => this.#connectUrls(),
