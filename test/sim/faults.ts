@@ -90,7 +90,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'power loss of all',
     strike: ({ world, chance }) => {
-      if (chance.float() < 0.6) return false;
+      if (chance.float() < 0.4) return false;
       for (const node of world.up) node.crash('power');
       return true;
     },

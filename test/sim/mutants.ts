@@ -93,8 +93,9 @@ export const MUTANTS: readonly Mutant[] = [
             return takeReady.call(this);
           },
       ),
-    options: { faults: contested, workloads: [], faultGapMs: 300, durationMs: 30_000 },
-    seeds: 20,
+    options: { faults: [...contested, 'slow disk', 'leader cut off'], workloads: [], faultGapMs: 500 },
+    seeds: 6,
+    found: /committed by counting/,
   },
   {
     name: 'a leader commits what it alone has',

@@ -1,7 +1,10 @@
-// Did a node promise what it would forget? Looks at consensus messages as they leave: a vote, a request for votes and an acknowledgement
-// rest on what is durable. Each vote, and a sample of the acknowledgements, is held against what a recovery would find if the power went at
-// this moment. Owned by World. Finds in one run what a crash at the wrong moment finds in a thousand.
-import type { GroupId, PeerId, RaftMessage } from '../../cluster/core/types.ts';
+// Did a node promise what it would forget? Looks at consensus messages as they leave. A vote, a request for votes and an acknowledgement
+// rest on what is durable: each vote, and a sample of the acknowledgements, is held against what a recovery would find if the power went at
+// this moment. What a leader commits beyond what it began with ends with an entry of its own term (figure 8 of the Raft paper).
+// Owned by World. Finds in one run what a crash at the wrong moment finds in a thousand.
+import { Raft } from '../../cluster/core/raft.ts';
+import type { GroupId, Index, PeerId, RaftMessage, Term } from '../../cluster/core/types.ts';
+import type { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { decodeRaftBatch } from '../../cluster/rpc/raft-codec.ts';
 import { Channel, type PeerInfo } from '../../cluster/rpc/types.ts';
 import type { RecoveredGroup } from '../../cluster/wal/types.ts';
@@ -19,6 +22,8 @@ const ACKS_SHARE = 0.005;
 export class PromiseCheck {
   readonly #world: World;
   readonly #chance: Prng;
+  /** The present leader's term, and how far it was seen to commit. */
+  readonly #reigns = new Map<GroupId, { term: Term; commit: Index }>();
 
   constructor(world: World) {
     this.#world = world;
@@ -33,6 +38,7 @@ export class PromiseCheck {
     const promises: [GroupId, RaftMessage][] = [];
     const isSampled = this.#chance.float() < ACKS_SHARE;
     decodeRaftBatch(bytes, from.id, to, (group, message) => {
+      this.#committedBy(node, group, message.term);
       if (isVote(message) || (isSampled && isAcknowledgement(message))) promises.push([group, message]);
     });
     if (promises.length === 0) return;
@@ -45,6 +51,38 @@ export class PromiseCheck {
           `${from.name}, group ${group}: ${message.type} of term ${message.term} left, but ${broken}`,
         );
     }
+  }
+
+  /** It has just been elected, and knows what was committed before. */
+  leads(node: SimNode, group: GroupId, term: Term): void {
+    const raft = coreOf(node, group);
+    if (raft !== undefined) this.#reigns.set(group, { term, commit: raft.commit });
+  }
+
+  /** Messages to a member that lags say less than the leader knows, so the leader itself is looked at. */
+  #committedBy(node: SimNode, group: GroupId, term: Term): void {
+    const raft = coreOf(node, group);
+    const reign = this.#reigns.get(group);
+    if (raft === undefined || raft.term !== term || raft.role !== 'leader' || reign?.term !== term) return;
+    const { commit } = raft;
+    if (commit <= reign.commit) return;
+    reign.commit = commit;
+    const of = OpenRaft.termOf(raft, commit);
+    if (of === term) return;
+    this.#world.violations.push(
+      `group ${group}: entry ${commit} of term ${of} was committed by counting in term ${term}`,
+    );
+  }
+}
+
+function coreOf(node: SimNode, group: GroupId): Raft | undefined {
+  return (node.node?.host.group(group) as GroupRunner | undefined)?.raft;
+}
+
+/** Shows what a core keeps to itself. */
+class OpenRaft extends Raft {
+  static termOf(raft: Raft, index: Index): Term | undefined {
+    return (raft as OpenRaft).state.log.termOf(index);
   }
 }
 

@@ -113,7 +113,7 @@ export class SimNode implements ClientHost {
       tuning: TUNING,
     });
     node.host.onLeaderChange((group, leader, term) => {
-      if (leader === info.id) world.leads(group, term, this.name);
+      if (leader === info.id) world.leads(group, term, this);
     });
     this.node = node;
     node.start();

@@ -47,6 +47,7 @@ export class World {
   /** Share of visits to a crash point at which the node crashes. */
   crashPointShare = 0;
   readonly #chance: Prng;
+  readonly #promises: PromiseCheck;
   readonly #leaders = new Map<string, string>();
   readonly #digests = new Map<string, { node: string; digest: string }>();
   #events = 0;
@@ -58,8 +59,8 @@ export class World {
     this.network = new SimNetwork(this.scheduler, this.prng.stream('network'));
     this.#chance = this.prng.stream('crash points');
     for (let i = 1; i <= size; i++) this.nodes.push(new SimNode(this, `n${i}`));
-    const promises = new PromiseCheck(this);
-    this.network.watch = (from, to, channel, bytes) => promises.sent(from, to, channel, bytes);
+    this.#promises = new PromiseCheck(this);
+    this.network.watch = (from, to, channel, bytes) => this.#promises.sent(from, to, channel, bytes);
     this.scheduler.afterEach = () => {
       if (++this.#events % SAMPLE_EVERY_EVENTS === 0) this.#sample();
     };
@@ -90,7 +91,9 @@ export class World {
     return this.nodes.filter((node) => node.up);
   }
 
-  leads(group: number, term: number, name: string): void {
+  leads(group: number, term: number, node: SimNode): void {
+    const { name } = node;
+    this.#promises.leads(node, group, term);
     const key = `${group}:${term}`;
     const known = this.#leaders.get(key);
     if (known === undefined) this.#leaders.set(key, name);
