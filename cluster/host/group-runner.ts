@@ -66,6 +66,8 @@ export class GroupRunner implements Group, HasDeadline {
   logEntries = 0;
   /** The machine's state is not that of `applied`: nothing may be applied (its snapshot is unreadable). */
   stateMissing = false;
+  /** Nobody knows which replica's state is right: nothing is applied, read or voted for in this life. */
+  stopped = false;
   /** Entries or state are missing here that others no longer have as such: a snapshot at or above this index is wanted. */
   snapshotWanted: Index | undefined;
   /** Its log's end or its hard state is not known for sure: no vote in this life. */
@@ -250,7 +252,7 @@ export class GroupRunner implements Group, HasDeadline {
 
   /** The machine's state is that of `applied`. */
   get isWhole(): boolean {
-    return !this.stateMissing && !this.installing;
+    return !this.stateMissing && !this.installing && !this.stopped;
   }
 
   /** Applies committed entries until `untilMs`. True: there is more to do at once. */

@@ -59,6 +59,8 @@ export interface HostOptions {
   isDiskLow?: () => boolean;
   limits?: Partial<Limits>;
   snapshots?: Partial<SnapshotPolicy>;
+  /** Machines' digests are compared at every so many entries (default 4096). */
+  digestEvery?: number;
   /** Hand leadership back to preferred leaders (default true). */
   rebalance?: boolean;
 }
@@ -139,7 +141,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       onVouched: () => this.reviewVotes(),
       onRolledBack: (finding) => this.doubtAll(finding),
     });
-    this.digests = new DigestCheck(this, rpc);
+    this.digests = new DigestCheck(this, rpc, options.digestEvery);
     this.repairs = new Repair(this, rpc);
     this.doubts = new Doubt(this, rpc);
     this.snapshotTaker = new SnapshotTaker(this, options.snapshots ?? {});
@@ -336,9 +338,16 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   /** A received snapshot took the place of what was here. */
   restored(runner: GroupRunner): void {
     this.stats.snapshotsInstalled++;
+    this.digests.dropGroup(runner.id);
     this.repairs.review(runner);
     this.reviewVote(runner);
     this.dirty(runner);
+  }
+
+  /** Its state is wrong, or may be. */
+  distrust(runner: GroupRunner): void {
+    this.snapshotSender.dropGroup(runner.id);
+    this.reviewVote(runner);
   }
 
   /** The right to vote, and to stand, as far as it is known now. */
@@ -347,6 +356,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const may =
       !runner.voteUnsafe &&
       !runner.stateMissing &&
+      !runner.stopped &&
       !this.diskStuck &&
       !runner.termsUnknown &&
       !this.repairs.holdsTail(runner) &&
@@ -578,7 +588,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const runner of this.runners.values()) {
       if (!runner.raft.mayVote) this.reviewVote(runner);
       if (runner.voteUnsafe) this.doubts.advance(runner);
-      if (runner.stateMissing) runner.snapshotWanted ??= runner.applied;
+      if (runner.stateMissing && !runner.savingSnapshot) runner.snapshotWanted ??= runner.applied;
       if (runner.termsUnknown && !this.repairs.isBusy(runner)) runner.snapshotWanted ??= runner.raft.lastIndex;
       if (runner.snapshotWanted !== undefined) this.snapshotReceiver.want(runner, runner.snapshotWanted);
     }

@@ -100,9 +100,12 @@ export class Repair {
     this.knownReads = damagedReads;
     for (const runner of this.owner.groups()) {
       for (const { first, last } of wal.damagedRanges(runner.id)) {
-        if (this.tasks.some((task) => task.runner === runner && task.first <= last && first <= task.last)) continue;
-        if (this.tasks.length < TASKS_MAX) this.add(runner, first, last, () => {});
-        else this.knownReads = -1;
+        // Part of it is on its way: the rest is looked at again.
+        const isUnderWay = this.tasks.some(
+          (task) => task.runner === runner && task.first <= last && first <= task.last,
+        );
+        if (isUnderWay || this.tasks.length >= TASKS_MAX) this.knownReads = -1;
+        else this.add(runner, first, last, () => {});
       }
     }
   }

@@ -77,7 +77,8 @@ export class SnapshotSender {
 
   start(runner: GroupRunner, peer: PeerId): void {
     if (this.transfers.some((transfer) => transfer.runner === runner && transfer.peer === peer)) return;
-    if (this.transfers.length >= TRANSFERS_MAX) {
+    // A state that is known to be wrong is given to nobody.
+    if (!runner.isWhole || this.transfers.length >= TRANSFERS_MAX) {
       this.failLater(runner, peer);
       return;
     }

@@ -108,7 +108,7 @@ export class SnapshotTaker {
     if (this.busy) return;
     for (const runner of this.queue) {
       if (runner.closed) this.queue.delete(runner);
-      else if (!this.owner.isSnapshotInUse(runner) && !runner.installing && !runner.stateMissing) {
+      else if (!this.owner.isSnapshotInUse(runner) && runner.isWhole) {
         this.queue.delete(runner);
         if (runner.applied > runner.raft.firstIndex - 1) {
           this.take(runner);

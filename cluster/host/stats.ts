@@ -18,6 +18,7 @@ export function emptyHostStats(): HostStats {
     badMessages: 0,
     digestChecks: 0,
     digestMismatches: 0,
+    groupsStopped: 0,
     entriesRepaired: 0,
     rangesDamaged: 0,
     rangesRepaired: 0,

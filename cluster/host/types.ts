@@ -82,6 +82,8 @@ export interface HostStats {
   badMessages: number;
   digestChecks: number;
   digestMismatches: number;
+  /** Groups that stopped here because no majority of their replicas agreed on the state. */
+  groupsStopped: number;
   entriesRepaired: number;
   /** Ranges of entries found damaged, those fetched from other members since, and those being fetched now. */
   rangesDamaged: number;

@@ -18,7 +18,7 @@ import {
   segmentName,
   segmentOfName,
   sidecarName,
-  TAIL_FILE,
+  TAIL_FILES,
 } from './options.ts';
 import { quarantine } from './quarantine.ts';
 import {
@@ -190,11 +190,11 @@ export function takeInventory(env: Env, dir: string, used: boolean | undefined):
     inventory.segments.push({ id, bytes, table, scan: undefined });
   }
   for (const id of tables) if (!ids.has(id)) inventory.leftovers.push(sidecarName(id));
-  const tail = readTailMark(env, dir, walId, readSmall(env, dir, TAIL_FILE));
+  const tail = TAIL_FILES.flatMap((name) => readTailMark(env, `${dir}/${name}`, walId, readSmall(env, dir, name)));
   scanUnsealed(env, dir, inventory, infos, tail);
-  // What would tell a torn end from one that was cut off behind our back is lost as well.
-  if (tail.length === 0 && inventory.segments.some(({ scan }) => scan?.torn)) {
-    env.log.error('wal: the end of the log is torn, and the evidence of how far it was durable is lost');
+  // The end of the log may have been cut off behind our back, and what would tell is lost in both places.
+  if (tail.length === 0 && inventory.segments.length > 0) {
+    env.log.error('wal: the evidence of how far the log was durable is lost');
     inventory.endSure = false;
   }
   for (const { id, scan } of inventory.segments) {

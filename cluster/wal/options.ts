@@ -29,7 +29,7 @@ export const defaultWalOptions: WalOptions = {
 
 export const FORMAT_FILE = 'FORMAT';
 export const STATE_FILES = ['state-a', 'state-b'] as const;
-export const TAIL_FILE = 'tail';
+export const TAIL_FILES = ['tail-a', 'tail-b'] as const;
 export const SNAPSHOT_DIR = 'snap';
 export const QUARANTINE_DIR = 'quarantine';
 

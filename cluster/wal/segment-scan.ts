@@ -49,8 +49,6 @@ export interface ScannedSegment {
   /** Where the readable (or lost) part ends; beyond it nothing was acknowledged. */
   end: number;
   durableEnd: number;
-  /** It ends in something that is no whole record: a write that a crash tore, if nothing else says that it was durable. */
-  torn: boolean;
   /** Logical records before `end`, counted from the WAL's beginning; undefined when nothing tells. */
   position: number | undefined;
 }
@@ -119,7 +117,6 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
     regions: [],
     end: 0,
     durableEnd: knownDurable,
-    torn: false,
     position: undefined,
   };
   const h = createHeader();
@@ -211,7 +208,6 @@ export function scanSegment(env: Env, path: string, id: number, knownDurable: nu
   }
 
   const torn = badAt.find((bad) => bad >= found.durableEnd);
-  found.torn = torn !== undefined || at !== window.size;
   found.end = Math.max(torn ?? Math.min(at, alignedUp(window.size)), found.durableEnd);
   cutAt(found, found.end);
   addLostCopies(found);

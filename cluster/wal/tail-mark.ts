@@ -1,11 +1,10 @@
-// How far the active segment was durable, kept outside of it: two slots of a small file, written in turn when the log rests and at most every
-// MARK_EVERY_MS under load, never synced. It tells a segment whose end was cut off or wiped behind our back from one with a torn tail.
-// Invariant: what a slot says was true when it was written, and stays true; the third slot is never written again, so
-// that a file without a readable one was damaged, whatever a power cut did to the others.
+// How far the active segment was durable, kept outside of it: two small files of the same content, each with two slots that are written in turn
+// when the log rests and at most every MARK_EVERY_MS under load, never synced. They tell a segment whose end was cut off or wiped behind our
+// back from one with a torn tail. Invariant: what a slot says was true when it was written, and stays true; the third slot of a file is
+// never written again, so that a file without a readable one was damaged, whatever a power cut did to the others.
 import type { DiskFile, Env } from '../../src/kit/env.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { mustWork, type WalContext } from './context.ts';
-import { TAIL_FILE } from './options.ts';
 import { crc32c, FORMAT_VERSION } from './record.ts';
 
 const MAGIC = 0x4c494154;
@@ -34,8 +33,8 @@ function encodeSlot(walId: number, generation: number, segment: number, durableE
   return out.finish();
 }
 
-/** What the file, whose content is `bytes`, says; empty: its evidence is lost. Then it is made anew. */
-export function readTailMark(env: Env, dir: string, walId: number, bytes: Uint8Array | undefined): TailEvidence[] {
+/** What the file at `path`, whose content is `bytes`, says; empty: its evidence is lost. Then it is made anew. */
+export function readTailMark(env: Env, path: string, walId: number, bytes: Uint8Array | undefined): TailEvidence[] {
   const found: TailEvidence[] = [];
   for (const at of [...SLOT_AT, FIXED_SLOT_AT]) {
     if (bytes?.length !== FILE_BYTES) break;
@@ -51,13 +50,14 @@ export function readTailMark(env: Env, dir: string, walId: number, bytes: Uint8A
   if (found.length === 0) {
     const fresh = new Uint8Array(FILE_BYTES);
     fresh.set(encodeSlot(walId, 0, 0, 0), FIXED_SLOT_AT);
-    env.disk.replaceSync(`${dir}/${TAIL_FILE}`, fresh);
+    env.disk.replaceSync(path, fresh);
   }
   return found;
 }
 
 export class TailMark {
   private readonly context: WalContext;
+  private readonly path: string;
   private file: DiskFile | undefined;
   /** Slots are not compared with those of earlier lives: each is about a segment of its own. */
   private generation = 0;
@@ -67,8 +67,9 @@ export class TailMark {
   private nextMs = 0;
   private closed = false;
 
-  constructor(context: WalContext) {
+  constructor(context: WalContext, name: string) {
     this.context = context;
+    this.path = `${context.dir}/${name}`;
   }
 
   /** `resting`: no batch follows soon, so do not wait for the interval. */
@@ -98,7 +99,7 @@ export class TailMark {
       use(this.file);
       return;
     }
-    const path = `${this.context.dir}/${TAIL_FILE}`;
+    const { path } = this;
     this.context.env.disk.open(path, 'write', (error, file) => {
       mustWork(this.context, `opening ${path}`, error);
       if (this.closed) {

@@ -120,6 +120,8 @@ export interface Wal {
   /** Gives out the durable snapshot's state, chunk by chunk, at start-up. False: there is none, or it is unreadable, which may turn out after
    * some of its chunks were taken; then it was quarantined. */
   readSnapshotSync(group: GroupId, take: (chunk: Uint8Array) => void): boolean;
+  /** Its bytes are as they were written, but the state is known to be wrong: it goes to quarantine, and counts as unreadable. */
+  distrustSnapshot(group: GroupId): void;
   /** A follower receives a snapshot: drops its log, stores `live` entries (any order, batches) below meta.index ... */
   appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void;
   /** ... then switches atomically to meta + state. The log is empty after it: lastIndex = meta.index. */

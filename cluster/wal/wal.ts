@@ -343,6 +343,11 @@ class SegmentedWal implements Wal {
     return whole;
   }
 
+  distrustSnapshot(group: GroupId): void {
+    const { snapshot, lostSnapshot } = this.log(group);
+    if (snapshot !== undefined && snapshot !== lostSnapshot) this.loseSnapshot(group, snapshot, 'its state is wrong');
+  }
+
   private oneAfterTheOther(group: GroupId, start: (finished: (done: () => void) => void) => void): void {
     const begin = (): void =>
       start((done) => {
@@ -395,12 +400,12 @@ class SegmentedWal implements Wal {
     });
   }
 
-  private loseSnapshot(group: GroupId, ref: SnapshotRef): void {
+  private loseSnapshot(group: GroupId, ref: SnapshotRef, reason = 'snapshot damaged'): void {
     const { env, dir } = this.context;
     this.log(group).lostSnapshot = ref;
     const path = snapshotPath(dir, group, ref);
     if (env.disk.sizeSync(path) === undefined) env.log.error('wal: a snapshot is gone', { group, index: ref.index });
-    else quarantine(env, `${dir}/${SNAPSHOT_DIR}`, path.slice(path.lastIndexOf('/') + 1), 'snapshot damaged');
+    else quarantine(env, `${dir}/${SNAPSHOT_DIR}`, path.slice(path.lastIndexOf('/') + 1), reason);
   }
 
   // ---- the rest ---------------------------------------------------------------------------------------------------------

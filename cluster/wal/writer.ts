@@ -8,7 +8,7 @@ import { BatchPacker, type CarriedEntry, emptyPending, type Landed, type Move, t
 import { crashPoint, mustWork, type WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
-import { sidecarName } from './options.ts';
+import { sidecarName, TAIL_FILES } from './options.ts';
 import { HEADER_BYTES, RecordFlag, recordBytes } from './record.ts';
 import { SegmentSupply } from './segment-supply.ts';
 import type { Segment } from './segments.ts';
@@ -31,7 +31,7 @@ export class Writer {
   durableEnd = 0;
   private readonly context: WalContext;
   private readonly supply: SegmentSupply;
-  private readonly tailMark: TailMark;
+  private readonly tailMarks: TailMark[];
   private file: DiskFile | undefined;
   private readonly packer: BatchPacker;
   private end = 0;
@@ -49,7 +49,7 @@ export class Writer {
     this.packer = new BatchPacker(context, start.active.id, start.previous);
     this.keeper = new StateKeeper(context);
     this.supply = new SegmentSupply(context, start.nextSegment);
-    this.tailMark = new TailMark(context);
+    this.tailMarks = TAIL_FILES.map((name) => new TailMark(context, name));
   }
 
   /** The content of the first segment of this life; see BatchPacker.birth. */
@@ -261,7 +261,7 @@ export class Writer {
     this.packer.landed = [];
     for (const copy of landed) this.land(copy);
     context.cache.evict();
-    this.tailMark.write(active.id, end, false);
+    for (const mark of this.tailMarks) mark.write(active.id, end, false);
     context.stats.segments = context.segments.all.size;
     context.stats.bytes = context.segments.totalBytes();
     for (const done of dones) done();
@@ -292,7 +292,7 @@ export class Writer {
       if (this.busy) return;
       this.restedAt = this.durableEnd;
       if (this.packer.unvouched) this.writeIdleMark(() => {});
-      this.tailMark.write(this.active.id, this.durableEnd, true);
+      for (const mark of this.tailMarks) mark.write(this.active.id, this.durableEnd, true);
     });
   }
 
@@ -320,8 +320,10 @@ export class Writer {
       this.idleTimer = undefined;
       const { file } = this;
       this.supply.close();
-      this.tailMark.write(this.active.id, this.durableEnd, true);
-      this.tailMark.close();
+      for (const mark of this.tailMarks) {
+        mark.write(this.active.id, this.durableEnd, true);
+        mark.close();
+      }
       if (file === undefined) {
         this.keeper.whenIdle(done);
         return;

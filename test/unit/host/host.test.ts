@@ -135,6 +135,7 @@ describe('three nodes', () => {
       leading: 1,
       electionsWon: 1,
       digestMismatches: 0,
+      groupsStopped: 0,
       badMessages: 0,
     });
     expect(
