@@ -42,7 +42,12 @@ export interface NodeOptions {
   /** A peer remembers more of this node than it has itself. It repairs itself; the simulator wants to know all the same. */
   onRolledBack?: (reason: string) => void;
   /** Sizes other than the defaults; for tests. */
-  tuning?: { wal?: Partial<WalOptions>; snapshots?: Partial<SnapshotPolicy>; diskReserveBytes?: number };
+  tuning?: {
+    wal?: Partial<WalOptions>;
+    snapshots?: Partial<SnapshotPolicy>;
+    diskReserveBytes?: number;
+    digestEvery?: number;
+  };
 }
 
 export interface BrokerNode {
@@ -87,6 +92,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     rpc,
     onRolledBack: (finding) => options.onRolledBack?.(JSON.stringify(finding)),
     snapshots: options.tuning?.snapshots,
+    digestEvery: options.tuning?.digestEvery,
     rebalance: false,
   });
   const broker = createBroker({ env, transport, self: self.id });

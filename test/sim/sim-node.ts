@@ -14,6 +14,7 @@ export const TUNING = {
   wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, preallocate: false },
   snapshots: { bytes: 32 * 1024, entries: 150 },
   diskReserveBytes: 512 * 1024,
+  digestEvery: 64,
 };
 
 export class SimNode implements ClientHost {
