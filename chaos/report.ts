@@ -68,7 +68,9 @@ export function tableOf(report: Report): string {
   return lines.join('\n');
 }
 
-const WIDTH = 1400;
+/** Names of faults stand side by side. */
+const WIDTH_MIN = 1400;
+const FAULT_WIDTH_MIN = 16;
 const HEIGHT = 420;
 const LEFT = 70;
 const TOP = 120;
@@ -79,15 +81,16 @@ const escaped = (text: string): string => text.replace(/[&<>"]/g, (letter) => `&
 export function timelineOf(report: Report): string {
   const { acksPerSecond, faults } = report;
   const seconds = Math.max(acksPerSecond.length, 1);
-  const highest = Math.max(...acksPerSecond, 1);
-  const x = (at: number): number => LEFT + (at / seconds) * (WIDTH - LEFT - 10);
+  const highest = acksPerSecond.reduce((most, rate) => Math.max(most, rate), 1);
+  const width = Math.max(WIDTH_MIN, faults.length * FAULT_WIDTH_MIN);
+  const x = (at: number): number => LEFT + (at / seconds) * (width - LEFT - 10);
   const y = (rate: number): number => TOP + HEIGHT - (rate / highest) * HEIGHT;
   const bands = faults.map(({ name, at, heldMs, longestMs }, i) => {
     const from = x(at);
-    const width = Math.max(1, x(at + heldMs / 1000) - from);
+    const wide = Math.max(1, x(at + heldMs / 1000) - from);
     const title = `${name} at ${at} s, held ${heldMs} ms, longest time without service ${longestMs} ms`;
     return (
-      `<g><title>${escaped(title)}</title><rect x="${from.toFixed(1)}" y="${TOP}" width="${width.toFixed(1)}" height="${HEIGHT}" ` +
+      `<g><title>${escaped(title)}</title><rect x="${from.toFixed(1)}" y="${TOP}" width="${wide.toFixed(1)}" height="${HEIGHT}" ` +
       `fill="${COLOURS[i % COLOURS.length]}"/><text x="0" y="0" transform="translate(${(from + 8).toFixed(1)},${TOP - 6}) rotate(-55)">` +
       `${escaped(name)}</text></g>`
     );
@@ -95,14 +98,14 @@ export function timelineOf(report: Report): string {
   const points = acksPerSecond.map((rate, second) => `${x(second + 0.5).toFixed(1)},${y(rate).toFixed(1)}`).join(' ');
   const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => {
     const at = y(share * highest);
-    return `<line x1="${LEFT}" x2="${WIDTH - 10}" y1="${at}" y2="${at}" stroke="#ddd"/><text x="4" y="${at + 4}">${number(Math.round(share * highest))}/s</text>`;
+    return `<line x1="${LEFT}" x2="${width - 10}" y1="${at}" y2="${at}" stroke="#ddd"/><text x="4" y="${at + 4}">${number(Math.round(share * highest))}/s</text>`;
   });
   const everyS = Math.max(10, Math.ceil(seconds / 20 / 10) * 10);
   const times = Array.from({ length: Math.floor(seconds / everyS) + 1 }, (_, i) => i * everyS).map(
     (at) => `<text x="${x(at).toFixed(1)}" y="${TOP + HEIGHT + 16}">${at} s</text>`,
   );
   return (
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${TOP + HEIGHT + 24}" font-family="sans-serif" font-size="11">` +
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${TOP + HEIGHT + 24}" font-family="sans-serif" font-size="11">` +
     `${bands.join('')}${marks.join('')}${times.join('')}<polyline points="${points}" fill="none" stroke="#08519c" stroke-width="1.5"/></svg>`
   );
 }
@@ -114,11 +117,11 @@ export function htmlOf(report: Report): string {
     `<table><tr>${head.map((cell) => `<th>${escaped(cell)}</th>`).join('')}</tr>${rows.map(cells).join('')}</table>`;
   const { counts, checks, findings, byteAccounts } = report;
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>Flotilla chaos, seed ${report.seed}</title>
-<style>body{font-family:sans-serif;max-width:1400px;margin:1em auto}td,th{padding:2px 12px 2px 0;text-align:left}pre{white-space:pre-wrap}</style>
+<style>body{font-family:sans-serif;max-width:1420px;margin:1em auto}td,th{padding:2px 12px 2px 0;text-align:left}pre{white-space:pre-wrap}</style>
 <h1>Chaos: ${findings.length === 0 ? 'nothing lost, nothing wrong' : `${findings.length} findings`}</h1>
 <p>${escaped(report.startedAt)}, ${number(report.seconds)} s, ${report.rounds} rounds. <code>${escaped(report.command)}</code></p>
 <p>Acknowledgements per second; bands are faults (hold the pointer over one). Gaps between rounds: draining, and reading every replica.</p>
-${timelineOf(report)}
+<div style="overflow-x:auto">${timelineOf(report)}</div>
 ${findings.length > 0 ? `<h2>Findings</h2><pre>${escaped(findings.join('\n'))}</pre>` : ''}
 <h2>Faults</h2>${table(
     ['fault', 'times', 'acknowledged', 'longest time without service, ms', 'median, ms'],

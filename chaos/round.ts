@@ -118,7 +118,7 @@ async function judged(
   if (rest !== undefined) findings.push(`not drained ${DRAIN_MS_MAX} ms after healing: ${rest}`);
   await workload.stop();
   say('drained; reading every replica');
-  const replicas: Record<StreamKind, ReplicaState[]> = { log: [], work: [], kv: [] };
+  const replicas: Record<StreamKind, ReplicaState[]> = { log: [], work: [], kv: [], bulk: [] };
   for (const kind of STREAMS) {
     for (const node of NODES) {
       const state = await replicaOn(admin, workload.streams[kind], cluster.names[node], kind !== 'work');

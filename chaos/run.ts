@@ -1,5 +1,5 @@
 // `npm run chaos`: three real processes behind toxiproxy, clients at work, faults from a seed or by name, and every promise checked.
-//   npm run chaos -- [--minutes 5] [--seed N] [--rate 1000] [--payload 128] [--out DIR]
+//   npm run chaos -- [--minutes 5] [--seed N] [--rate 1000] [--bulk 0] [--payload 128] [--out DIR]
 //   npm run chaos -- SCENARIO … [--hold MS]      these, once each, for as long as that
 //   npm run chaos -- --list
 // Exit 1 when anything acknowledged is missing, twice, out of order or different on a replica, when nobody was served for too long, or
@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '5' },
     seed: { type: 'string' },
     rate: { type: 'string', default: '1000' },
+    bulk: { type: 'string', default: '0' },
     payload: { type: 'string', default: '128' },
     hold: { type: 'string' },
     out: { type: 'string', default: '.cache/chaos' },
@@ -96,6 +97,7 @@ class Run {
           chance,
           say,
           rate: Number(values.rate),
+          bulk: Number(values.bulk),
           payloadBytes: Number(values.payload),
         };
         const result = await playRound(cluster, clients, admin, options);
@@ -106,6 +108,7 @@ class Run {
       for (const connection of connections.splice(0)) await connection.close();
       const report = await this.#report(cluster);
       write(values.out, report);
+      writeFileSync(join(values.out, 'nodes.log'), cluster.target.logs());
       process.stdout.write(`\n${tableOf(report)}\n\n`);
       failed = report.findings.length > 0;
       for (const finding of report.findings.slice(0, 40)) say(`FAILED: ${finding}`);
@@ -163,7 +166,7 @@ class Run {
     const faults = rounds.flatMap((round) => faultRows(round.faults, startMs));
     return {
       seed: this.#seed,
-      command: `npm run chaos -- ${[...positionals, '--minutes', values.minutes, '--seed', this.#seed, '--rate', values.rate].join(' ')}`,
+      command: `npm run chaos -- ${[...positionals, '--minutes', values.minutes, '--seed', this.#seed, '--rate', values.rate, '--bulk', values.bulk].join(' ')}`,
       startedAt: this.#startedAt,
       seconds: Math.round((performance.now() - startMs) / 1000),
       rounds: rounds.length,
@@ -197,7 +200,7 @@ class Run {
 async function main(): Promise<number> {
   if (values.help || values.list) {
     process.stdout.write(
-      'npm run chaos -- [SCENARIO …] [--minutes 5] [--seed N] [--rate 1000] [--payload 128] [--hold MS] [--out DIR]\n',
+      'npm run chaos -- [SCENARIO …] [--minutes 5] [--seed N] [--rate 1000] [--bulk 0] [--payload 128] [--hold MS] [--out DIR]\n',
     );
     for (const { name, about } of SCENARIOS) process.stdout.write(`  ${name.padEnd(18)} ${about}\n`);
     process.stdout.write(`  ${'storm'.padEnd(18)} two or three of these at once\n`);

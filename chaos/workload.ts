@@ -31,15 +31,19 @@ const NOT_ACKED_SHARE = 0.01;
 const KEYS = 8;
 const WORKERS = 'workers';
 const READER = 'reader';
-const LANES = { withIds: 5, withoutIds: 2, work: 2, keyValue: 2 };
+/** Per connection. */
+const LANES = { withIds: 5, withoutIds: 2, work: 2, keyValue: 2, bulk: 24 };
+const PACED = LANES.withIds + LANES.withoutIds + LANES.work;
 
-export const STREAMS = ['log', 'work', 'kv'] as const;
+export const STREAMS = ['log', 'work', 'kv', 'bulk'] as const;
 export type StreamKind = (typeof STREAMS)[number];
 
 export interface WorkloadOptions {
   round: number;
   /** Messages a second to the log stream and the work queue together; 0: as fast as acks come. */
   rate: number;
+  /** Messages a second to a stream that nobody consumes; 0: none. */
+  bulk: number;
   payloadBytes: number;
 }
 
@@ -49,13 +53,12 @@ const decoder = new TextDecoder();
 
 export class Workload {
   readonly streams: Record<StreamKind, string>;
-  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [] };
+  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [], bulk: [] };
   acked = 0;
   readonly #connections: readonly NatsConnection[];
   readonly #admin: NatsConnection;
   readonly #options: WorkloadOptions;
   readonly #loops: Promise<void>[] = [];
-  readonly #lanes: number;
   #publishing = true;
   #working = true;
   #readSeq = 0;
@@ -66,9 +69,13 @@ export class Workload {
     this.#connections = connections;
     this.#admin = admin;
     this.#options = options;
-    this.#lanes = connections.length * (LANES.withIds + LANES.withoutIds + LANES.work);
     const { round } = options;
-    this.streams = { log: `CHAOS_LOG_${round}`, work: `CHAOS_WORK_${round}`, kv: `KV_CHAOS_${round}` };
+    this.streams = {
+      log: `CHAOS_LOG_${round}`,
+      work: `CHAOS_WORK_${round}`,
+      kv: `KV_CHAOS_${round}`,
+      bulk: `CHAOS_BULK_${round}`,
+    };
   }
 
   get readSeq(): number {
@@ -76,10 +83,11 @@ export class Workload {
   }
 
   async start(): Promise<void> {
-    const { log, work, kv } = this.streams;
+    const { log, work, kv, bulk } = this.streams;
     const jsm = await this.#admin.jetstreamManager({ timeout: 10_000, checkAPI: false });
     const shared = { num_replicas: 3, duplicate_window: DUPLICATE_WINDOW_MS * 1e6 };
     await jsm.streams.add({ name: log, subjects: [`${log}.>`], allow_direct: true, ...shared });
+    await jsm.streams.add({ name: bulk, subjects: [`${bulk}.>`], ...shared });
     await jsm.streams.add({ name: work, subjects: [`${work}.>`], retention: RetentionPolicy.Workqueue, ...shared });
     // A bucket that forgets nothing, so that every write can be checked.
     const bucket = {
@@ -96,8 +104,12 @@ export class Workload {
     let client = 0;
     for (const connection of this.#connections) {
       const js = connection.jetstream({ timeout: ATTEMPT_MS });
-      const lane = (kind: StreamKind, withIds: boolean): void =>
-        void this.#loops.push(this.#publish(js, kind, client++, withIds));
+      const lane = (kind: StreamKind, withIds: boolean): void => {
+        const [rate, lanes] = kind === 'bulk' ? [this.#options.bulk, LANES.bulk] : [this.#options.rate, PACED];
+        const everyMs = rate === 0 ? 0 : (this.#connections.length * lanes * 1000) / rate;
+        this.#loops.push(this.#publish(js, kind, client++, withIds, everyMs));
+      };
+      if (this.#options.bulk > 0) for (let i = 0; i < LANES.bulk; i++) lane('bulk', true);
       for (let i = 0; i < LANES.withIds; i++) lane('log', true);
       for (let i = 0; i < LANES.withoutIds; i++) lane('log', false);
       for (let i = 0; i < LANES.work; i++) lane('work', true);
@@ -123,14 +135,20 @@ export class Workload {
   // ---- publishers
 
   /** One message after the other; several lanes per connection keep it busy. */
-  async #publish(js: JetStreamClient, kind: StreamKind, client: number, withIds: boolean): Promise<void> {
+  async #publish(
+    js: JetStreamClient,
+    kind: StreamKind,
+    client: number,
+    withIds: boolean,
+    everyMs: number,
+  ): Promise<void> {
     const subject = `${this.streams[kind]}.${client}`;
-    const everyMs = this.#options.rate === 0 ? 0 : (this.#lanes * 1000) / this.#options.rate;
     let dueMs = now() + Math.random() * everyMs;
     for (let n = 0; this.#publishing; n++) {
       // What an outage held up is not made up for.
       dueMs = Math.max(dueMs + everyMs, now() - everyMs);
-      if (dueMs > now()) await pause(dueMs - now());
+      const earlyMs = dueMs - now();
+      if (earlyMs > 0) await pause(earlyMs);
       const content = `${kind}.${client}.${n}`;
       const body = bodyOf(content, this.#options.payloadBytes);
       const firstMs = now();
@@ -314,6 +332,7 @@ export class Workload {
     log: { drained: [WORKERS, READER], ordered: [READER] },
     work: { drained: [WORKERS], ordered: [] },
     kv: { drained: [], ordered: [] },
+    bulk: { drained: [], ordered: [] },
   };
 }
 
