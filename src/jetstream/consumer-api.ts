@@ -36,13 +36,13 @@ export const CONSUMER_OPERATIONS: Record<string, Operation> = {
   'CONSUMER.NAMES': {
     type: 'consumer_names_response',
     args: [1, 1],
-    beside: { total: 0, offset: 0, limit: NAMES_PER_PAGE, consumers: [] },
+    beside: { total: 0, offset: 0, limit: 0, consumers: [] },
     run: names,
   },
   'CONSUMER.LIST': {
     type: 'consumer_list_response',
     args: [1, 1],
-    beside: { total: 0, offset: 0, limit: INFOS_PER_PAGE, consumers: [] },
+    beside: { total: 0, offset: 0, limit: 0, consumers: [] },
     run: infos,
   },
   'CONSUMER.INFO': { type: 'consumer_info_response', args: [2, 2], run: info },

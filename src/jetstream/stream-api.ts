@@ -17,6 +17,7 @@ import {
   completeStreamConfig,
   completeStreamUpdate,
   decodeStreamRequest,
+  nameRefusal,
   type StreamRequest,
 } from './stream-config.ts';
 import {
@@ -60,26 +61,26 @@ const UPDATE_ATTEMPTS_MAX = 16;
 
 /** Of a purge over several partitions. */
 const KEPT_MAX = 100_000;
-const NO_PAGE = { total: 0, offset: 0 };
+const NO_PAGE = { total: 0, offset: 0, limit: 0 };
 
 export const STREAM_OPERATIONS: Record<string, Operation> = {
   'STREAM.CREATE': { type: 'stream_create_response', args: [1, 1], run: create },
   'STREAM.UPDATE': { type: 'stream_update_response', args: [1, 1], run: update },
   'STREAM.DELETE': { type: 'stream_delete_response', args: [1, 1], run: remove },
-  'STREAM.INFO': { type: 'stream_info_response', args: [1, 1], run: info },
+  'STREAM.INFO': { type: 'stream_info_response', args: [1, 1], beside: NO_PAGE, run: info },
   'STREAM.NAMES': {
     type: 'stream_names_response',
     args: [0, 0],
-    beside: { ...NO_PAGE, limit: NAMES_PER_PAGE, streams: null },
+    beside: { ...NO_PAGE, streams: null },
     run: names,
   },
   'STREAM.LIST': {
     type: 'stream_list_response',
     args: [0, 0],
-    beside: { ...NO_PAGE, limit: INFOS_PER_PAGE, streams: null },
+    beside: { ...NO_PAGE, streams: [] },
     run: infos,
   },
-  'STREAM.PURGE': { type: 'stream_purge_response', args: [1, 1], run: purge },
+  'STREAM.PURGE': { type: 'stream_purge_response', args: [1, 1], beside: { purged: 0 }, run: purge },
   'STREAM.MSG.GET': { type: 'stream_msg_get_response', args: [1, 1], counted: false, run: getMessage },
   'STREAM.MSG.DELETE': { type: 'stream_msg_delete_response', args: [1, 1], run: deleteMessage },
 };
@@ -110,7 +111,10 @@ function create(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
       // Created is created, whether or not its leader could be asked right after.
       if (isApiError(state) && !created) return done(state);
       const known = isApiError(state) ? emptyState(record) : state;
-      done({ ...streamInfoShape(record, known, clusterOfChange(api, view), api.nowUs), did_create: true });
+      done({
+        ...streamInfoShape(record, known, clusterOfChange(api, view), api.nowUs),
+        did_create: created || undefined,
+      });
     });
   });
 }
@@ -118,6 +122,7 @@ function create(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
 function update(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {
   const request = decodeStreamRequest(body);
   if (isApiError(request)) return done(request);
+  if (!request.name) return done(nameRefusal());
   if (request.name !== args[0]) return done(apiError(10056));
   attemptUpdate(api, account, request, UPDATE_ATTEMPTS_MAX, done);
 }
@@ -204,7 +209,7 @@ function names(api: ApiContext, { account, body }: ApiRequest, done: Answer) {
   listed(api, account, request.subject, (records) => {
     if (isApiError(records)) return done(records);
     const { fields, items } = page(records, request.offset, NAMES_PER_PAGE);
-    done({ ...fields, streams: items.length > 0 ? items.map((record) => record.name) : null });
+    done({ ...fields, streams: records.length > 0 ? items.map((record) => record.name) : null });
   });
 }
 
@@ -308,8 +313,8 @@ function purgeAllBut(api: ApiContext, record: StreamRecord, filter: string | und
 function deleteMessage(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {
   const request = decode(body, DELETE_MESSAGE);
   if (isApiError(request)) return done(request);
-  if (body.length === 0) return done(apiError(10003));
-  const seq = request.seq ?? 0;
+  if (request.seq === undefined) return done(apiError(10003));
+  const { seq } = request;
   api.findStream(account, args[0], (record) => {
     if (isApiError(record)) return done(record);
     const { sealed, deny_delete } = record.config;

@@ -36,6 +36,8 @@ const FIRST_SEQ_MAX = 2 ** 52;
 
 /** Keys that servers add to answers; a client that sends back what it got means nothing by them. */
 export const SERVER_METADATA = '_nats.';
+/** `_nats.req.level` with its value, which counts like a client's own. */
+const ADDED_METADATA_BYTES = 16;
 
 const STREAM_FIELDS = {
   name: text,
@@ -66,7 +68,6 @@ const STREAM_FIELDS = {
   consumer_limits: object('StreamConsumerLimits', { inactive_threshold: nanoseconds, max_ack_pending: int }),
   metadata: textMap,
   pedantic: flag,
-  template_owner: anything,
   allow_msg_ttl: flag,
   subject_delete_marker_ttl: nanoseconds,
   // Not served yet; see UNSUPPORTED.
@@ -255,21 +256,26 @@ function checkStreamConfig(config: StreamConfig, rules: StreamRules): ApiError |
   }
   const refused = checkSubjects(config);
   if (refused) return refused;
-  if (config.mirror_direct) return invalid(NO_MIRROR);
   const misplaced = checkPlacement(config, rules);
   if (misplaced) return misplaced;
   return config.num_replicas > 1 && !rules.clustered ? apiError(10074) : undefined;
 }
 
+const NAME_REQUIRED = "stream name is required and can not contain '.', '*', '>', '\\', '/'";
+
+export function nameRefusal(): ApiError {
+  return invalid(NAME_REQUIRED);
+}
+
 const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string][] = [
-  [(c) => !isAssetName(c.name), "stream name is required and can not contain '.', '*', '>', '\\', '/'"],
+  [(c) => !isAssetName(c.name), NAME_REQUIRED],
   [(c) => c.name.length > NAME_LENGTH_MAX, `stream name is too long, maximum allowed is ${NAME_LENGTH_MAX}`],
   [
     (c) => byteLength(c.description ?? '') > DESCRIPTION_BYTES_MAX,
     `stream description is too long, maximum allowed is ${DESCRIPTION_BYTES_MAX}`,
   ],
   [
-    (c) => metadataBytes(c.metadata) > METADATA_BYTES_MAX,
+    (c) => metadataBytes(c.metadata) + ADDED_METADATA_BYTES > METADATA_BYTES_MAX,
     `stream metadata exceeds maximum size of ${METADATA_BYTES_MAX} bytes`,
   ],
   [(c) => c.num_replicas > REPLICAS_MAX, `maximum replicas is ${REPLICAS_MAX}`],
@@ -278,6 +284,7 @@ const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string]
   [(c) => window(c) < 0, 'duplicates window can not be negative'],
   [(c) => c.max_age > 0 && window(c) > c.max_age, 'duplicates window can not be larger then max age'],
   [(c) => window(c) > 0 && window(c) < SHORTEST_NS, 'duplicates window needs to be >= 100ms'],
+  [(c) => (c.subject_delete_marker_ttl ?? 0) < 0, 'subject delete marker TTL must not be negative'],
   [
     (c) => (c.subject_delete_marker_ttl ?? MARKER_NS_MIN) < MARKER_NS_MIN,
     'subject delete marker TTL must be at least 1 second',

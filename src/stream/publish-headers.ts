@@ -15,6 +15,7 @@ export const Header = {
   schedule: 9,
   scheduler: 10,
   batchId: 11,
+  streamSource: 12,
 } as const;
 export type Header = (typeof Header)[keyof typeof Header];
 
@@ -31,6 +32,7 @@ const NAMES: [string, Header][] = [
   ['Nats-Schedule', Header.schedule],
   ['Nats-Scheduler', Header.scheduler],
   ['Nats-Batch-Id', Header.batchId],
+  ['Nats-Stream-Source', Header.streamSource],
 ];
 
 /** By length of the name. */

@@ -16,14 +16,16 @@ export function earlyRefusal(headers: PublishHeaders, streamName: string): ApiEr
 /** Seconds to live (0: none, TTL_NEVER), or why not. */
 export function ttlOf(config: StreamConfig, headers: PublishHeaders): number | ApiError {
   if (!headers.has(Header.ttl)) return 0;
-  if (!config.allow_msg_ttl) return apiError(10166);
   const seconds = parseTtl(headers.text(Header.ttl));
   if (seconds === undefined) return apiError(10165);
+  if (!config.allow_msg_ttl) return apiError(10166);
   return seconds === Number.POSITIVE_INFINITY ? TTL_NEVER : seconds;
 }
 
 /** Checked after the stream's state. */
 export function lateRefusal(headers: PublishHeaders): ApiError | undefined {
+  // What a source of a stream writes of itself is not a client's to say.
+  if (headers.has(Header.streamSource)) return apiError(10227);
   return headers.has(Header.schedule) || headers.has(Header.scheduler) ? apiError(10188) : undefined;
 }
 

@@ -16,6 +16,8 @@ const DIFFERENT = {
     'Deleting a sequence beyond the last: Flotilla says 10043 as for any missing one; nats-server says 10057 "stream store EOF" when replicated.',
   'direct-get-consistent':
     'A direct get through Flotilla sees every write acknowledged before it, through any node; a replica of nats-server answers for itself.',
+  'wire-details':
+    'A CONNECT without arguments is told what is wrong; sizes are written as numbers. Rows in wire-rows.test.ts.',
   partitions: 'Streams of several partitions are Flotilla’s own.',
   'step-down-arrives':
     'A step-down to a named server: with Flotilla that server leads soon after, and goes on leading; with nats-server another one may.',

@@ -16,6 +16,7 @@ export interface ConnectOptions {
   token: string;
   /** Legacy; whoever names an account is refused. */
   account: string;
+  newAccount: boolean;
 }
 
 export const DEFAULT_OPTIONS: Readonly<ConnectOptions> = {
@@ -32,6 +33,7 @@ export const DEFAULT_OPTIONS: Readonly<ConnectOptions> = {
   pass: '',
   token: '',
   account: '',
+  newAccount: false,
 };
 
 const KEYS: Readonly<Record<string, keyof ConnectOptions>> = {
@@ -48,6 +50,7 @@ const KEYS: Readonly<Record<string, keyof ConnectOptions>> = {
   pass: 'pass',
   auth_token: 'token',
   account: 'account',
+  new_account: 'newAccount',
 };
 
 /** Undefined: not a JSON object, or a field has the wrong type. */

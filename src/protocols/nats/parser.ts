@@ -50,7 +50,7 @@ const VERBS: readonly { name: string; args: boolean }[] = [
   { name: 'PING', args: false },
   { name: 'PONG', args: false },
   { name: '+OK', args: false },
-  { name: '-ERR', args: false },
+  { name: '-ERR', args: true },
 ];
 const VERB_BYTES_MAX = 8;
 
@@ -231,8 +231,12 @@ export class Parser {
         this.#scanArgs(buf, args, lf + 1);
         this.#unsub(buf, args, lf);
         return;
+      case '-ERR':
+        // Whoever tells the server that it is wrong has ended the conversation.
+        this.#fail('arguments', lf);
+        return;
       default:
-        // INFO, +OK and -ERR are what servers say: legal, without meaning here.
+        // INFO and +OK are what servers say: legal, without meaning here.
         return;
     }
   }

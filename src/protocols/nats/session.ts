@@ -236,7 +236,8 @@ export class Session implements Receiver, ParserHandler {
   #admit(options: ConnectOptions): CloseReason | undefined {
     if (options.protocol !== 0 && options.protocol !== 1) return CloseReason.badProtocol;
     if (options.noResponders && !options.headers) return CloseReason.noRespondersHeaders;
-    const identity = options.account === '' ? this.#host.auth.authenticate(options) : undefined;
+    const isLegacy = options.account !== '' || options.newAccount;
+    const identity = !isLegacy ? this.#host.auth.authenticate(options) : undefined;
     if (identity === undefined) return CloseReason.authFailure;
     if (this.connected) this.#unsubscribeAll();
     else this.#connectedMs = this.#host.nowMs();
@@ -259,12 +260,20 @@ export class Session implements Receiver, ParserHandler {
     const options = this.options;
     if (options.pedantic && !isLiteral(message.subject)) this.#err('Invalid Publish Subject');
     if (options.verbose) this.#writer.text('+OK\r\n');
+    if (message.reply !== '' && isReservedReply(message.reply)) {
+      this.#err(`Permissions Violation for Publish with Reply of "${message.reply}"`);
+      return;
+    }
     if (host.broker.publish(this.account, message, this)) return;
     if (options.noResponders && message.reply !== '') this.#noResponders(message.subject, message.reply);
   }
 
   onSub(subject: string, queue: string, sid: string): void {
-    if (!isValidPattern(subject) || queue === SYSTEM_QUEUE) {
+    if (queue === SYSTEM_QUEUE) {
+      this.#err(`Permissions Violation for Subscription to "${subject}" using queue "${queue}"`);
+      return;
+    }
+    if (!isValidPattern(subject)) {
       this.#err('Invalid Subject');
       return;
     }
@@ -386,4 +395,11 @@ export class Session implements Receiver, ParserHandler {
     this.#host.onEnded(this, reason);
     this.#unsubscribeAll();
   }
+}
+
+/** Where acks and answers of services go: nobody may ask for an answer there, `$JS.ACK.`, `_R_.` or `_GR_.`. */
+function isReservedReply(reply: string): boolean {
+  const first = reply.charCodeAt(0);
+  if (first === 36) return reply.startsWith('$JS.ACK.');
+  return first === 95 && (reply.startsWith('_R_.') || reply.startsWith('_GR_.'));
 }

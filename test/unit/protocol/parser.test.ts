@@ -54,7 +54,9 @@ describe('verbs', () => {
     ['SUB a.> 1\r\n', ['SUB a.> [] 1']],
     ['SUB a q 17\r\nsub b 2\r\n', ['SUB a [q] 17', 'SUB b [] 2']],
     ['UNSUB 1\r\nUNSUB 2 5\r\n', ['UNSUB 1 0', 'UNSUB 2 5']],
-    ["INFO {}\r\n+OK\r\n-ERR 'x'\r\nPING\r\n", ['PING']],
+    ['INFO {}\r\n+OK\r\nPING\r\n', ['PING']],
+    ["-ERR 'x'\r\nPING\r\n", ['error arguments']],
+    ['-ERR\r\nPING\r\n', ['error unknown-operation']],
   ])('%j', (input, expected) => {
     expect(one(input)).toEqual(expected);
   });
