@@ -195,7 +195,7 @@ function info(api: ApiContext, { account, args, body }: ApiRequest, done: Answer
       let paging = { total: 0, offset: 0, limit: 0 };
       if (state.subjects) {
         const total = state.subjects_total ?? 0;
-        paging = { total, offset: Math.min(offset, total), limit: SUBJECTS_PER_PAGE };
+        if (total > 0) paging = { total, offset: Math.min(offset, total), limit: SUBJECTS_PER_PAGE };
         if (offset >= total) state.subjects = undefined;
       }
       done({ ...paging, ...streamInfoShape(record, state, clusterShape(api.names, view), api.nowUs) });

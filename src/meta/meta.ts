@@ -117,7 +117,9 @@ class MetaNode implements Meta {
       recovered: options.recovered,
       openPartition: options.openPartition,
       closePartition: (group) => {
-        this.#leaders.forget(group);
+        // A copy that only moved away leaves a partition behind whose leader this node must go on knowing; what a deleted stream's were
+        // is forgotten with its record.
+        this.#leaders.stopped(group);
         options.closePartition(group);
       },
       onLeading: (group, term) => this.#leaders.started(group, term),

@@ -301,6 +301,31 @@ describe('joining', () => {
     world.until(() => world.nodes.every((node) => node.probes.has(group)));
   });
 
+  test('nodes that gave up their copy still know who leads', () => {
+    const world = MetaWorld.formed(27, 3);
+    const [a] = world.nodes;
+    for (const partitions of ['1', '4']) {
+      const name = `S${partitions}`;
+      const config = (num_replicas: number) =>
+        streamConfig(name, { num_replicas, metadata: { 'flotilla.partitions': partitions } });
+      const { streamId, partitions: count } = world.created(a, config(3));
+      const updated = world.wait<unknown>((done) => {
+        a.client.updateStream(a.meta.catalog.stream('$G', name)!, config(1), done);
+      }, a);
+      expect(updated).toMatchObject({ config: { num_replicas: 1 } });
+      const groups = Array.from({ length: count }, (_, p) => streamId * 64 + p);
+      world.until(() => groups.every((group) => world.nodes.filter((node) => node.probes.has(group)).length === 1));
+      for (const group of groups) {
+        const holder = world.nodes.find((node) => node.probes.has(group))!;
+        world.until(() => holder.meta.partitions.leaderOf(group) === holder.id);
+        world.run(1000);
+        for (const node of world.nodes) expect(node.meta.partitions.leaderOf(group)).toBe(holder.id);
+      }
+    }
+    world.delete(a, 'S4');
+    world.run(1000);
+  });
+
   test('a node that is gone for good is removed: others take its replicas, and it may come back', () => {
     const world = MetaWorld.formed(25, 4);
     const [a] = world.nodes;
