@@ -201,6 +201,9 @@ class Load {
     const consumer = await this.#js.consumers.get(this.#options.stream, CONSUMER);
     const messages = await consumer.consume({
       max_messages: 500,
+      // After a change of leader the client asks again when two heartbeats are missing: not half a minute later, as by default.
+      expires: 5000,
+      idle_heartbeat: 1000,
       callback: (message) => {
         this.#consumed++;
         const id = message.headers?.get('Nats-Msg-Id') ?? '';
