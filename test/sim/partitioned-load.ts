@@ -41,21 +41,6 @@ export class PartitionedLoad extends StreamLoad {
     return last;
   }
 
-  protected override pendingOf(consumer: string): number | undefined {
-    let sum = 0;
-    let parts = 0;
-    for (const { node } of this.world.nodes) {
-      for (const partition of node?.partitions.values() ?? []) {
-        if (partition.streamName !== this.name || !partition.leading) continue;
-        const state = partition.localConsumers().find((one) => one.name === consumer);
-        if (state === undefined) continue;
-        parts++;
-        sum += state.num_pending + state.num_ack_pending;
-      }
-    }
-    return parts === PARTITIONS ? sum : undefined;
-  }
-
   protected override judge(): Partial<History> {
     return { drained: [CONSUMER, READER] };
   }

@@ -28,6 +28,8 @@ export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   namesakes: (run) => new NamesakeLoad(run, 'T', 3),
   updates: (run) => new UpdateLoad(run, 'U', 3),
   partitions: (run) => new PartitionedLoad(run, 'P'),
+  'partitioned queue': (run) => new AckedLoad(run, 'PQ', 'workqueue', 4),
+  'partitioned interest': (run) => new AckedLoad(run, 'PI', 'interest', 4),
   'one replica': (run) => new LogLoad(run, 'R1', 1),
   'five replicas': (run) => new LogLoad(run, 'R5', 5),
 };

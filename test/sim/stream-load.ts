@@ -217,16 +217,20 @@ export class StreamLoad {
     pull();
   }
 
-  /** What a leader still has to deliver or to hear of; undefined while nobody leads. */
+  /** What the leaders still have to deliver or to hear of; undefined while a partition is not led. */
   protected pendingOf(consumer: string): number | undefined {
+    let sum = 0;
+    let partitions = 0;
     for (const { node } of this.world.nodes) {
       for (const partition of node?.partitions.values() ?? []) {
         if (partition.streamName !== this.name || !partition.leading) continue;
         const state = partition.localConsumers().find((one) => one.name === consumer);
-        return state && state.num_pending + state.num_ack_pending;
+        if (state === undefined) continue;
+        partitions++;
+        sum += state.num_pending + state.num_ack_pending;
       }
     }
-    return undefined;
+    return partitions >= this.stride ? sum : undefined;
   }
 
   // ---- the end

@@ -132,20 +132,21 @@ export class AckedLoad extends StreamLoad {
   readonly #retention: 'workqueue' | 'interest';
   readonly #consumers: readonly string[];
 
-  constructor(run: Run, name: string, retention: 'workqueue' | 'interest') {
-    super(run, name, 3);
+  constructor(run: Run, name: string, retention: 'workqueue' | 'interest', partitions = 1) {
+    super(run, name, 3, partitions);
     this.#retention = retention;
     this.#consumers = retention === 'workqueue' ? ['jobs'] : ['one', 'two'];
   }
 
   override setUp(): void {
-    this.createStream({ retention: this.#retention });
+    const metadata = this.stride > 1 ? { 'flotilla.partitions': String(this.stride) } : undefined;
+    this.createStream({ retention: this.#retention, metadata });
     for (const consumer of this.#consumers) this.createConsumer(consumer);
   }
 
   override start(): void {
     for (let c = 0; c < 2; c++) {
-      const subject = (n: number): string => `${this.name.toLowerCase()}.${n % 3}`;
+      const subject = (n: number): string => `${this.name.toLowerCase()}.${n % (3 * this.stride)}`;
       this.publisher({ number: c, host: this.host(c), withIds: c === 0, gapMs: 80, subject });
     }
     for (const consumer of this.#consumers) for (let w = 0; w < 2; w++) this.worker(consumer, w, this.host(w + 1));
