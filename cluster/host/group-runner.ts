@@ -74,7 +74,7 @@ export class GroupRunner implements Group, HasDeadline {
   voteUnsafe = false;
   /** Terms of damaged entries are unknown: it takes no part until they are repaired. */
   termsUnknown = false;
-  /** A received snapshot is being put in place: log, then machine. */
+  /** The machine takes a state: a received snapshot, put in place of the log first, or a large one at start-up. */
   installing = false;
   /** Its own snapshot is being written. */
   savingSnapshot = false;
@@ -319,7 +319,8 @@ export class GroupRunner implements Group, HasDeadline {
     this.leading = leading;
   }
 
-  private settleReads(): void {
+  /** Answers the barriers that what is applied satisfies. */
+  settleReads(): void {
     if (this.waitingReads.length === 0) return;
     const ready = this.waitingReads.filter((read) => read.index <= this.applied);
     if (ready.length === 0) return;

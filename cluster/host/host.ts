@@ -23,6 +23,7 @@ import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 import { type SnapshotPolicy, SnapshotTaker } from './snapshot-taker.ts';
 import { type RolledBack, Standing } from './standing.ts';
+import { restoreMachine } from './state-sink.ts';
 import { emptyHostStats } from './stats.ts';
 import type { Group, GroupMachine, Host } from './types.ts';
 
@@ -168,22 +169,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const runner = new GroupRunner(this, id, raft, machine, preferredLeader, snapshotIndex);
     // A machine without its state cannot tell what is dead.
     wal.setLiveCheck(id, (index) => runner.stateMissing || runner.installing || machine.isEntryLive(index));
-    const stateBytes = snapshotIndex === 0 ? 0 : (wal.openSnapshot(id)?.stateBytes ?? 0);
-    const sink = machine.restore(snapshotIndex);
-    if (snapshotIndex === 0 || wal.readSnapshotSync(id, (chunk) => sink.push(chunk))) {
-      sink.end();
-    } else {
-      env.log.error(`group ${id}: its snapshot at ${snapshotIndex} is unreadable, it is asked for elsewhere`);
-      runner.stateMissing = true;
-      machine.restore(snapshotIndex).end();
-    }
+    restoreMachine(this, runner, snapshotIndex);
     runner.voteUnsafe = opened.voteUnsafe;
     runner.termsUnknown = opened.termsUnknown;
     runner.reopen = () => openRaft(openOptions);
     this.runners.set(id, runner);
     this.stats.groups++;
     this.repairs.open(runner);
-    this.snapshotTaker.opened(runner, stateBytes);
+    this.snapshotTaker.opened(runner, wal.openSnapshot(id)?.stateBytes ?? 0);
     this.reviewVote(runner);
     this.dirty(runner);
     return runner;
@@ -355,7 +348,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const { raft } = runner;
     const may =
       !runner.voteUnsafe &&
-      !runner.stateMissing &&
+      runner.isWhole &&
       !runner.stopped &&
       !this.diskStuck &&
       !runner.termsUnknown &&

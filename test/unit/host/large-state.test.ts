@@ -59,6 +59,34 @@ test("the sender's file is damaged under way: another one is made, and nothing d
   expectTidy(world);
 });
 
+test('at start-up it is restored over many turns, and leads only then', () => {
+  const world = new World({ seed: 35, nodes: 1, ballastBytes: STATE_BYTES, host: { snapshots } });
+  world.start();
+  for (let i = 0; i < 80; i++) world.put(`put ${i} ${'w'.repeat(50)}`);
+  world.scheduler.runFor(2_000);
+  const [node] = world.nodes;
+  const { sum, count } = node.machine();
+  for (const kind of ['process', 'power'] as const) {
+    node.kill(kind);
+    node.start();
+    const runner = node.group() as GroupRunner;
+    expect(runner.isWhole).toBe(false);
+    expect(runner.leading).toBe(false);
+    world.untilLeader();
+    expect(runner.isWhole).toBe(true);
+    expect(node.machine()).toMatchObject({ sum, count });
+  }
+  // Killed in the middle of it.
+  node.kill();
+  node.start();
+  world.scheduler.runFor(0.2);
+  expect((node.group() as GroupRunner).isWhole).toBe(false);
+  node.kill('power');
+  node.start();
+  world.untilLeader();
+  expect(node.machine()).toMatchObject({ sum, count });
+});
+
 test('reads wait while the state is missing', () => {
   const world = new World({ seed: 33, nodes: 3, ballastBytes: STATE_BYTES, host: { snapshots } });
   world.start();
@@ -70,16 +98,16 @@ test('reads wait while the state is missing', () => {
   for (const path of snapshotFiles(node)) node.disk.flipBit(path, 700_000, 1);
   node.start();
   const runner = node.group() as GroupRunner;
-  expect(runner.stateMissing).toBe(true);
+  expect(runner.isWhole).toBe(false);
   const seen: number[] = [];
   const ask = (): void => {
     node.env.run(() => node.group().readBarrier((ok) => ok && seen.push(node.machine().count)));
   };
-  for (let i = 0; i < 100 && runner.stateMissing; i++) {
+  for (let i = 0; i < 100 && !runner.isWhole; i++) {
     ask();
     world.scheduler.runFor(50);
   }
-  expect(runner.stateMissing).toBe(false);
+  expect(runner.isWhole).toBe(true);
   world.until('an answer', () => seen.length > 0);
   for (const count of seen) expect(count).toBeGreaterThanOrEqual(intact);
 });
