@@ -349,7 +349,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const may =
       !runner.voteUnsafe &&
       runner.isWhole &&
-      !runner.stopped &&
       !this.diskStuck &&
       !runner.termsUnknown &&
       !this.repairs.holdsTail(runner) &&
