@@ -180,18 +180,33 @@ export const MUTANTS: readonly Mutant[] = [
     found: /redelivered|came-back/,
   },
   {
-    name: 'reads do not ask whether the leader still leads',
-    plant: () =>
-      replace(
-        GroupRunner.prototype,
-        'readBarrier',
-        () =>
-          function (this: GroupRunner, done) {
-            done(!this.closed);
-          },
-      ),
-    options: { faults: ['leader cut off'], workloads: [], faultGapMs: 4000, durationMs: 20_000 },
-    seeds: 6,
+    name: 'a leader that is cut off goes on leading, and answers reads without asking',
+    plant: () => {
+      const undo = [
+        replace(
+          Raft.prototype,
+          'tick',
+          (tick) =>
+            function (this: Raft, nowMs) {
+              for (const member of this.state.lead?.progress.values() ?? []) member.lastActiveMs = nowMs;
+              tick.call(this, nowMs);
+            },
+        ),
+        replace(
+          GroupRunner.prototype,
+          'readBarrier',
+          () =>
+            function (this: GroupRunner, done) {
+              done(!this.closed);
+            },
+        ),
+      ];
+      return () => {
+        for (const one of undo) one();
+      };
+    },
+    options: { faults: ['leader cut off'], workloads: [], faultGapMs: 4000, durationMs: 12_000 },
+    seeds: 4,
     found: /stale-read/,
   },
   {
