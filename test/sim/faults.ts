@@ -151,7 +151,7 @@ export const FAULTS: readonly Fault[] = [
         context.backup = frail.up ? { image: frail.disk.image(), takenMs: nowMs, life: frail.life } : undefined;
         return false;
       }
-      if (nowMs - backup.takenMs < 2_500) return false;
+      if (nowMs - backup.takenMs < 300) return false;
       const node = frailDown(context);
       if (node === undefined) return false;
       node.disk.restore(backup.image);

@@ -32,7 +32,7 @@ const MUST_HAPPEN: readonly string[] = [
   'restart',
   'restart with a wrong clock',
   'stopped itself: disk',
-  'stopped itself: rolled back',
+  'found itself rolled back',
   'emptied because it refused its disk',
   'compare-and-set won',
   'compare-and-set lost',

@@ -110,7 +110,7 @@ export class SimNode implements ClientHost {
       clustered: true,
       clusterName: 'sim',
       defaultReplicas: 3,
-      onRolledBack: (reason) => env.fatal(`rolled back: ${reason}`),
+      onRolledBack: () => world.count('found itself rolled back'),
       tuning: TUNING,
     });
     node.host.onLeaderChange((group, leader, term) => {
@@ -135,7 +135,7 @@ export class SimNode implements ClientHost {
     this.node = undefined;
     world.network.leave(this.name);
     if (reason.startsWith('fatal')) {
-      const kind = reason.startsWith('fatal disk') ? 'disk' : /rolled back|start refused/.exec(reason)?.[0];
+      const kind = reason.startsWith('fatal disk') ? 'disk' : /start refused/.exec(reason)?.[0];
       world.count(`stopped itself: ${kind ?? 'invariant'}`);
       world.fatals.push(`${this.name}: ${reason}`);
       const explained = kind === 'disk' ? this.diskFails : kind !== undefined && this.damaged;
