@@ -110,7 +110,6 @@ class NodeScraper implements Scraper {
     const server = this.#view.identity.serverName;
     const own = `{server="${escapeValue(server)}",`;
     let prefix = '';
-    const entry: ConsumerSample = { at: undefined as unknown as ConsumerSample['at'], lag: 0 };
     const disk = await this.#disk.facts();
     const visitor = {
       replica: (replica: ReplicaSample) => {
@@ -119,9 +118,7 @@ class NodeScraper implements Scraper {
         partitions.add(partitions.isFull ? '' : `${prefix}}`, replica);
       },
       consumer: (_replica: ReplicaSample, at: ConsumerSample['at'], lag: number) => {
-        entry.at = at;
-        entry.lag = lag;
-        consumers.add(consumers.isFull ? '' : `${prefix},consumer="${escapeValue(at.name)}"}`, entry);
+        consumers.add(consumers.isFull ? '' : `${prefix},consumer="${escapeValue(at.name)}"}`, { at, lag });
       },
     };
     await inSlices(walk(this.#view, census, visitor), this.counts);
