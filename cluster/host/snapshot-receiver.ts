@@ -264,7 +264,7 @@ export class SnapshotReceiver {
     };
     const snapshot = this.owner.wal.openSnapshot(runner.id);
     if (snapshot === undefined || snapshot.meta.index !== index) finish(false);
-    else feedState(snapshot, runner.machine.restore(index), () => !runner.closed, finish);
+    else feedState(this.owner.env.clock, snapshot, runner.machine.restore(index), () => !runner.closed, finish);
   }
 
   /** Appends may flow again; the pieces stay for a while. */

@@ -1,10 +1,13 @@
 // How a machine takes a state: in pieces, so that a large one is neither one buffer nor one long step. Used by the host, which feeds it from a
 // snapshot file, and by machines. Invariant: between the first piece and `end` the machine stands for nothing.
 import { crc32c } from '@node-rs/crc32';
+import type { Clock } from '../../src/kit/env.ts';
 import type { Index } from '../core/types.ts';
 import { CHUNK_BYTES, endCrcOf } from '../wal/snapshots.ts';
 import type { StoredSnapshot } from '../wal/types.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
+
+const CHUNKS_AHEAD = 8;
 
 export interface StateSink {
   /** The next bytes, which must not change any more. */
@@ -34,35 +37,60 @@ export function wholeState(restore: (state: Uint8Array | undefined) => void): St
   };
 }
 
-/** Feeds a stored state to `sink`, a chunk a turn; `done(false)`: it could not be read, or is not what was stored; `sink` was not ended. */
+/** Feeds a stored state to `sink`, a chunk a turn, and reads some chunks ahead; `done(false)`: it could not be read, or is not what was stored;
+ * `sink` was not ended. */
 export function feedState(
+  clock: Clock,
   snapshot: StoredSnapshot,
   sink: StateSink,
   isWanted: () => boolean,
   done: (whole: boolean) => void,
 ): void {
-  const crcs: number[] = [];
-  let left = snapshot.stateBytes;
-  const next = (chunk: number): void => {
-    if (left === 0) {
-      const whole = endCrcOf(new Uint8Array(Uint32Array.from(crcs).buffer)) === snapshot.crc;
-      if (whole) sink.end();
-      done(whole);
-      return;
+  const chunks = Math.ceil(snapshot.stateBytes / CHUNK_BYTES);
+  const ahead = new Map<number, Uint8Array>();
+  const crcs = new Uint32Array(chunks);
+  let asked = 0;
+  let fed = 0;
+  let ended = false;
+  let feeding = false;
+  const end = (whole: boolean): void => {
+    ended = true;
+    if (whole) sink.end();
+    done(whole);
+  };
+  const ask = (): void => {
+    while (asked < chunks && asked - fed < CHUNKS_AHEAD) {
+      const chunk = asked++;
+      snapshot.read(chunk, (bytes) => {
+        if (ended || !isWanted()) return;
+        if (bytes === undefined) {
+          end(false);
+          return;
+        }
+        ahead.set(chunk, bytes);
+        feed();
+      });
     }
-    snapshot.read(chunk, (bytes) => {
-      if (!isWanted()) return;
-      if (bytes === undefined) {
-        done(false);
-        return;
-      }
-      left -= bytes.length;
-      crcs.push(crc32c(bytes));
+  };
+  const feed = (): void => {
+    const bytes = ahead.get(fed);
+    if (bytes === undefined || feeding) return;
+    feeding = true;
+    clock.endOfTurn(() => {
+      feeding = false;
+      if (ended || !isWanted()) return;
+      ahead.delete(fed);
+      crcs[fed++] = crc32c(bytes);
       sink.push(bytes);
-      next(chunk + 1);
+      if (fed === chunks) end(endCrcOf(new Uint8Array(crcs.buffer)) === snapshot.crc);
+      else {
+        ask();
+        feed();
+      }
     });
   };
-  next(0);
+  if (chunks === 0) end(true);
+  else ask();
 }
 
 interface Owner extends RunnerOwner {
@@ -90,7 +118,7 @@ export function restoreMachine(owner: Owner, runner: GroupRunner, index: Index):
       owner.reviewVote(runner);
       owner.dirty(runner);
     };
-    feedState(snapshot, sink, () => !runner.closed, done);
+    feedState(env.clock, snapshot, sink, () => !runner.closed, done);
   } else if (index === 0 || wal.readSnapshotSync(id, (chunk) => sink.push(chunk))) {
     sink.end();
   } else lost();
