@@ -93,6 +93,12 @@ export class Target {
     return Number(new URL(this.urls[i]).port);
   }
 
+  /** Where node `i` listens for other nodes. */
+  clusterPort(i: number): number {
+    const { args } = this.nodes[i];
+    return Number(new URL(args[args.indexOf('--cluster') + 1]).port);
+  }
+
   /** SIGKILL; resolves when the process is gone. */
   async kill(i: number): Promise<void> {
     await stopProcess(this.nodes[i].process, 'SIGKILL');
