@@ -299,7 +299,9 @@ export class LiveConsumer implements TimedItem {
     }
     const again = this.#redeliveries.peek() === 0 ? 0 : this.#redeliveries.queued;
     const { lastsEnd } = this.record;
-    if (!part.report(left, again, this.#redeliveries.pending.size, this.#cursor, lastsEnd)) this.endSession();
+    const { lastSeq } = this.#host.view;
+    const pending = this.#redeliveries.pending.size;
+    if (!part.report({ left, again, pending, settled: this.#cursor, lastSeq, lastsEnd })) this.endSession();
   }
 
   /** A leader of the home begins to speak for the consumer. */

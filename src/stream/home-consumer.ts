@@ -20,7 +20,9 @@ import type { Outlet } from './types.ts';
 const EPHEMERAL_THRESHOLD_MS = 5000;
 /** Messages granted or waiting here, in all and per part. */
 const FLIGHT_MAX = 1024;
-const FLIGHT_OF_PART_MAX = 256;
+const FLIGHT_OF_PART_MAX = 512;
+/** Without acks a part may send so much more than is asked for: it waits here for the next request. */
+const AHEAD_MIN = 16;
 /** A session that could not be opened is tried again after this. */
 export const REOPEN_MS = 100;
 
@@ -267,12 +269,15 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     return undefined;
   }
 
-  /** Parts that have nothing below `seq` are to make sure that nothing below comes later. */
+  /** Parts that have nothing below `seq` are to make sure that nothing below comes later; and below what is stored anywhere, so that
+   * one time is enough for all that. */
   #lift(seq: number): void {
+    let last = seq;
+    for (const source of this.sources) last = Math.max(last, this.#toStream(source, source.lastSeq));
     for (const source of this.sources) {
       const isBehind = source.buffered === 0 && this.#toStream(source, source.settled + 1) <= seq;
       if (!isBehind || !source.isIdle) continue;
-      source.level = Math.max(source.level, Math.floor((seq - source.partition) / this.#host.partitions));
+      source.level = Math.max(source.level, Math.floor((last - source.partition) / this.#host.partitions));
     }
   }
 
@@ -331,7 +336,8 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     const able = this.sources.filter((source) => source.isKnown && source.left + source.again > source.credit);
     if (this.#isOrdered) {
       // Each part's next message is needed to know which is the first.
-      const each = Math.min(FLIGHT_OF_PART_MAX, Math.ceil(wanted / this.sources.length) + 1);
+      const share = Math.ceil(wanted / this.sources.length) + 1;
+      const each = Math.min(FLIGHT_OF_PART_MAX, this.record.tracksAcks ? share : Math.max(AHEAD_MIN, wanted));
       for (const source of able) {
         const more = each - source.credit - source.buffered;
         if (more * 2 >= each) source.demand(more, more, this.#poll);

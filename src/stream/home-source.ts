@@ -33,6 +33,7 @@ export class HomeSource implements SupplyReader {
   again = 0;
   pending = 0;
   settled = -1;
+  lastSeq = 0;
   poll = -1;
   lastsEnd = 0;
   /** Everything up to here was handed out; -1: it has not begun. */
@@ -219,6 +220,7 @@ export class HomeSource implements SupplyReader {
       this.again = standing.again;
       this.pending = standing.pending;
       this.settled = standing.settled;
+      this.lastSeq = standing.lastSeq;
       this.poll = standing.poll;
       this.lastsEnd = standing.lastsEnd;
       this.credit -= standing.voided;

@@ -187,6 +187,8 @@ export interface PartStanding {
   pending: number;
   /** Everything up to here that is to be delivered has been sent. */
   settled: number;
+  /** Last seq of the partition. */
+  lastSeq: number;
   poll: number;
   /** Credit that the part has no use for now. */
   voided: number;
@@ -269,6 +271,7 @@ export class SupplyWriter {
     out.number(standing.again);
     out.number(standing.pending);
     out.number(standing.settled);
+    out.number(standing.lastSeq);
     out.number(standing.poll);
     out.number(standing.voided);
     out.number(standing.voidedNews);
@@ -365,10 +368,11 @@ function readItems(from: ByteReader, to: SupplyReader): true | undefined {
         const again = from.number();
         const pending = from.number();
         const settled = from.number();
+        const lastSeq = from.number();
         const poll = from.number();
         const voided = from.number();
         const voidedNews = from.number();
-        to.standing({ left, again, pending, settled, poll, voided, voidedNews, lastsEnd: from.number() });
+        to.standing({ left, again, pending, settled, lastSeq, poll, voided, voidedNews, lastsEnd: from.number() });
         return true;
       }
       default:

@@ -4,7 +4,7 @@
 // is on its way stays in the order in which it left.
 import type { PeerId } from '../../cluster/core/types.ts';
 import { Fifo } from './fifo.ts';
-import { type DemandFrame, type Offer, SupplyWriter } from './part-frames.ts';
+import { type DemandFrame, type Offer, type PartStanding, SupplyWriter } from './part-frames.ts';
 
 /** Bytes on their way, beyond which a part waits for what the home hands out. */
 const BYTES_MAX = 2 << 20;
@@ -15,6 +15,9 @@ export interface PartUplink {
   /** A session ends because its frames do not get through: the home is to be told. */
   lost(home: PeerId, session: number, name: string): void;
 }
+
+/** Where the part stands, apart from what this file knows. */
+export type PartReport = Omit<PartStanding, 'poll' | 'voided' | 'voidedNews'>;
 
 export class PartTarget {
   /** 0: none. */
@@ -174,7 +177,8 @@ export class PartTarget {
   }
 
   /** Tells the home what is new to it, if anything is. False: it did not get through, the session is over. */
-  report(left: number, again: number, pending: number, settled: number, lastsEnd: number): boolean {
+  report(standing: PartReport): boolean {
+    const { left, again, pending, settled } = standing;
     const some = left > 0 || again > 0;
     const reached = this.level > this.#toldSettled && settled > this.#toldSettled;
     const answers = this.#confirms.length + this.#acks.length + this.#tokens.length;
@@ -183,16 +187,8 @@ export class PartTarget {
     if (!this.#asked && this.#writer.isEmpty && !isNews) return true;
     this.#begin();
     this.#writeAnswers();
-    const frame = this.#writer.finish({
-      left,
-      again,
-      pending,
-      settled,
-      poll: this.#poll,
-      voided: this.#voided,
-      voidedNews: this.#voidedNews,
-      lastsEnd,
-    });
+    const voids = { poll: this.#poll, voided: this.#voided, voidedNews: this.#voidedNews };
+    const frame = this.#writer.finish({ ...standing, ...voids });
     this.#asked = false;
     this.#voided = 0;
     this.#voidedNews = 0;
