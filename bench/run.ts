@@ -2,20 +2,15 @@
 // printed as ratios. Absolute figures depend on the machine; only ratios of one run count. Flotilla syncs before every ack;
 // nats-server runs with its default (a sync every two minutes) and, with --always, with `sync_interval: always` as well.
 //   npm run bench -- [--rounds n] [--scale f] [--only name,name] [--always]
+//   npm run bench -- --only many [--streams 1000] [--rounds n] [--scale f]      many streams, in many.ts
 import { execFileSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Target, type TargetKind } from '../test/conformance/target.ts';
-
-interface LoadResult {
-  perSecond: number;
-  p50Ms?: number;
-  p99Ms?: number;
-  errors: number;
-  firstError?: string;
-}
+import { buildLoad, type LoadResult, load, median } from './load.ts';
+import { runMany } from './many.ts';
 
 interface Scenario {
   name: string;
@@ -80,38 +75,11 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     scale: { type: 'string', default: '1' },
     only: { type: 'string' },
+    streams: { type: 'string', default: '1000' },
     always: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
-
-function median(numbers: number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-/** Builds the load generator; exits with a clear line when there is no Go. */
-function buildLoad(dir: string): string {
-  const binary = join(dir, 'load');
-  try {
-    execFileSync('go', ['build', '-o', binary, '.'], {
-      cwd: join(import.meta.dirname, 'load'),
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      process.stderr.write('bench: needs Go for the load generator and nats-server; it is not on PATH\n');
-      process.exit(1);
-    }
-    throw error;
-  }
-  return binary;
-}
-
-function load(binary: string, url: string, flags: string[]): LoadResult {
-  const text = execFileSync(binary, ['-s', url, ...flags], { encoding: 'utf8', timeout: 180_000 });
-  return JSON.parse(text) as LoadResult;
-}
 
 interface Side {
   label: string;
@@ -149,7 +117,9 @@ function diskSyncMs(dir: string): number {
 
 async function main(): Promise<number> {
   if (values.help) {
-    process.stdout.write('usage: npm run bench -- [--rounds n] [--scale f] [--only text,text] [--always]\n');
+    process.stdout.write(
+      'usage: npm run bench -- [--rounds n] [--scale f] [--only text,text] [--always]\n       npm run bench -- --only many [--streams 1000] [--rounds n] [--scale f]\n',
+    );
     return 0;
   }
   const rounds = Number(values.rounds);
@@ -161,6 +131,10 @@ async function main(): Promise<number> {
   const sides: Side[] = [];
   try {
     const binary = buildLoad(dir);
+    if (values.only === 'many') {
+      await runMany({ binary, streams: Number(values.streams), rounds, scale });
+      return 0;
+    }
     process.stdout.write(
       `fdatasync of 4 KiB: ${diskSyncMs(dir).toFixed(3)} ms; 3 nodes, R3, 128 B unless said, window 500 per client, ${rounds} rounds\n`,
     );

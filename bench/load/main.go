@@ -30,14 +30,14 @@ type result struct {
 
 var (
 	url      = flag.String("s", "nats://127.0.0.1:4222", "server url")
-	mode     = flag.String("mode", "async", "create | create-many | delete | leader | async | sync | consume | ordered | core | many")
+	mode     = flag.String("mode", "async", "create | create-many | delete | leader | async | sync | consume | ordered | core | many | sweep")
 	stream   = flag.String("stream", "BENCH", "stream")
 	clients  = flag.Int("clients", 1, "connections")
 	window   = flag.Int("window", 500, "publishes in flight per client")
 	size     = flag.Int("size", 128, "payload bytes")
 	msgs     = flag.Int("msgs", 100000, "messages in all")
 	replicas = flag.Int("replicas", 3, "replicas of the stream")
-	streams  = flag.Int("streams", 1, "streams, named <stream>-<i>, for -mode create-many and many")
+	streams  = flag.Int("streams", 1, "streams, named <stream>-<i>, for -mode create-many, many and sweep")
 	distinct = flag.Bool("distinct", false, "a subject of its own for each message, numbered from -from, for -mode async")
 	from     = flag.Int("from", 0, "first number of -distinct")
 	maxMsgs  = flag.Int64("max-msgs", -1, "max_msgs of the stream, for -mode create")
@@ -88,6 +88,8 @@ func main() {
 		async(&out)
 	case "many":
 		async(&out)
+	case "sweep":
+		sweep(&out)
 	case "sync":
 		synchronous(&out)
 	case "consume":
@@ -211,6 +213,47 @@ func async(out *result) {
 	if text, ok := firstErr.Load().(string); ok {
 		out.FirstErr = text
 	}
+}
+
+// sweep: one message to each stream, all at once, each tried again until it is answered. The time is that of the last answer.
+func sweep(out *result) {
+	var wg sync.WaitGroup
+	var errors atomic.Int64
+	var firstErr atomic.Value
+	payload := make([]byte, *size)
+	nc := connect()
+	defer nc.Close()
+	js, _ := nc.JetStream()
+	latencies := make([][]float64, *streams)
+	start := time.Now()
+	for i := 0; i < *streams; i++ {
+		wg.Add(1)
+		go func(i int) {
+			defer wg.Done()
+			subject := fmt.Sprintf("%s-%d.sweep", *stream, i)
+			for {
+				_, err := js.Publish(subject, payload, nats.AckWait(time.Second))
+				if err == nil {
+					break
+				}
+				errors.Add(1)
+				firstErr.CompareAndSwap(nil, err.Error())
+				if time.Since(start) > 60*time.Second {
+					fail(fmt.Errorf("%s is silent after 60 s: %w", subject, err))
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			latencies[i] = append(latencies[i], float64(time.Since(start).Microseconds())/1000)
+		}(i)
+	}
+	wg.Wait()
+	out.Messages = *streams
+	out.Seconds = time.Since(start).Seconds()
+	out.Errors = errors.Load()
+	if text, ok := firstErr.Load().(string); ok {
+		out.FirstErr = text
+	}
+	percentiles(out, latencies)
 }
 
 // synchronous: each client publishes one message at a time.

@@ -1,0 +1,42 @@
+// The load generator (bench/load, a Go program on the official client): built once a run, called with flags, answers one line of JSON.
+// Used by run.ts and many.ts. Invariant: the same binary with the same flags loads every server.
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+
+export interface LoadResult {
+  seconds: number;
+  perSecond: number;
+  p50Ms?: number;
+  p99Ms?: number;
+  maxMs?: number;
+  errors: number;
+  firstError?: string;
+}
+
+/** Exits with a clear line when there is no Go. */
+export function buildLoad(dir: string): string {
+  const binary = join(dir, 'load');
+  try {
+    execFileSync('go', ['build', '-o', binary, '.'], {
+      cwd: join(import.meta.dirname, 'load'),
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      process.stderr.write('bench: needs Go for the load generator and nats-server; it is not on PATH\n');
+      process.exit(1);
+    }
+    throw error;
+  }
+  return binary;
+}
+
+export function load(binary: string, url: string, flags: string[], timeoutMs = 180_000): LoadResult {
+  const text = execFileSync(binary, ['-s', url, ...flags], { encoding: 'utf8', timeout: timeoutMs });
+  return JSON.parse(text) as LoadResult;
+}
+
+export function median(numbers: number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
