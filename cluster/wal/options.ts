@@ -20,7 +20,7 @@ export interface WalOptions {
 
 export const defaultWalOptions: WalOptions = {
   segmentBytes: 64 * 1024 * 1024,
-  tailBytes: 24 * 1024 * 1024,
+  tailBytes: 12 * 1024 * 1024,
   preallocate: false,
   idleMarkMs: 20,
   compactLiveShare: 0.5,
