@@ -220,7 +220,8 @@ export class Formation {
     env.disk.replace(FORMATION_FILE, encodeRecord(record), (error) => {
       if (error !== null) env.fatal(`formation record can not be written: ${error.message}`);
       env.crashPoint('meta.formation.saved');
-      this.#adopt(record);
+      // The next start finds it.
+      if (!this.#closed) this.#adopt(record);
     });
   }
 

@@ -188,7 +188,7 @@ export const ALARMS: readonly Alarm[] = [
     for: '0s',
     summary: '{{ $labels.server }} has found that replicas differ in what they have applied',
     action:
-      'The log names group and index on both nodes. Keep both data directories for analysis and report it. To go on: stop the node that differs from the other two, move its data directory away, start it empty.',
+      'The log names group and index. The replica that the majority contradicts gives its state up and fetches it anew by itself; what it had is in quarantine/. Where no majority agrees the group stops and the log says so: keep the data directories for analysis, then restart its nodes, which compute their states anew from what is on disk. Report it either way.',
     holds: ({ stats }) =>
       when((stats?.host.digestMismatches ?? 0) > 0, `${stats?.host.digestMismatches} digest mismatches`),
   },

@@ -279,6 +279,11 @@ export const NODE_METRICS: readonly NodeMetric[] = [
     (n) => n.stats?.host.digestChecks,
   ),
   counter('flotilla_digest_mismatches_total', 'Of these, different', (n) => n.stats?.host.digestMismatches),
+  counter(
+    'flotilla_groups_stopped_total',
+    'Groups that stopped here because no majority of their replicas agreed on the state',
+    (n) => n.stats?.host.groupsStopped,
+  ),
   labelled(
     'flotilla_fatal_errors_total',
     'counter',

@@ -110,7 +110,10 @@ export class SimNode implements ClientHost {
       clustered: true,
       clusterName: 'sim',
       defaultReplicas: 3,
-      onRolledBack: () => world.count('found itself rolled back'),
+      onRolledBack: (reason) => {
+        world.count('found itself rolled back');
+        if (!this.damaged) world.violations.push(`${this.name} believes that it was rolled back: ${reason}`);
+      },
       tuning: TUNING,
     });
     node.host.onLeaderChange((group, leader, term) => {
