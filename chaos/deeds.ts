@@ -19,6 +19,8 @@ type Undo = () => Promise<void>;
 export const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 const ROLLING_READY_MS_MAX = 60_000;
 const STAGGER_MS = 400;
+/** From a start to the next SIGKILL: before the log is open, while it is read, after links are up. */
+const LIFE_MS = { min: 300, more: 3000 };
 
 async function chosen(world: World, on: Where | 'two'): Promise<number[]> {
   if (on === 'all') return [...NODES];
@@ -82,6 +84,22 @@ const DEEDS: { [K in Deed['do']]: Doing<K> } = {
     await Promise.all(nodes.map((node) => world.cluster.kill(node)));
     return () => launchAll(world, nodes);
   },
+  'crash-loop': async (world, { on, times }) => {
+    const nodes = running(world, await chosen(world, on));
+    say(world, nodes, `killed ${times} times`);
+    const loop = async (node: number, lives: readonly number[]): Promise<void> => {
+      await world.cluster.kill(node);
+      for (const lifeMs of lives) {
+        world.cluster.target.launch(node);
+        await pause(lifeMs);
+        await world.cluster.kill(node);
+      }
+    };
+    // Drawn before anything happens: what the seed gives must not depend on who is faster.
+    const lives = nodes.map(() => Array.from({ length: times - 1 }, () => LIFE_MS.min + world.chance(LIFE_MS.more)));
+    await Promise.all(nodes.map((node, i) => loop(node, lives[i])));
+    return () => launchAll(world, nodes);
+  },
   stop: async (world, { on }) => {
     const nodes = running(world, await chosen(world, on));
     say(world, nodes, 'stopped');
@@ -125,11 +143,11 @@ function say(world: World, nodes: readonly number[], what: string): void {
   world.say(`  ${nodes.map((node) => world.cluster.names[node]).join(', ')} ${what}`);
 }
 
-/** All deeds at once, for as long as the seed says, then everything undone. */
+/** All deeds at once, for as long as the seed says, then everything undone, the last one first. */
 export async function play(world: World, { deeds, forMs: [min, max] }: Scenario): Promise<void> {
   const undo: Undo[] = [];
   for (const deed of deeds) undo.push(await (DEEDS[deed.do] as Doing<Deed['do']>)(world, deed as never));
   await pause(min + world.chance(max - min + 1));
-  for (const each of undo) await each();
+  for (const each of undo.reverse()) await each();
   await world.cluster.healNetwork();
 }

@@ -1,5 +1,5 @@
-// What can go wrong, as data: each scenario is a list of deeds that hold at the same time for a while and are then undone. deeds.ts knows
-// how. Pure. Invariant: at most one directory is emptied at a time; two would be a majority lost, which nobody promises to survive.
+// What can go wrong, as data: each scenario is a list of deeds that hold at the same time for a while and are then undone, the last
+// one first. deeds.ts knows how. Pure. Invariant: at most one directory is emptied at a time; two would be a majority lost, which nobody promises to survive.
 import type { ToxicSpec, Way } from './cluster.ts';
 
 /** `leader`: of the log stream. */
@@ -14,6 +14,8 @@ export type Deed =
   | { do: 'flap'; on: Where; onMs: number; offMs: number }
   /** SIGKILL. `two`: a majority. */
   | { do: 'kill'; on: Where | 'two' }
+  /** SIGKILL again and again, while the node starts and repairs itself. */
+  | { do: 'crash-loop'; on: Where; times: number }
   /** SIGSTOP, then SIGCONT. */
   | { do: 'freeze'; on: Where }
   /** SIGTERM. */
@@ -136,6 +138,18 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: 'kill-follower', about: 'kill -9', deeds: [{ do: 'kill', on: 'follower' }], forMs: [200, 4000] },
   { name: 'kill-two', about: 'kill -9 of a majority', deeds: [{ do: 'kill', on: 'two' }], forMs: [200, 3000] },
   { name: 'kill-all', about: 'kill -9 of all at once', deeds: [{ do: 'kill', on: 'all' }], forMs: [100, 1500] },
+  {
+    name: 'crash-loop',
+    about: 'kill -9 while the node comes back, four times',
+    deeds: [{ do: 'crash-loop', on: 'any', times: 4 }],
+    forMs: [200, 1000],
+  },
+  {
+    name: 'crash-loop-all',
+    about: 'the same with all nodes at once, twice',
+    deeds: [{ do: 'crash-loop', on: 'all', times: 2 }],
+    forMs: [200, 1000],
+  },
   { name: 'freeze-leader', about: 'SIGSTOP', deeds: [{ do: 'freeze', on: 'leader' }], forMs: [4000, 6000] },
   { name: 'freeze-all', about: 'SIGSTOP of all', deeds: [{ do: 'freeze', on: 'all' }], forMs: [1500, 4000] },
   { name: 'rolling-restart', about: 'SIGTERM, one by one', deeds: [{ do: 'rolling-restart' }], forMs: [0, 0] },
@@ -146,6 +160,24 @@ export const SCENARIOS: readonly Scenario[] = [
     deeds: [{ do: 'wipe', on: 'any' }],
     forMs: [200, 2500],
   },
+  {
+    name: 'wipe-slow',
+    about: 'an emptied node is filled again over links that take 100 ms more',
+    deeds: [
+      { do: 'links', on: 'all', way: 'both', toxic: toxic('latency', { latency: 50, jitter: 25 }) },
+      { do: 'wipe', on: 'any' },
+    ],
+    forMs: [200, 1000],
+  },
+  {
+    name: 'wipe-flapping',
+    about: "an emptied node is filled again while the leader's links flap",
+    deeds: [
+      { do: 'flap', on: 'leader', onMs: 700, offMs: 1500 },
+      { do: 'wipe', on: 'follower' },
+    ],
+    forMs: [200, 1000],
+  },
 ];
 
 /** Deeds that a storm may combine: one on the network, one on the processes. */
@@ -153,7 +185,7 @@ const ON_NETWORK = SCENARIOS.flatMap((scenario) => scenario.deeds).filter(
   (deed) => deed.do === 'links' || deed.do === 'clients' || deed.do === 'flap',
 );
 const ON_PROCESSES = SCENARIOS.flatMap((scenario) => scenario.deeds).filter(
-  (deed) => deed.do === 'kill' || deed.do === 'freeze' || deed.do === 'stop',
+  (deed) => deed.do === 'kill' || deed.do === 'crash-loop' || deed.do === 'freeze' || deed.do === 'stop',
 );
 
 export type Chance = (below: number) => number;
