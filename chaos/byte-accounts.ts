@@ -20,10 +20,12 @@ export interface ByteAccount {
   ok: boolean;
 }
 
-/** What a process sent after it was last asked, and what lay in buffers when a fault cut a connection. */
+/** What a process sent after it was last asked, and what lay in buffers when a fault cut a connection: about what a node gives in two
+ * seconds, the time after which a silent link is closed. */
 const DIFFERENCE_SHARE_MAX = 0.02;
 const DIFFERENCE_BYTES_MIN = 128 * 1024;
-const DIFFERENCE_BYTES_PER_FAULT = 256 * 1024;
+const SECONDS_PER_FAULT = 2;
+const BYTES_PER_FAULT_MIN = 64 * 1024;
 
 export const proxyName = (from: string, to: string): string => `${from}-${to}`;
 
@@ -31,7 +33,7 @@ export function accountsOf(
   nodes: readonly string[],
   processes: ReadonlyMap<string, readonly LinkBytes[]>,
   carried: ReadonlyMap<string, Carried>,
-  faults: number,
+  run: { faults: number; seconds: number },
 ): ByteAccount[] {
   return nodes.map((node) => {
     const account: ByteAccount = { node, out: 0, in: 0, taken: 0, given: 0, ok: false };
@@ -46,7 +48,8 @@ export function accountsOf(
       account.taken += (dialed?.upstream.received ?? 0) + (accepted?.downstream.received ?? 0);
       account.given += (dialed?.downstream.sent ?? 0) + (accepted?.upstream.sent ?? 0);
     }
-    const allowed = DIFFERENCE_BYTES_MIN + account.out * DIFFERENCE_SHARE_MAX + faults * DIFFERENCE_BYTES_PER_FAULT;
+    const perFault = BYTES_PER_FAULT_MIN + (account.out / run.seconds) * SECONDS_PER_FAULT;
+    const allowed = DIFFERENCE_BYTES_MIN + account.out * DIFFERENCE_SHARE_MAX + run.faults * perFault;
     account.ok = account.out > 0 && account.taken > 0 && Math.abs(account.out - account.taken) <= allowed;
     return account;
   });

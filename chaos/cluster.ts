@@ -152,7 +152,7 @@ export class Cluster {
   }
 
   /** Ends all links for good: a proxy counts a connection when it has ended. */
-  async accounts(faults: number): Promise<ByteAccount[]> {
+  async accounts(run: { faults: number; seconds: number }): Promise<ByteAccount[]> {
     clearInterval(this.#sampler);
     for (const [name, proxy] of this.#between) {
       const { listen, upstream } = proxy;
@@ -161,7 +161,7 @@ export class Cluster {
     await new Promise((resume) => setTimeout(resume, 1000));
     for (const node of NODES) await this.sampleLinks(node);
     const lives = new Map([...this.#links].map(([name, byPid]) => [name, [...byPid.values()]]));
-    return accountsOf(this.names, lives, await this.#toxiproxy.carried(), faults);
+    return accountsOf(this.names, lives, await this.#toxiproxy.carried(), run);
   }
 
   async stop(keep: boolean): Promise<void> {

@@ -152,7 +152,10 @@ class Run {
     const rounds = this.#rounds;
     const sum = (read: (result: RoundResult) => number): number =>
       rounds.reduce((total, each) => total + read(each), 0);
-    const byteAccounts = await cluster.accounts(sum((round) => round.faults.length));
+    const byteAccounts = await cluster.accounts({
+      faults: sum((round) => round.faults.length),
+      seconds: (performance.now() - startMs) / 1000,
+    });
     const findings = rounds.flatMap((round) => round.findings);
     for (const { node, out, taken, ok } of byteAccounts) {
       if (!ok)

@@ -27,7 +27,7 @@ function page(): string {
 
 const judged = (out: number[]): boolean[] => {
   const lives = new Map<string, LinkBytes[]>(NODES.map((node, i) => [node, [{ in: 30 * MB, out: out[i] * MB }]]));
-  return accountsOf(NODES, lives, carriedOf(page()), 1).map(({ ok }) => ok);
+  return accountsOf(NODES, lives, carriedOf(page()), { faults: 2, seconds: 60 }).map(({ ok }) => ok);
 };
 
 test('nodes that gave what the proxies took', () => {
@@ -48,7 +48,11 @@ test('what the processes of a node gave one after the other is added up', () => 
       ],
     ],
   ]);
-  expect(accountsOf(NODES, lives, carriedOf(page()), 0).map(({ ok }) => ok)).toEqual([true, false, false]);
+  expect(accountsOf(NODES, lives, carriedOf(page()), { faults: 0, seconds: 60 }).map(({ ok }) => ok)).toEqual([
+    true,
+    false,
+    false,
+  ]);
 });
 
 test('series are known without the label of their node', () => {
