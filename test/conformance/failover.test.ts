@@ -86,6 +86,49 @@ test('killing the leader loses nothing that was acknowledged, and duplicates not
   expect((await ok(back, `STREAM.INFO.${name}`))['state']).toMatchObject({ messages: 120, last_seq: 120 });
 });
 
+test('a stream of four partitions whose first leader is killed: order per subject, acks hold, nothing is lost', async () => {
+  const name = unique();
+  const first = await connectTo(0);
+  await stream(first, { name, metadata: { 'flotilla.partitions': '4' } });
+  const publish = async (session: Session, from: number, to: number): Promise<void> => {
+    for (let i = from; i < to; i++) await publishAnyhow(session, `${name}.${i % 8}`, `${i % 8}:${i}`, `${i}`);
+  };
+  await publish(first, 0, 80);
+  const leader = await leaderOf(first, name);
+  const other = await connectTo((leader + 1) % 3);
+  const consumer = unique('C');
+  await other.jsm.consumers.add(name, { durable_name: consumer, ack_policy: AckPolicy.Explicit });
+  const confirmed = new Set<string>();
+  for await (const message of await (await other.js.consumers.get(name, consumer)).fetch({ max_messages: 20 }))
+    if (await message.ackAck()) confirmed.add(message.string());
+  expect(confirmed.size).toBe(20);
+
+  await target.kill(leader);
+  await publish(other, 80, 120);
+  const seen: string[] = [];
+  await eventually(async () => {
+    const rest = await (await other.js.consumers.get(name, consumer)).fetch({ max_messages: 200, expires: 2_000 });
+    for await (const message of rest) {
+      if (await message.ackAck().catch(() => false)) seen.push(message.string());
+    }
+    return seen.length >= 100;
+  }, 40_000);
+  expect(seen.filter((text) => confirmed.has(text))).toEqual([]);
+  expect(new Set([...seen, ...confirmed]).size).toBe(120);
+
+  const last = new Map<string, number>();
+  const ordered = await (await other.orderedPull(name)).fetch({ max_messages: 120, expires: 10_000 });
+  let count = 0;
+  for await (const message of ordered) {
+    const [key, n] = message.string().split(':');
+    expect(Number(n)).toBe((last.get(key) ?? Number(key) - 8) + 8);
+    last.set(key, Number(n));
+    count++;
+  }
+  expect(count).toBe(120);
+  await target.restart(leader);
+}, 90_000);
+
 test('key-value goes on after its leader is killed', async () => {
   const bucket = unique('B');
   const session = await connectTo(0);
