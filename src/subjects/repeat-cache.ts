@@ -8,8 +8,8 @@ export class RepeatCache<V> {
   readonly #halfMax: number;
   #young = new Map<string, V>();
   #old = new Map<string, V>();
-  /** Keys lately asked for once, one per hash slot. */
-  readonly #door: string[] = new Array<string>(DOOR_SLOTS).fill('');
+  /** Keys lately asked for once, one per hash slot; empty before the first offer: each of thousands of partitions has such a cache. */
+  #door: string[] = [];
 
   constructor(halfMax: number) {
     this.#halfMax = halfMax;
@@ -31,6 +31,7 @@ export class RepeatCache<V> {
 
   /** Keeps `value` if `key` was offered lately; otherwise only remembers that it was. */
   offer(key: string, value: V): void {
+    if (this.#door.length === 0) this.#door = new Array<string>(DOOR_SLOTS).fill('');
     const slot = doorSlot(key);
     if (this.#door[slot] === key) this.#store(key, value);
     else this.#door[slot] = key;
