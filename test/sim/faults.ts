@@ -163,11 +163,14 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'full disk',
     strike: ({ world, chance }) => {
-      const node = oneOf(chance, world.nodes);
-      node.diskFails = true;
-      node.disk.faults.spaceBytes = node.disk.usedBytes + Math.floor(chance.float() * SPACE_LEFT_MAX);
+      // One that leaves leading to others, or all, so that publishes must be refused.
+      const victims = chance.float() < 0.4 ? world.nodes : [oneOf(chance, world.nodes)];
+      for (const node of victims) {
+        node.diskFails = true;
+        node.disk.faults.spaceBytes = node.disk.usedBytes + Math.floor(chance.float() * SPACE_LEFT_MAX);
+      }
       world.scheduler.after(500 + chance.float() * 4000, () => {
-        node.disk.faults.spaceBytes = Number.POSITIVE_INFINITY;
+        for (const node of victims) node.disk.faults.spaceBytes = Number.POSITIVE_INFINITY;
       });
       return true;
     },

@@ -45,7 +45,7 @@ const MUST_HAPPEN: readonly string[] = [
   'stream purged',
   'stream deleted',
   'message deleted',
-  'ordered reader began anew',
+  'ordered reader heard nothing',
   'promise checked: vote',
   'promise checked: vote-reply',
   'promise checked: append-reply',

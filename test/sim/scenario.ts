@@ -33,7 +33,8 @@ export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   'one replica': (run) => new LogLoad(run, 'R1', 1),
   'five replicas': (run) => new LogLoad(run, 'R5', 5),
 };
-const WORKLOAD_SHARE = 0.3;
+/** Those that need a certain cluster, or certain faults to be off, are rare enough. */
+const shareOf = (name: string): number => (name.endsWith('replica') || name.endsWith('replicas') ? 0.7 : 0.3);
 
 export interface ScenarioOptions {
   seed: number;
@@ -104,7 +105,7 @@ class Scenario implements Run {
       clocksRightMs: Number.NEGATIVE_INFINITY,
       faulty: true,
     };
-    const chosen = Object.keys(WORKLOADS).filter((name) => this.#chance.float() < WORKLOAD_SHARE && this.#mayRun(name));
+    const chosen = Object.keys(WORKLOADS).filter((name) => this.#chance.float() < shareOf(name) && this.#mayRun(name));
     const beside = (workloads ?? chosen).map((name) => {
       world.count(`workload ${name}`);
       return WORKLOADS[name](this);
