@@ -153,6 +153,8 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       inBytes: front.stats.inBytes,
       outBytes: front.stats.outBytes,
       slowConsumers: front.stats.slowConsumers,
+      staleConnections: front.stats.staleConnections,
+      stalledClients: front.stats.stalledClients,
       connections: front.stats.connections,
       totalConnections: front.stats.totalConnections,
       subscriptions: broker.stats.subscriptions,

@@ -307,7 +307,8 @@ class Server implements StartedServer {
   }
 
   #view(): ReturnType<typeof nodeViewOf> {
-    const { host, http, cluster, auth, storeDir, jetstream, limits } = this.#config;
+    const { host, http, cluster, storeDir, jetstream } = this.#config;
+    const config = (): ServerConfig => this.#config;
     return nodeViewOf({
       identity: {
         serverId: this.#serverId,
@@ -319,10 +320,12 @@ class Server implements StartedServer {
         clusterName: cluster?.name,
         clusterHost: cluster?.host ?? '',
         clusterPort: cluster?.port ?? 0,
-        authRequired: createAuth(auth).required,
-        maxPayload: limits.payloadBytesMax,
-        maxConnections: limits.connectionsMax,
-        maxPending: limits.pendingBytesMax,
+        get authRequired() {
+          return createAuth(config().auth).required;
+        },
+        get limits() {
+          return config().limits;
+        },
         storeDir: join(storeDir, 'jetstream'),
         jetstream,
         startUs: this.#startUs,

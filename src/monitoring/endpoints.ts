@@ -1,7 +1,7 @@
 // The JSON answers of the monitoring port: /varz /connz /jsz /healthz /routez /subsz (nats-surface §7). Each is a function of the node's view
 // and the query; a bad query value is a 400 with a text that names it.
 import { availableParallelism } from 'node:os';
-import { FLOTILLA_VERSION, NATS_VERSION } from '../kit/version.ts';
+import { API_LEVEL, FLOTILLA_VERSION, NATS_VERSION } from '../kit/version.ts';
 import { rfc3339, uptimeText } from './time.ts';
 import type { ConnectionView, NodeView, PartitionView } from './types.ts';
 
@@ -39,6 +39,7 @@ export function answerOf(endpoint: (view: NodeView, query: Query) => Answer, vie
 
 export function varz(view: NodeView): Answer {
   const { identity } = view;
+  const { limits } = identity;
   const traffic = view.traffic();
   const connectUrls = view.connectUrls();
   const nowUs = view.nowUs();
@@ -54,14 +55,18 @@ export function varz(view: NodeView): Answer {
     host: identity.host,
     port: identity.port,
     auth_required: identity.authRequired || undefined,
-    max_connections: identity.maxConnections,
-    max_payload: identity.maxPayload,
-    max_pending: identity.maxPending,
-    max_control_line: 4096,
-    ping_interval: 120_000_000_000,
-    ping_max: 2,
+    max_connections: limits.connectionsMax,
+    max_payload: limits.payloadBytesMax,
+    max_pending: limits.pendingBytesMax,
+    max_control_line: limits.controlLineBytesMax,
+    ping_interval: limits.pingIntervalMs * NS_PER_MS,
+    ping_max: limits.pingsOutMax,
+    write_deadline: limits.writeDeadlineMs * NS_PER_MS,
+    auth_timeout: limits.authTimeoutMs / 1000,
     http_host: identity.httpHost,
     http_port: identity.httpPort,
+    http_base_path: '',
+    https_port: 0,
     connect_urls: connectUrls.length > 0 ? connectUrls : undefined,
     cluster: identity.clusterName
       ? { name: identity.clusterName, addr: identity.clusterHost, cluster_port: identity.clusterPort }
@@ -72,16 +77,32 @@ export function varz(view: NodeView): Answer {
     uptime: uptimeText(nowUs - identity.startUs),
     mem: memory,
     cores: availableParallelism(),
+    gomaxprocs: availableParallelism(),
     cpu: Math.round(((usage.userCPUTime + usage.systemCPUTime) / Math.max(1, nowUs - identity.startUs)) * 1000) / 10,
     connections: traffic.connections,
     total_connections: traffic.totalConnections,
     routes: view.routes().length,
+    remotes: view.routes().length,
+    leafnodes: 0,
+    gateway: {},
+    leaf: {},
+    mqtt: {},
+    websocket: {},
     subscriptions: traffic.subscriptions,
     in_msgs: traffic.inMsgs,
     out_msgs: traffic.outMsgs,
     in_bytes: traffic.inBytes,
     out_bytes: traffic.outBytes,
+    // What other nodes send is not counted among messages here.
+    in_client_msgs: traffic.inMsgs,
+    out_client_msgs: traffic.outMsgs,
+    in_client_bytes: traffic.inBytes,
+    out_client_bytes: traffic.outBytes,
     slow_consumers: traffic.slowConsumers,
+    slow_consumer_stats: { clients: traffic.slowConsumers, routes: 0, gateways: 0, leafs: 0 },
+    stale_connections: traffic.staleConnections,
+    stalled_clients: traffic.stalledClients,
+    system_account: '$SYS',
   };
   return { status: 200, body };
 }
@@ -101,9 +122,11 @@ function jetstreamStats(view: NodeView): object {
     reserved_storage: 0,
     accounts: new Set(partitions.map((p) => p.account)).size,
     ha_assets: partitions.filter((p) => p.config.num_replicas > 1).length,
-    api: view.api(),
+    api: { level: API_LEVEL, ...view.api() },
   };
 }
+
+const NS_PER_MS = 1_000_000;
 
 const CONNECTION_ORDER: Record<string, (connection: ConnectionView) => number | string> = {
   cid: (c) => c.cid,
@@ -238,6 +261,7 @@ export function jsz(view: NodeView, query: Query): Answer {
       peer: view.identity.serverName,
       replicas: meta.peers.map(replica),
       cluster_size: meta.size,
+      quorum_needed: Math.floor(meta.size / 2) + 1,
       pending: 0,
     },
     total: new Set(partitions.map((p) => p.account)).size,
@@ -328,6 +352,9 @@ function replica(peer: { name: string; current: boolean; activeNs: number; lag: 
   return { name: peer.name, current: peer.current, active: peer.activeNs, lag: peer.lag || undefined };
 }
 
+/** Accounts that are always there. */
+const ACCOUNTS = ['$G', '$SYS'];
+
 export function healthz(view: NodeView, query: Query): Answer {
   const details = boolean(query, 'details');
   const enabledOnly = boolean(query, 'js-enabled-only') || boolean(query, 'js-enabled');
@@ -339,7 +366,7 @@ export function healthz(view: NodeView, query: Query): Answer {
   const failed = (status: number, error: string, type: string): Answer => ({
     status,
     body: details
-      ? { status: 'unavailable', status_code: status, errors: [{ type, account, stream, consumer, error }] }
+      ? { status: 'error', errors: [{ type, account, stream, consumer, error }] }
       : { status: 'unavailable', error },
   });
   if (enabledOnly)
@@ -348,17 +375,25 @@ export function healthz(view: NodeView, query: Query): Answer {
       : failed(503, 'JetStream not enabled', 'JETSTREAM');
   const trouble = view.unhealthy();
   if (trouble !== '') return failed(503, trouble, 'JETSTREAM');
-  if (!serverOnly && account && stream) {
-    const found = view.partitions().filter((p) => p.account === account && p.stream === stream);
-    if (found.length === 0)
-      return failed(404, `JetStream stream '${account} > ${stream}' could not be found`, 'STREAM');
-    if (found.some((p) => p.leader === ''))
+  if (!serverOnly && account) {
+    const ofAccount = view.partitions().filter((p) => p.account === account);
+    if (ofAccount.length === 0 && !ACCOUNTS.includes(account)) {
+      return failed(404, `JetStream account "${account}" not found`, 'ACCOUNT');
+    }
+    const found = ofAccount.filter((p) => p.stream === stream);
+    if (stream && found.length === 0) {
+      return failed(404, `JetStream stream "${stream}" not found on account "${account}"`, 'STREAM');
+    }
+    if (stream && found.some((p) => p.leader === ''))
       return failed(503, `JetStream stream '${account} > ${stream}' has no leader`, 'STREAM');
-    if (consumer && !found.some((p) => p.consumers().some((c) => c.name === consumer))) {
-      return failed(404, `JetStream consumer '${account} > ${stream} > ${consumer}' could not be found`, 'CONSUMER');
+    // Consumers are known where their stream is led.
+    const isLedHere = found.some((p) => p.leader === view.identity.serverName);
+    if (consumer && isLedHere && !found.some((p) => p.consumers().some((c) => c.name === consumer))) {
+      const error = `JetStream consumer "${consumer}" not found for stream "${stream}" on account "${account}"`;
+      return failed(404, error, 'CONSUMER');
     }
   }
-  return { status: 200, body: details ? { status: 'ok', status_code: 200 } : { status: 'ok' } };
+  return { status: 200, body: { status: 'ok' } };
 }
 
 export function routez(view: NodeView): Answer {

@@ -17,13 +17,23 @@ export interface ServerIdentity {
   clusterName: string | undefined;
   clusterHost: string;
   clusterPort: number;
-  authRequired: boolean;
-  maxPayload: number;
-  maxConnections: number;
-  maxPending: number;
+  /** These may change while the server runs. */
+  readonly authRequired: boolean;
+  readonly limits: ClientLimits;
   storeDir: string;
   jetstream: boolean;
   startUs: number;
+}
+
+export interface ClientLimits {
+  payloadBytesMax: number;
+  connectionsMax: number;
+  pendingBytesMax: number;
+  controlLineBytesMax: number;
+  pingIntervalMs: number;
+  pingsOutMax: number;
+  writeDeadlineMs: number;
+  authTimeoutMs: number;
 }
 
 export interface TrafficCounts {
@@ -32,6 +42,8 @@ export interface TrafficCounts {
   inBytes: number;
   outBytes: number;
   slowConsumers: number;
+  staleConnections: number;
+  stalledClients: number;
   connections: number;
   totalConnections: number;
   subscriptions: number;

@@ -29,6 +29,18 @@ const json = async (path: string): Promise<Record<string, unknown>> =>
 test('health is ok, and says what is missing', async () => {
   expect(await (await get('/healthz')).text()).toBe('{"status":"ok"}');
   expect(await status('/healthz?account=$G&stream=NONE')).toBe(404);
+  expect(await json('/healthz?account=$G&stream=NONE')).toEqual({
+    status: 'unavailable',
+    error: 'JetStream stream "NONE" not found on account "$G"',
+  });
+  expect(await json('/healthz?account=$G&stream=NONE&details=true')).toEqual({
+    status: 'error',
+    errors: [
+      { type: 'STREAM', account: '$G', stream: 'NONE', error: 'JetStream stream "NONE" not found on account "$G"' },
+    ],
+  });
+  expect(await status('/healthz?account=NONE')).toBe(404);
+  expect(await (await get('/healthz?account=$G&details=true')).text()).toBe('{"status":"ok"}');
   expect(await json('/healthz?stream=S')).toEqual({
     status: 'error',
     error: '"account" must not be empty when checking stream health',

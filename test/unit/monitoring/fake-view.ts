@@ -10,6 +10,7 @@ import type {
   ReplicaSample,
   TrafficCounts,
 } from '../../../src/monitoring/types.ts';
+import { DEFAULT_LIMITS } from '../../../src/protocols/nats/limits.ts';
 import type { ConsumerPosition } from '../../../src/stream/types.ts';
 
 export class FakeView implements NodeView {
@@ -24,9 +25,7 @@ export class FakeView implements NodeView {
     clusterHost: '127.0.0.1',
     clusterPort: 6222,
     authRequired: false,
-    maxPayload: 1,
-    maxConnections: 1,
-    maxPending: 1,
+    limits: DEFAULT_LIMITS,
     storeDir: '/nonexistent/flotilla',
     jetstream: true,
     startUs: 0,
@@ -56,6 +55,8 @@ export class FakeView implements NodeView {
       inBytes: 3,
       outBytes: 4,
       slowConsumers: 0,
+      staleConnections: 0,
+      stalledClients: 0,
       connections: 1,
       totalConnections: 1,
       subscriptions: 1,
