@@ -3,6 +3,7 @@
 // (it is whole, or reported as damaged, or the vote is given up), and entries given back by peers make it whole again.
 import { expect, test } from 'vitest';
 import type { LogEntry } from '../../../cluster/core/types.ts';
+import { type OpenedRaft, openRaft } from '../../../cluster/host/open-raft.ts';
 import { createPrng, type Prng } from '../../sim/prng.ts';
 import { CrashModel, type GroupModel, makeSteps } from './crash-model.ts';
 import {
@@ -282,6 +283,16 @@ function scrubAll(world: World, life: Life): void {
   }
 }
 
+/** Whatever is left of a log, the core can be opened on it: it asserts that terms are known and never fall. */
+function openCores({ env, wal }: Life): void {
+  const fixed = { env, wal, self: 11, membership: MEMBERS, preferred: false, limits: undefined };
+  for (const [group, recovered] of wal.recovered) {
+    const { raft, voteUnsafe, termsUnknown } = env.run(() => openRaft({ ...fixed, group, recovered })) as OpenedRaft;
+    expect(raft.lastIndex).toBe(recovered.lastIndex);
+    if (termsUnknown || !recovered.voteSafe) expect(voteUnsafe).toBe(true);
+  }
+}
+
 /** As judge, for a model of the crash test. A group with voteSafe false may show an older state of itself. */
 function judgeModel(world: World, life: Life, group: number, known: GroupModel | undefined): void {
   const answer = life.wal.recovered.get(group);
@@ -337,6 +348,7 @@ test('any workload, any fault: what may vote is right, and what is lost is repor
         for (let round = 0; round < 2; round++) {
           life = bootSurely(damaged);
           for (const group of life.wal.recovered.keys()) life.env.run(() => life.wal.setLiveCheck(group, isLive));
+          openCores(life);
           scrubAll(damaged, life);
           for (const [group, known] of model.expected()) judgeModel(damaged, life, group, known);
           life.env.kill('process');
