@@ -320,7 +320,7 @@ export class LiveConsumer implements TimedItem {
 
   demand(frame: DemandFrame): void {
     const part = this.part!;
-    this.#taken(part, frame.taken);
+    if (!this.#taken(part, frame.taken)) return;
     part.demand(frame);
     if (frame.level > this.#host.view.lastSeq) this.#host.advance(frame.level);
     this.#host.ready(this);
@@ -328,7 +328,7 @@ export class LiveConsumer implements TimedItem {
 
   rewind(frame: RewindFrame): void {
     const part = this.part!;
-    this.#taken(part, frame.taken);
+    if (!this.#taken(part, frame.taken)) return;
     this.#takeBack(part);
     part.rewound();
     this.#host.ready(this);
@@ -341,9 +341,10 @@ export class LiveConsumer implements TimedItem {
     this.#host.ready(this);
   }
 
-  #taken(part: PartTarget, count: number): void {
+  /** False: the session is over. */
+  #taken(part: PartTarget, count: number): boolean {
     const nowMs = this.#host.nowMs();
-    part.taken(count, (seq) => {
+    const isSane = part.taken(count, (seq) => {
       if (this.record.tracksAcks) {
         this.#redeliveries.prolong(seq, nowMs);
         return;
@@ -352,13 +353,16 @@ export class LiveConsumer implements TimedItem {
       this.#handedOut = true;
       this.#log?.first(seq, ++this.#consumerSeq, false, nowMs);
     });
+    if (isSane) return true;
+    part.breakOff();
+    this.endSession();
+    return false;
   }
 
   #takeBack(part: PartTarget): void {
     const seqs = part.takeBack();
-    if (seqs.length === 0) return;
     if (this.record.tracksAcks) this.#redeliveries.takeBack(seqs);
-    else {
+    else if (seqs.length > 0) {
       this.#cursor = seqs[0] - 1;
       this.#count.invalidate();
     }

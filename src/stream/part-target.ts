@@ -116,15 +116,20 @@ export class PartTarget {
     this.news = 0;
   }
 
-  /** The home has handed out the first `count`. */
-  taken(count: number, each: (seq: number) => void): void {
+  /** The home has handed out the first `count`. False: so many were not on their way, it speaks of something else. */
+  taken(count: number, each: (seq: number) => void): boolean {
+    if (count > this.#onTheWay.size) return false;
     for (let i = 0; i < count; i++) {
-      const item = this.#onTheWay.shift();
-      if (item === undefined) throw new Error(`${count} messages handed out, ${i} were on their way`);
       this.#bytes -= this.#sizes.shift() as number;
-      each(Math.floor(item / 2));
+      each(Math.floor((this.#onTheWay.shift() as number) / 2));
     }
     if (this.#onTheWay.size === 0) this.lastOnTheWay = 0;
+    return true;
+  }
+
+  /** The home is to begin anew. */
+  breakOff(): void {
+    this.#uplink.lost(this.home, this.session, this.#name);
   }
 
   /** Nothing is on its way any more: all of it goes back, in the order in which it left. */
@@ -201,7 +206,7 @@ export class PartTarget {
       this.#tokens = [];
       return true;
     }
-    this.#uplink.lost(this.home, this.session, this.#name);
+    this.breakOff();
     return false;
   }
 
