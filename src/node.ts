@@ -94,6 +94,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     snapshots: options.tuning?.snapshots,
     digestEvery: options.tuning?.digestEvery,
     rebalance: false,
+    isDiskLow: () => room.isLow,
   });
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();

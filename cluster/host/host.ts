@@ -57,7 +57,7 @@ export interface HostOptions {
   /** Peers remember more of this node than its disk has. It doubts all its groups by itself; this is for whoever wants to know. */
   onRolledBack?: (finding: RolledBack) => void;
   /** This node's disk is nearly full. */
-  isDiskLow?: () => boolean;
+  isDiskLow: () => boolean;
   limits?: Partial<Limits>;
   snapshots?: Partial<SnapshotPolicy>;
   /** Machines' digests are compared at every so many entries (default 4096). */
@@ -129,7 +129,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.transport = transport;
     this.time = new ClusterClock(env.clock, env.log);
     this.sender = new AppendSender(wal, this);
-    this.fullDisks = new FullDisks(self, transport, options.isDiskLow ?? (() => false));
+    this.fullDisks = new FullDisks(self, transport, options.isDiskLow);
     this.standing = new Standing({
       env,
       wal,

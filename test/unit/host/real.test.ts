@@ -59,6 +59,7 @@ async function start(name: string, port: number, routes: string[]): Promise<Life
     self: id,
     bootId,
     onRolledBack: () => env.log.error('rolled back'),
+    isDiskLow: () => false,
     snapshots: { bytes: 200_000, entries: 500, growth: 0, waitMs: 500, gapMs: 5 },
   });
   const life: Life = {

@@ -72,6 +72,7 @@ class RealNode {
         self: this.id,
         bootId: life,
         onRolledBack,
+        isDiskLow: () => false,
         snapshots,
         rebalance: false,
       });
