@@ -167,6 +167,7 @@ export class Cluster {
   async stop(keep: boolean): Promise<void> {
     clearInterval(this.#sampler);
     await this.target.stop(keep);
+    if (this.#toxiproxy.own) return;
     for (const proxy of [...this.#between.values(), ...this.#clients]) await proxy.remove();
   }
 }

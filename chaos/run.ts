@@ -17,6 +17,7 @@ import { startToxiproxy, type ToxiproxyServer } from './toxiproxy.ts';
 
 /** Faults of one round; then everything is read and judged. */
 const ROUND_MS = 90_000;
+const FINDINGS_TOLD = 40;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -60,6 +61,13 @@ function scenariosNamed(names: readonly string[], chance: (below: number) => num
   });
 }
 
+/** Whoever stops the run stops its processes: they would stay behind otherwise. */
+function ended(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, resolve);
+  });
+}
+
 class Run {
   readonly #seed: number;
   readonly #rounds: RoundResult[] = [];
@@ -71,56 +79,61 @@ class Run {
   }
 
   async play(toxiproxy: ToxiproxyServer): Promise<number> {
-    const chance = chanceOf(this.#seed);
-    const named = scenariosNamed(positionals, chance);
-    const scenarios = named.length > 0 ? named.values() : drawn(chance);
-    const playMs = named.length > 0 ? Number.POSITIVE_INFINITY : Number(values.minutes) * 60_000;
     const cluster = new Cluster(toxiproxy);
-    const connections: NatsConnection[] = [];
     let failed = true;
     try {
-      await cluster.start();
-      say('three nodes serve, each reaching the others only through proxies');
-      // One stays with each node: else all would meet on the node that came back first, and be cut off together. One moves on.
-      for (const url of cluster.clientUrls) connections.push(await clientOf([url]));
-      connections.push(await clientOf(cluster.clientUrls));
-      const admin = await clientOf(cluster.target.urls);
-      connections.push(admin);
-      const clients = connections.slice(0, -1);
-      const deadlineMs = performance.now() + playMs;
-      for (let round = 1; round === 1 || (named.length === 0 && performance.now() < deadlineMs); round++) {
-        const untilMs = named.length > 0 ? deadlineMs : Math.min(deadlineMs, performance.now() + ROUND_MS);
-        const options = {
-          round,
-          scenarios,
-          untilMs,
-          chance,
-          say,
-          rate: Number(values.rate),
-          bulk: Number(values.bulk),
-          payloadBytes: Number(values.payload),
-        };
-        const result = await playRound(cluster, clients, admin, options);
-        this.#take(result);
-        say(`round ${round}: ${result.acked} acknowledged, ${result.findings.length} findings`);
-        if (result.findings.length > 0) break;
+      const report = await Promise.race([this.#perform(cluster), ended()]);
+      if (typeof report === 'string') {
+        say(`ended by ${report}`);
+        failed = false;
+        return 1;
       }
-      for (const connection of connections.splice(0)) await connection.close();
-      const report = await this.#report(cluster);
       write(values.out, report);
       writeFileSync(join(values.out, 'nodes.log'), cluster.target.logs());
       process.stdout.write(`\n${tableOf(report)}\n\n`);
       failed = report.findings.length > 0;
-      for (const finding of report.findings.slice(0, 40)) say(`FAILED: ${finding}`);
-      say(
-        `${report.counts['acknowledged']} acknowledged, ${report.findings.length} findings; ${values.out}/report.html`,
-      );
+      for (const finding of report.findings.slice(0, FINDINGS_TOLD)) say(`FAILED: ${finding}`);
+      const { acknowledged } = report.counts;
+      say(`${acknowledged} acknowledged, ${report.findings.length} findings; ${values.out}/report.html`);
       return failed ? 1 : 0;
     } finally {
-      for (const connection of connections) void connection.close();
       if (failed) this.#keepEvidence(cluster);
       await cluster.stop(failed);
     }
+  }
+
+  async #perform(cluster: Cluster): Promise<Report> {
+    const chance = chanceOf(this.#seed);
+    const named = scenariosNamed(positionals, chance);
+    const scenarios = named.length > 0 ? named.values() : drawn(chance);
+    const playMs = named.length > 0 ? Number.POSITIVE_INFINITY : Number(values.minutes) * 60_000;
+    await cluster.start();
+    say('three nodes serve, each reaching the others only through proxies');
+    // One stays with each node: else all would meet on the node that came back first, and be cut off together. One moves on.
+    const clients: NatsConnection[] = [];
+    for (const url of cluster.clientUrls) clients.push(await clientOf([url]));
+    clients.push(await clientOf(cluster.clientUrls));
+    const admin = await clientOf(cluster.target.urls);
+    const deadlineMs = performance.now() + playMs;
+    for (let round = 1; round === 1 || (named.length === 0 && performance.now() < deadlineMs); round++) {
+      const untilMs = named.length > 0 ? deadlineMs : Math.min(deadlineMs, performance.now() + ROUND_MS);
+      const options = {
+        round,
+        scenarios,
+        untilMs,
+        chance,
+        say,
+        rate: Number(values.rate),
+        bulk: Number(values.bulk),
+        payloadBytes: Number(values.payload),
+      };
+      const result = await playRound(cluster, clients, admin, options);
+      this.#take(result);
+      say(`round ${round}: ${result.acked} acknowledged, ${result.findings.length} findings`);
+      if (result.findings.length > 0) break;
+    }
+    for (const connection of [...clients, admin]) await connection.close();
+    return await this.#report(cluster);
   }
 
   #take(result: RoundResult): void {

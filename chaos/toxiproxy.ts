@@ -20,6 +20,8 @@ export interface Carried {
 export interface ToxiproxyServer {
   readonly url: string;
   readonly client: Toxiproxy;
+  /** Started here: its proxies end with it. */
+  readonly own: boolean;
   carried(): Promise<Map<string, Carried>>;
   stop(): void;
 }
@@ -74,7 +76,7 @@ async function serverAt(url: string, child: ChildProcess | undefined): Promise<T
     }
   }
   const carried = async (): Promise<Map<string, Carried>> => carriedOf(await (await fetch(`${url}/metrics`)).text());
-  return { url, client, carried, stop };
+  return { url, client, own: child !== undefined, carried, stop };
 }
 
 const SERIES = /^toxiproxy_proxy_(received|sent)_bytes_total\{([^}]*)\} (\S+)$/;
