@@ -51,7 +51,7 @@ export class Cluster {
   }
 
   async #wire(nodes: NodePorts[]): Promise<Wiring[]> {
-    const { client } = this.#toxiproxy;
+    const { client, prefix } = this.#toxiproxy;
     const ports = await freePorts(nodes.length * nodes.length);
     const listen = (i: number, j: number): string => `127.0.0.1:${ports[i * nodes.length + j]}`;
     const wiring: Wiring[] = [];
@@ -61,12 +61,14 @@ export class Cluster {
         if (i === j) continue;
         const name = proxyName(from.name, to.name);
         const upstream = `127.0.0.1:${to.clusterPort}`;
-        this.#between.set(name, await client.createProxy({ name, listen: listen(i, j), upstream }));
+        this.#between.set(name, await client.createProxy({ name: prefix + name, listen: listen(i, j), upstream }));
         routes.push(`nats://${listen(i, j)}`);
       }
       wiring.push({ routes, flags: ['--cluster_gossip=false', '--no_advertise'] });
       const upstream = `127.0.0.1:${from.port}`;
-      this.#clients.push(await client.createProxy({ name: `clients-${from.name}`, listen: listen(i, i), upstream }));
+      this.#clients.push(
+        await client.createProxy({ name: `${prefix}clients-${from.name}`, listen: listen(i, i), upstream }),
+      );
       this.clientUrls.push(`nats://${listen(i, i)}`);
     }
     return wiring;

@@ -22,6 +22,8 @@ export interface ToxiproxyServer {
   readonly client: Toxiproxy;
   /** Started here: its proxies end with it. */
   readonly own: boolean;
+  /** Of the names of this run's proxies: a server that was named may know others. */
+  readonly prefix: string;
   carried(): Promise<Map<string, Carried>>;
   stop(): void;
 }
@@ -75,14 +77,16 @@ async function serverAt(url: string, child: ChildProcess | undefined): Promise<T
       await new Promise((resume) => setTimeout(resume, 50));
     }
   }
-  const carried = async (): Promise<Map<string, Carried>> => carriedOf(await (await fetch(`${url}/metrics`)).text());
-  return { url, client, own: child !== undefined, carried, stop };
+  const prefix = `${process.pid}-`;
+  const carried = async (): Promise<Map<string, Carried>> =>
+    carriedOf(await (await fetch(`${url}/metrics`)).text(), prefix);
+  return { url, client, own: child !== undefined, prefix, carried, stop };
 }
 
 const SERIES = /^toxiproxy_proxy_(received|sent)_bytes_total\{([^}]*)\} (\S+)$/;
 
-/** From toxiproxy's own metrics page. */
-export function carriedOf(page: string): Map<string, Carried> {
+/** From toxiproxy's own metrics page: the proxies whose names begin so, without that. */
+export function carriedOf(page: string, prefix: string): Map<string, Carried> {
   const all = new Map<string, Carried>();
   for (const line of page.split('\n')) {
     const match = SERIES.exec(line);
@@ -90,10 +94,12 @@ export function carriedOf(page: string): Map<string, Carried> {
     const labels = Object.fromEntries(
       [...match[2].matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]),
     );
-    let carried = all.get(labels['proxy']);
+    if (!labels['proxy'].startsWith(prefix)) continue;
+    const name = labels['proxy'].slice(prefix.length);
+    let carried = all.get(name);
     if (carried === undefined) {
       carried = { upstream: { received: 0, sent: 0 }, downstream: { received: 0, sent: 0 } };
-      all.set(labels['proxy'], carried);
+      all.set(name, carried);
     }
     carried[labels['direction'] as keyof Carried][match[1] as 'received' | 'sent'] += Number(match[3]);
   }
