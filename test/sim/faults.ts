@@ -70,7 +70,7 @@ function rot(context: FaultContext): boolean {
   frail.damaged = true;
   const kind = chance.float();
   const at = Math.floor(chance.float() * size);
-  if (kind < 0.15) {
+  if (kind < 0.25) {
     frail.disk.readError(path, at, at + 1);
     frail.diskFails = true;
     world.count('unreadable sector');
@@ -137,8 +137,12 @@ export const FAULTS: readonly Fault[] = [
       if (node === undefined || files.length === 0) return false;
       const path = oneOf(context.chance, files);
       node.damaged = true;
-      node.disk.remove(path);
-      context.world.count(`deleted ${path.replaceAll(/[0-9a-f]*\d[0-9a-f-]*/g, '#')}`);
+      // Without any copy of its identity the node must refuse to start.
+      const doomed = context.chance.float() < 0.15 ? files.filter((one) => one.startsWith('identity')) : [path];
+      for (const one of doomed) {
+        node.disk.remove(one);
+        context.world.count(`deleted ${one.replaceAll(/[0-9a-f]*\d[0-9a-f-]*/g, '#')}`);
+      }
       return true;
     },
   },
