@@ -62,8 +62,9 @@ export function tableOf(report: Report): string {
   lines.push('', ...Object.entries(report.counts).map(([name, value]) => `${name.padEnd(34)} ${number(value)}`));
   lines.push('', ...Object.entries(report.checks).map(([name, value]) => `${name.padEnd(34)} ${number(value)} found`));
   lines.push('');
-  for (const { node, out, taken, ok } of report.byteAccounts) {
-    lines.push(`${node}: gave ${number(out)} bytes to links, proxies took ${number(taken)}${ok ? '' : ': NOT EQUAL'}`);
+  for (const { node, in: read, out, taken, ok } of report.byteAccounts) {
+    const bytes = `${number(out)} bytes written, proxies took ${number(taken)}, ${number(read)} read`;
+    lines.push(`${node}: ${bytes}${ok ? '' : ': THESE DO NOT MATCH'}`);
   }
   return lines.join('\n');
 }
