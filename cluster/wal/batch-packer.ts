@@ -255,7 +255,7 @@ export class BatchPacker {
   private packSegmentHead(packer: RecordPacker, bornBytes: number): void {
     const { context } = this;
     this.packSegmentRecord(packer, bornBytes);
-    const oldest = context.segments.oldest();
+    const oldest = context.segments.oldestOnDisk();
     for (const group of context.groups.values()) {
       group.pruneEpochs(oldest);
       this.packState(packer, group, RecordFlag.moved);

@@ -110,6 +110,16 @@ function readGroupState(group: GroupId, reader: ByteReader): GroupState {
   return { group, born, adopted, doubts, epochs, hardState, membership, snapshot, lastIndex, lastTerm };
 }
 
+/** One copy may have forgotten starts of which the segments that the other one lists still hold dead entries; a start stays true for ever. */
+function mergeEpochs(a: readonly EpochStart[], b: readonly EpochStart[]): EpochStart[] {
+  const merged: EpochStart[] = [];
+  for (const start of [...a, ...b].sort((x, y) => x.epoch - y.epoch)) {
+    while (merged.length > 0 && merged[merged.length - 1].from >= start.from) merged.pop();
+    merged.push(start);
+  }
+  return merged;
+}
+
 /** What two copies of a group's state say together. In the life of a group nothing of it goes back, so the higher value is the newer. */
 export function mergeGroupStates(a: GroupState, b: GroupState): GroupState {
   if (a.born !== b.born) return a.born > b.born ? a : b;
@@ -125,7 +135,7 @@ export function mergeGroupStates(a: GroupState, b: GroupState): GroupState {
   const { hardState: x } = a;
   const { hardState: y } = b;
   const hardState = x.term !== y.term ? (x.term > y.term ? x : y) : x.vote !== 0 ? x : y;
-  return { ...base, hardState, doubts: Math.max(a.doubts, b.doubts) };
+  return { ...base, epochs: mergeEpochs(a.epochs, b.epochs), hardState, doubts: Math.max(a.doubts, b.doubts) };
 }
 
 /** First record of a segment. */

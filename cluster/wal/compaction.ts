@@ -237,6 +237,7 @@ export class Compactor {
     if (i === gone.length) {
       disk.syncDir(context.dir, (error) => {
         mustWork(context, `syncing ${context.dir}`, error);
+        for (const { id } of gone) context.segments.gone(id);
         context.stats.segments = context.segments.all.size;
         done();
       });

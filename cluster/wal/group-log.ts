@@ -101,10 +101,11 @@ export class GroupLog {
     if (this.chainIndex >= from) this.chainIndex = -1;
   }
 
-  /** Epochs begun before the oldest segment have no dead entries left anywhere: only the newest of them is remembered. */
-  pruneEpochs(oldestSegment: number): void {
+  /** Epochs begun well before the oldest segment on disk have no dead entries left anywhere: only the newest of them is remembered. The segment
+   * after the one they began in may hold some: what was enqueued before leaves with the next batch. */
+  pruneEpochs(oldestOnDisk: number): void {
     let keep = 0;
-    while (keep + 1 < this.epochs.length && this.epochs[keep + 1].segment < oldestSegment) keep++;
+    while (keep + 1 < this.epochs.length && this.epochs[keep + 1].segment + 1 < oldestOnDisk) keep++;
     if (keep > 0) this.epochs.splice(0, keep);
   }
 

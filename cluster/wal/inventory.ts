@@ -50,6 +50,8 @@ export interface Inventory {
   /** Both state files are readable, of one write or of two that follow each other, and the log knows of no newer ones: `state` is surely
    * the newest. */
   stateSure: boolean;
+  /** Names of the state files in the order in which they are to be replaced: what the newest one says stays readable until another one does. */
+  statesOldestFirst: readonly string[];
   /** The state files had at least this generation, by what the log says. */
   vouchedGeneration: number;
   /** Where the log ends and which groups there are: the state files say so, and are not older than the log. */
@@ -86,21 +88,27 @@ function segmentInfo(env: Env, dir: string, id: number): SegmentInfo | undefined
 interface States {
   newest: StateFile | undefined;
   sure: boolean;
+  oldestFirst: string[];
 }
 
 function readStates(env: Env, dir: string): States {
   const states: StateFile[] = [];
+  const generations = new Map<string, number>();
   for (const name of STATE_FILES) {
     const bytes = readSmall(env, dir, name);
     if (bytes === undefined) continue;
     const state = decodeStateFile(bytes);
     if (state === undefined) quarantine(env, dir, name, 'state file damaged');
-    else states.push(state);
+    else {
+      states.push(state);
+      generations.set(name, state.generation);
+    }
   }
   states.sort((a, b) => b.generation - a.generation);
   const [newest, older] = states;
   const sure = older !== undefined && newest.generation - older.generation <= 1 && newest.walId === older.walId;
-  return { newest, sure };
+  const age = (name: string): number => generations.get(name) ?? -1;
+  return { newest, sure, oldestFirst: [...STATE_FILES].sort((a, b) => age(a) - age(b)) };
 }
 
 function checkVersion(dir: string, version: number): void {
@@ -141,7 +149,7 @@ export function takeInventory(env: Env, dir: string, used: boolean | undefined):
   const names = env.disk.listSync(dir);
   const onDisk = names.map((name) => segmentOfName(name, '.seg')).filter((id) => id > 0);
   const tables = names.map((name) => segmentOfName(name, '.idx')).filter((id) => id > 0);
-  const { newest, sure } = readStates(env, dir);
+  const { newest, sure, oldestFirst } = readStates(env, dir);
   const infos = new Map(onDisk.map((id) => [id, segmentInfo(env, dir, id)]));
   const walId =
     formatId ?? newest?.walId ?? [...infos.values()].find((info) => info !== undefined)?.walId ?? newId(env);
@@ -153,6 +161,7 @@ export function takeInventory(env: Env, dir: string, used: boolean | undefined):
     walId,
     state,
     stateSure,
+    statesOldestFirst: oldestFirst,
     vouchedGeneration: 0,
     endSure: state !== undefined,
     groupsUnsure: state?.groupsUnsure ?? false,

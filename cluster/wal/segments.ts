@@ -33,6 +33,9 @@ const HANDLES_MAX = 64;
 
 export class SegmentSet implements LiveAccounting {
   readonly all = new Map<number, Segment>();
+  /** Removed, but perhaps still on disk, or there again after a power cut: a start that cannot trust the list of segments reads them. 0 stands
+   * for whatever earlier lives removed, until this one has synced the directory. */
+  private readonly leaving = new Set([0]);
   private readonly env: Env;
   private readonly dir: string;
   private readonly handles = new Map<number, Handle>();
@@ -46,9 +49,11 @@ export class SegmentSet implements LiveAccounting {
     return [...this.all.keys()].sort((a, b) => a - b);
   }
 
-  oldest(): number {
+  /** No file holds a record of an older one. */
+  oldestOnDisk(): number {
     let oldest = Number.MAX_SAFE_INTEGER;
     for (const id of this.all.keys()) oldest = Math.min(oldest, id);
+    for (const id of this.leaving) oldest = Math.min(oldest, id);
     return oldest;
   }
 
@@ -122,9 +127,20 @@ export class SegmentSet implements LiveAccounting {
     }
   }
 
+  /** Its file counts no more, and is not durably gone. */
+  leave(id: number): void {
+    this.leaving.add(id);
+  }
+
+  /** Its file is durably gone. */
+  gone(id: number): void {
+    this.leaving.delete(id);
+  }
+
   /** The segment is about to be unlinked or moved. */
   drop(id: number): void {
     this.all.delete(id);
+    this.leave(id);
     const handle = this.handles.get(id);
     if (handle === undefined) return;
     handle.dropped = true;

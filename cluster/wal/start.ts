@@ -11,8 +11,8 @@ import {
   defaultWalOptions,
   parseSnapshotName,
   SNAPSHOT_DIR,
-  STATE_FILES,
   segmentName,
+  segmentOfName,
   sidecarName,
   type WalOptions,
 } from './options.ts';
@@ -45,6 +45,10 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
     segment.sealed = true;
     const lost = scan !== undefined && (scan.regions.length > 0 || scan.rows.some((row) => row.damaged));
     segment.doubtful = lost || segment.bytes < segment.end;
+  }
+  for (const name of inventory.leftovers) {
+    const id = segmentOfName(name, '.seg');
+    if (id > 0) segments.leave(id);
   }
   const found = new Recovery(env, dir, inventory, segments).run();
   const context: WalContext = {
@@ -84,7 +88,8 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
   env.disk.replaceSync(`${dir}/${segmentName(id)}`, writer.birth(carried));
   env.crashPoint('wal.recover.segment');
   const bytes = stateFileBytes(context, generation, writer.durableEnd);
-  for (const name of STATE_FILES) {
+  // The older one first: a crash in between leaves two that follow each other, so what they list is still surely the newest.
+  for (const name of inventory.statesOldestFirst) {
     env.disk.replaceSync(`${dir}/${name}`, bytes);
     env.crashPoint('wal.recover.state');
   }
@@ -149,9 +154,15 @@ function unreferencedSnapshots(context: WalContext, found: Recovered): string[] 
 }
 
 function removeLeftovers(context: WalContext, names: string[]): void {
-  const { env, dir } = context;
+  const { env, dir, segments } = context;
   const next = (i: number): void => {
-    if (i === names.length) return;
+    if (i === names.length) {
+      env.disk.syncDir(dir, (error) => {
+        mustWork(context, `syncing ${dir}`, error);
+        for (const name of names) segments.gone(segmentOfName(name, '.seg'));
+      });
+      return;
+    }
     env.disk.unlink(`${dir}/${names[i]}`, (error) => {
       mustWork(context, `removing ${names[i]}`, error);
       next(i + 1);
