@@ -58,6 +58,8 @@ export interface Inventory {
   endSure: boolean;
   /** There may have been groups that nothing tells of. */
   groupsUnsure: boolean;
+  /** Names of the tail marks that tell nothing; they are made anew. */
+  lostTails: string[];
   segments: SegmentFile[];
   /** Segments that must be there, and of which nothing is left. */
   vanished: number[];
@@ -70,6 +72,17 @@ export interface Inventory {
 function readSmall(env: Env, dir: string, name: string): Uint8Array | undefined {
   const size = env.disk.sizeSync(`${dir}/${name}`);
   return size === undefined ? undefined : readOrZero(env, `${dir}/${name}`, 0, size);
+}
+
+/** Undefined as well when the disk refuses any of it. */
+function readWhole(env: Env, dir: string, name: string): Uint8Array | undefined {
+  try {
+    return env.disk.readSync(`${dir}/${name}`);
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    env.log.error('wal: unreadable file', { file: `${dir}/${name}`, error: error.message });
+    return undefined;
+  }
 }
 
 /** What the segment's first record says; undefined: not readable. */
@@ -165,6 +178,7 @@ export function takeInventory(env: Env, dir: string, used: boolean | undefined):
     vouchedGeneration: 0,
     endSure: state !== undefined,
     groupsUnsure: state?.groupsUnsure ?? false,
+    lostTails: [],
     segments: [],
     vanished: [],
     highestId: Math.max(0, ...onDisk, ...tables, ...(state?.segments ?? [])),
@@ -199,7 +213,11 @@ export function takeInventory(env: Env, dir: string, used: boolean | undefined):
     inventory.segments.push({ id, bytes, table, scan: undefined });
   }
   for (const id of tables) if (!ids.has(id)) inventory.leftovers.push(sidecarName(id));
-  const tail = TAIL_FILES.flatMap((name) => readTailMark(env, `${dir}/${name}`, walId, readSmall(env, dir, name)));
+  const tail = TAIL_FILES.flatMap((name) => {
+    const found = readTailMark(walId, readWhole(env, dir, name));
+    if (found.length === 0) inventory.lostTails.push(name);
+    return found;
+  });
   scanUnsealed(env, dir, inventory, infos, tail);
   // The end of the log may have been cut off behind our back, and what would tell is lost in both places.
   if (tail.length === 0 && inventory.segments.length > 0) {

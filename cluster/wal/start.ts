@@ -25,6 +25,7 @@ import { SidecarBuilder } from './sidecar.ts';
 import { stateFileBytes } from './state-keeper.ts';
 import { createStats } from './stats.ts';
 import { TailCache } from './tail-cache.ts';
+import { freshTailMark } from './tail-mark.ts';
 import type { RecoveredGroup } from './types.ts';
 import { Writer } from './writer.ts';
 
@@ -85,6 +86,9 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
   const id = inventory.highestId + 1;
   const generation = Math.max(inventory.state?.generation ?? 0, inventory.vouchedGeneration) + 1;
   const writer = new Writer(context, { active: segments.create(id, 0), nextSegment: id + 1, previous });
+  // New tail marks look like sound ones: where they were lost, the doubt that follows from it is made durable first.
+  const isFirst = inventory.segments.length === 0;
+  if (isFirst) renewTails(context, inventory);
   env.disk.replaceSync(`${dir}/${segmentName(id)}`, writer.birth(carried));
   env.crashPoint('wal.recover.segment');
   const bytes = stateFileBytes(context, generation, writer.durableEnd);
@@ -94,6 +98,7 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
     env.crashPoint('wal.recover.state');
   }
   context.generation = generation;
+  if (!isFirst) renewTails(context, inventory);
   for (const { scan } of inventory.segments) {
     if (scan === undefined) continue;
     const builder = new SidecarBuilder();
@@ -106,6 +111,10 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
     env.crashPoint('wal.recover.sidecar');
   }
   return writer;
+}
+
+function renewTails({ env, dir, walId }: WalContext, { lostTails }: Inventory): void {
+  for (const name of lostTails) env.disk.replaceSync(`${dir}/${name}`, freshTailMark(walId));
 }
 
 /** Entries that count and lie beyond what is surely on disk. */

@@ -2,7 +2,7 @@
 // when the log rests and at most every MARK_EVERY_MS under load, never synced. They tell a segment whose end was cut off or wiped behind our
 // back from one with a torn tail. Invariant: what a slot says was true when it was written, and stays true; the third slot of a file is
 // never written again, so that a file without a readable one was damaged, whatever a power cut did to the others.
-import type { DiskFile, Env } from '../../src/kit/env.ts';
+import type { DiskFile } from '../../src/kit/env.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { mustWork, type WalContext } from './context.ts';
 import { crc32c, FORMAT_VERSION } from './record.ts';
@@ -33,8 +33,9 @@ function encodeSlot(walId: number, generation: number, segment: number, durableE
   return out.finish();
 }
 
-/** What the file at `path`, whose content is `bytes`, says; empty: its evidence is lost. Then it is made anew. */
-export function readTailMark(env: Env, path: string, walId: number, bytes: Uint8Array | undefined): TailEvidence[] {
+/** What a file of this content says; empty: its evidence is lost. A power cut leaves any content in a slot, but readable: a file that the disk
+ * refuses a part of (undefined) may have lost its newer slot, so its older one tells nothing. */
+export function readTailMark(walId: number, bytes: Uint8Array | undefined): TailEvidence[] {
   const found: TailEvidence[] = [];
   for (const at of [...SLOT_AT, FIXED_SLOT_AT]) {
     if (bytes?.length !== FILE_BYTES) break;
@@ -47,12 +48,14 @@ export function readTailMark(env: Env, path: string, walId: number, bytes: Uint8
     const covered = bytes.subarray(at, reader.at);
     if (reader.u32() === crc32c(covered)) found.push({ segment, durableEnd });
   }
-  if (found.length === 0) {
-    const fresh = new Uint8Array(FILE_BYTES);
-    fresh.set(encodeSlot(walId, 0, 0, 0), FIXED_SLOT_AT);
-    env.disk.replaceSync(path, fresh);
-  }
   return found;
+}
+
+/** Content of a file that tells nothing yet. */
+export function freshTailMark(walId: number): Uint8Array {
+  const fresh = new Uint8Array(FILE_BYTES);
+  fresh.set(encodeSlot(walId, 0, 0, 0), FIXED_SLOT_AT);
+  return fresh;
 }
 
 export class TailMark {

@@ -12,7 +12,7 @@ const FULL = process.env['WAL_DAMAGE'] === 'full';
 const SEED = Number(process.env['WAL_SEED'] ?? 1);
 const SEEDS = Number(process.env['WAL_WORLDS'] ?? (FULL ? 300 : 15));
 /** Seeds that once failed. */
-const KEPT_SEEDS = [1030, 3125, 7030, 7043];
+const KEPT_SEEDS = [1030, 3125, 7030, 7043, 9805, 9940];
 const OPTIONS = {
   nodes: 3,
   groups: GROUPS,

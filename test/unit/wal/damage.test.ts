@@ -451,6 +451,42 @@ test('a scrub finds what nobody reads, wherever it is in a sealed segment', () =
   expect(round()).toEqual([]);
 });
 
+const LOSSES = ['deleted', 'deleted and unreadable', 'unreadable'] as const;
+test.each(LOSSES)('both tail marks %s: no vote, also when the start is cut off', { timeout: 600_000 }, (loss) => {
+  const prepared = prepare('killed at rest');
+  const harmed = (): World => {
+    const world = worldWith(prepared, 'tails');
+    const lose = (name: string, isDeleted: boolean): void => {
+      if (isDeleted) world.disk.remove(name);
+      else world.disk.readError(name, 5000, 5001);
+    };
+    lose('wal/tail-a', loss !== 'unreadable');
+    lose('wal/tail-b', loss === 'deleted');
+    return world;
+  };
+  const whole = harmed();
+  whole.disk.crashAt = () => undefined;
+  bootSurely(whole);
+  for (let stopAt = 0; stopAt <= whole.disk.operations; stopAt++) {
+    const world = harmed();
+    world.disk.crashAt = (operation) => (operation === stopAt ? 'process' : undefined);
+    boot(world)?.env.kill('process');
+    world.disk.crashAt = undefined;
+    const { wal } = bootSurely(world);
+    expect(wal.groupsUnsure, `cut off at ${stopAt}`).toBe(true);
+    for (const { group, voteSafe } of wal.recovered.values())
+      expect(voteSafe, `group ${group}, cut off at ${stopAt}`).toBe(false);
+  }
+});
+
+test('one tail mark unreadable, the other one whole: nothing is in doubt', () => {
+  const prepared = prepare('killed at rest');
+  const world = worldWith(prepared, 'tail');
+  world.disk.readError('wal/tail-b', 5000, 5001);
+  const found = judge(world, bootSurely(world), prepared.truth);
+  expect(found).toEqual({ unsure: 0, damaged: 0, snapshotLost: 0 });
+});
+
 test('both copies of the hard state damaged: no vote', () => {
   const prepared = prepare('closed');
   const world = worldWith(prepared, 'both');
