@@ -261,7 +261,8 @@ export class BatchPacker {
       this.packState(packer, group, RecordFlag.moved);
     }
     for (const [id, tombstone] of context.tombstones) {
-      if (tombstone.segment >= oldest) this.packTombstone(packer, id, tombstone, RecordFlag.moved);
+      if (tombstone.segment >= context.segments.oldestKnown())
+        this.packTombstone(packer, id, tombstone, RecordFlag.moved);
       else if (tombstone.repeatedIn < oldest) context.tombstones.delete(id);
     }
   }

@@ -59,7 +59,7 @@ export class SegmentSupply {
       disk.syncDir(context.dir, (syncError) => {
         mustWork(context, `syncing ${context.dir}`, syncError);
         crashPoint(context, 'wal.segment.dir-synced');
-        context.segments.gone(0);
+        context.segments.settle();
         spare.ready = true;
         this.handOut();
       });

@@ -33,9 +33,10 @@ const HANDLES_MAX = 64;
 
 export class SegmentSet implements LiveAccounting {
   readonly all = new Map<number, Segment>();
-  /** Removed, but perhaps still on disk, or there again after a power cut: a start that cannot trust the list of segments reads them. 0 stands
-   * for whatever earlier lives removed, until this one has synced the directory. */
-  private readonly leaving = new Set([0]);
+  /** Removed, but perhaps still on disk, or there again after a power cut: a start that cannot trust the list of segments reads them. */
+  private readonly leaving = new Set<number>();
+  /** What earlier lives unlinked is durably gone: this one has synced the directory. */
+  private settled = false;
   private readonly env: Env;
   private readonly dir: string;
   private readonly handles = new Map<number, Handle>();
@@ -49,12 +50,22 @@ export class SegmentSet implements LiveAccounting {
     return [...this.all.keys()].sort((a, b) => a - b);
   }
 
-  /** No file holds a record of an older one. */
-  oldestOnDisk(): number {
+  /** No file that is known holds a record of an older one. */
+  oldestKnown(): number {
     let oldest = Number.MAX_SAFE_INTEGER;
     for (const id of this.all.keys()) oldest = Math.min(oldest, id);
     for (const id of this.leaving) oldest = Math.min(oldest, id);
     return oldest;
+  }
+
+  /** No file holds a record of an older one, and none will after a power cut. */
+  oldestOnDisk(): number {
+    return this.settled ? this.oldestKnown() : 0;
+  }
+
+  /** The directory was synced. */
+  settle(): void {
+    this.settled = true;
   }
 
   totalBytes(): number {

@@ -4,6 +4,8 @@
 import { expect, test } from 'vitest';
 import { decodeStateFile, type GroupState, mergeGroupStates, type StateFile } from '../../../cluster/wal/bodies.ts';
 import { GroupLog } from '../../../cluster/wal/group-log.ts';
+import { RecordType } from '../../../cluster/wal/record.ts';
+import { scanSegment } from '../../../cluster/wal/segment-scan.ts';
 import { SegmentSet } from '../../../cluster/wal/segments.ts';
 import {
   bodyOf,
@@ -188,6 +190,25 @@ test('segments begun before a start has removed what the one before it left', ()
   expect(world.disk.files(FIRST_SEGMENT)).toEqual([FIRST_SEGMENT]);
   for (const name of ['state-a', 'state-b']) world.disk.remove(`wal/${name}`);
   expectOnlyTheLiving(world, bootSurely(world));
+});
+
+test('a tombstone that judges nothing is not repeated at each start', () => {
+  const world = stoppedBeforeUnlink();
+  const tombstones = (): number => {
+    const newest = world.disk.files('wal/').findLast((name) => name.endsWith('.seg')) as string;
+    const life = bootSurely(world);
+    const { rows } = scanSegment(life.env, newest, Number.parseInt(newest.slice(4), 16), 0);
+    life.env.kill('process');
+    return rows.filter((row) => row.other === RecordType.tombstone && row.group === DELETED).length;
+  };
+  // The first start finds the segments that it judges.
+  bootSurely(world).env.kill('process');
+  expect(tombstones()).toBe(1);
+  bootSurely(world);
+  world.scheduler.runFor(100);
+  expect(world.disk.files(FIRST_SEGMENT)).toEqual([]);
+  bootSurely(world).env.kill('process');
+  expect(tombstones()).toBe(0);
 });
 
 test('two copies of a state know the epochs of both', () => {
