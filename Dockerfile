@@ -6,7 +6,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production UV_THREADPOOL_SIZE=8
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2
 WORKDIR /flotilla
 COPY --from=packages /flotilla/node_modules node_modules
 COPY package.json ./
@@ -21,5 +21,5 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8222/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
 # The runtime flags are those of src/cli/runtime.mjs.
-ENTRYPOINT ["node", "--heap-growing-percent=400", "--max-semi-space-size=8", "--single-threaded-gc", "src/cli/main.ts"]
+ENTRYPOINT ["node", "--heap-growing-percent=300", "--max-semi-space-size=8", "--single-threaded-gc", "src/cli/main.ts"]
 CMD ["server", "-a", "0.0.0.0", "-p", "4222", "-m", "8222", "-js", "-sd", "/data"]

@@ -148,15 +148,17 @@ async function main(): Promise<number> {
     const rows: string[] = [];
     for (const scenario of scenarios) {
       const results = sides.map(() => [] as LoadResult[]);
-      for (let round = 0; round < rounds; round++) {
+      // The first round is not counted: it compiles code on one side and fills caches on both.
+      for (let round = -1; round < rounds; round++) {
         for (const [i, side] of sides.entries()) {
           const messages = Math.max(100, Math.round(scenario.messages * scale));
           const url = scenario.at === 'leader' ? side.leader : side.other;
           const result = load(binary, url, [...scenario.flags, '-stream', 'BENCH', '-msgs', String(messages)]);
-          results[i].push(result);
+          if (round >= 0) results[i].push(result);
           const p = result.p50Ms === undefined ? '' : ` p50 ${result.p50Ms} ms p99 ${result.p99Ms} ms`;
           const e = result.errors > 0 ? ` ERRORS ${result.errors} (${result.firstError})` : '';
-          process.stdout.write(`  ${scenario.name} | ${side.label} | ${Math.round(result.perSecond)}/s${p}${e}\n`);
+          const w = round < 0 ? ' (warm-up)' : '';
+          process.stdout.write(`  ${scenario.name}${w} | ${side.label} | ${Math.round(result.perSecond)}/s${p}${e}\n`);
         }
       }
       const figures = results.map((list) => median(list.map((result) => result[scenario.figure] ?? Number.NaN)));

@@ -7,7 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { THREADPOOL_SIZE, V8_FLAGS } from './runtime.mjs';
+import { runtimeEnv, V8_FLAGS } from './runtime.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const bin = join(root, 'node_modules', '.bin');
@@ -34,9 +34,8 @@ const command = !isTool
 const child = spawn(runtime, command, {
   stdio: 'inherit',
   env: {
-    ...process.env,
+    ...runtimeEnv(process.env),
     PATH: `${bin}:${process.env.PATH}`,
-    UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? THREADPOOL_SIZE,
     FLOTILLA_COMMAND: process.env.FLOTILLA_COMMAND ?? (isTool ? 'npm run' : 'flotilla'),
   },
 });

@@ -1,2 +1,2 @@
 export declare const V8_FLAGS: string[];
-export declare const THREADPOOL_SIZE: string;
+export declare function runtimeEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv;

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { lockDataDir } from '../kit/lock.ts';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
-import { THREADPOOL_SIZE, V8_FLAGS } from './runtime.mjs';
+import { runtimeEnv, V8_FLAGS } from './runtime.mjs';
 
 const FLAGS = {
   nodes: { names: ['nodes'], kind: 'integer', value: 'n', help: 'how many nodes: 1, 3 or 5 (default 3)' },
@@ -143,7 +143,7 @@ class Supervisor {
     const child = spawn(process.execPath, [...V8_FLAGS, this.#mainFile, 'server', ...flags.map(String)], {
       stdio: ['ignore', 'inherit', 'inherit'],
       detached: true,
-      env: { ...process.env, UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? THREADPOOL_SIZE },
+      env: runtimeEnv(process.env),
     });
     node.child = child;
     child.on('exit', (code, signal) => this.#onExit(node, code, signal));

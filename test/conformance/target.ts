@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
-import { V8_FLAGS } from '../../src/cli/runtime.mjs';
+import { runtimeEnv, V8_FLAGS } from '../../src/cli/runtime.mjs';
 import { RawClient } from './raw.ts';
 
 export type TargetKind = 'flotilla' | 'nats-server';
@@ -158,7 +158,10 @@ export class Target {
   private spawn(i: number): void {
     const node = this.nodes[i];
     const [command, leading] = commandOf(this.kind);
-    const child = spawn(command, [...leading, ...node.args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(command, [...leading, ...node.args], {
+      env: runtimeEnv(process.env),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     child.stderr?.on('data', (chunk: Buffer) => {
       node.stderr = (node.stderr + chunk.toString()).slice(-STDERR_KEPT);
     });
