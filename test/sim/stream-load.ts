@@ -10,6 +10,8 @@ export const REQUEST_MS = 2_500;
 const PULL_MS = 900;
 const NOT_ACKED_SHARE = 0.1;
 const RETRIES_MAX = 20;
+/** A leader that is cut off may hand out what it had for so long before it notices (check-quorum, or the silence of its links); then never again. */
+const DEPOSED_MS = 2_000;
 
 /** The run as its workloads see it. */
 export interface Run {
@@ -263,7 +265,14 @@ export class StreamLoad {
       if (replicas.length === 0) continue;
       const isHere = (event: Event): boolean => !('seq' in event) || event.seq % this.stride === partition;
       const events = this.stride === 1 ? this.events : this.events.filter(isHere);
-      const history: History = { events, replicas, removed: new Set(), drained: [], ...this.judge() };
+      const history: History = {
+        events,
+        replicas,
+        removed: new Set(),
+        drained: [],
+        inFlightMs: DEPOSED_MS,
+        ...this.judge(),
+      };
       for (const [name, check] of Object.entries(CHECKERS)) {
         // With more wrong clocks than promised the duplicate window may end early, and that is all.
         if (name === 'duplicate' && this.run.clocksFail) continue;
