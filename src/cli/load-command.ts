@@ -1,6 +1,7 @@
 // `flotilla load`: steady traffic for trying a cluster and its dashboards: publishers that repeat what was not acknowledged under the same
 // Nats-Msg-Id, and consumers that ack. One line a second. It ends with exit code 1 when a message that was acknowledged did not arrive.
 import { performance } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   AckPolicy,
   DiscardPolicy,
@@ -11,6 +12,7 @@ import {
 } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
+import { fail, say } from './terminal.ts';
 
 export const LOAD_FLAGS = {
   server: {
@@ -60,13 +62,13 @@ interface Options {
 
 export async function load(args: readonly string[]): Promise<number> {
   const parsed = parseFlags(LOAD_FLAGS, args);
-  if (!parsed.ok) return fail(parsed.error);
+  if (!parsed.ok) return fail(parsed.error, 1);
   const { values, rest } = parsed;
   if (values.help) {
     say(`usage: flotilla load [flags]\n\n${helpOf(LOAD_FLAGS)}`);
     return 0;
   }
-  if (rest.length > 0) return fail(`load takes flags only, not "${rest[0]}"`);
+  if (rest.length > 0) return fail(`load takes flags only, not "${rest[0]}"`, 1);
   const options: Options = {
     servers: ((values.server as string | undefined) ?? 'nats://127.0.0.1:4222').split(','),
     stream: (values.stream as string | undefined) ?? 'LOAD',
@@ -78,7 +80,7 @@ export async function load(args: readonly string[]): Promise<number> {
     pass: values.pass as string | undefined,
   };
   if (options.rate < 1 || options.size < 1 || options.seconds < 1)
-    return fail('--rate, --size and --seconds must be at least 1');
+    return fail('--rate, --size and --seconds must be at least 1', 1);
   let nc: NatsConnection | undefined;
   try {
     nc = await connect({
@@ -93,7 +95,7 @@ export async function load(args: readonly string[]): Promise<number> {
     return await new Load(nc, options).run();
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    return fail(error.message);
+    return fail(error.message, 1);
   } finally {
     await nc?.close();
   }
@@ -247,17 +249,4 @@ class Load {
 function isFinal(error: Error): boolean {
   const { code } = error as { code?: unknown };
   return typeof code === 'number' && code >= 10_000 && ![10_008, 10_047, 10_077, 10_167, 10_023].includes(code);
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resume) => setTimeout(resume, ms));
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function fail(text: string): number {
-  process.stderr.write(`flotilla: ${text}\n`);
-  return 1;
 }

@@ -1,10 +1,12 @@
 // `flotilla status` and `flotilla top`: ask one node, find the others through it, ask them all. Exit codes of status (and of top --once):
 // 0 nothing is at risk, 1 something is, 2 nobody answers or the command line is wrong.
 import { performance } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { NodeStatus } from '../monitoring/status.ts';
 import { type Answer, type ClusterStatus, clusterStatusOf, monitorUrlOf } from './cluster-status.ts';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
 import { type Rates, ratesOf, statusLines } from './status-text.ts';
+import { fail, say } from './terminal.ts';
 
 const COMMON = {
   monitor: {
@@ -56,34 +58,34 @@ interface Picture {
 
 export async function status(args: readonly string[]): Promise<number> {
   const parsed = parseFlags(STATUS_FLAGS, args);
-  if (!parsed.ok) return fail(parsed.error);
+  if (!parsed.ok) return fail(parsed.error, 2);
   const { values, rest } = parsed;
   if (values.help) {
     say(`usage: flotilla status [flags]\n\n${helpOf(STATUS_FLAGS)}\n\n${EXIT_CODES}`);
     return 0;
   }
   const asked = askedOf(values, rest);
-  if (typeof asked === 'string') return fail(asked);
+  if (typeof asked === 'string') return fail(asked, 2);
   const picture = await look(asked);
-  if (picture === undefined) return fail(nobody(asked));
+  if (picture === undefined) return fail(nobody(asked), 2);
   say(values.json ? JSON.stringify(picture.status, undefined, 2) : statusLines(picture.status).join('\n'));
   return picture.status.healthy ? 0 : 1;
 }
 
 export async function top(args: readonly string[]): Promise<number> {
   const parsed = parseFlags(TOP_FLAGS, args);
-  if (!parsed.ok) return fail(parsed.error);
+  if (!parsed.ok) return fail(parsed.error, 2);
   const { values, rest } = parsed;
   if (values.help) {
     say(`usage: flotilla top [flags]   (q or Ctrl-C ends it)\n\n${helpOf(TOP_FLAGS)}\n\n${EXIT_CODES}`);
     return 0;
   }
   const asked = askedOf(values, rest);
-  if (typeof asked === 'string') return fail(asked);
+  if (typeof asked === 'string') return fail(asked, 2);
   const intervalMs = (values.interval as number | undefined) ?? INTERVAL_MS;
-  if (intervalMs < INTERVAL_MS_MIN) return fail(`--interval must be at least ${INTERVAL_MS_MIN}`);
+  if (intervalMs < INTERVAL_MS_MIN) return fail(`--interval must be at least ${INTERVAL_MS_MIN}`, 2);
   const first = await look(asked);
-  if (first === undefined) return fail(nobody(asked));
+  if (first === undefined) return fail(nobody(asked), 2);
   return values.once ? await once(asked, first, intervalMs) : await refresh(asked, first, intervalMs);
 }
 
@@ -91,7 +93,7 @@ export async function top(args: readonly string[]): Promise<number> {
 async function once(asked: Asked, first: Picture, intervalMs: number): Promise<number> {
   await pause(intervalMs);
   const second = await look(asked);
-  if (second === undefined) return fail(nobody(asked));
+  if (second === undefined) return fail(nobody(asked), 2);
   say(statusLines(second.status, ratesBetween(first, second)).join('\n'));
   return second.status.healthy ? 0 : 1;
 }
@@ -190,17 +192,4 @@ async function ask(url: string, timeoutMs: number): Promise<NodeStatus | undefin
 
 function nobody({ urls }: Asked): string {
   return `no node answers at ${urls.join(', ')}; is the monitoring port on (-m), and the address right (--monitor)?`;
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resume) => setTimeout(resume, ms));
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function fail(text: string): number {
-  process.stderr.write(`flotilla: ${text}\n`);
-  return 2;
 }
