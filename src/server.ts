@@ -372,6 +372,8 @@ class Server implements StartedServer {
     const links = this.#links;
     if (links) await new Promise<void>((done) => links.close(done));
     await this.#monitoring?.close();
+    // A write still under way would land in a directory that belongs to another process by now, or to nobody.
+    await new Promise<void>((done) => this.#env.whenDiskIdle(done));
     this.#lock?.release();
     this.log.flushSync();
   }

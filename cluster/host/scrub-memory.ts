@@ -22,6 +22,9 @@ export class ScrubMemory {
   private timer: Timer | undefined;
   private saved: ScrubPosition = { segment: 0, group: 0, index: 0 };
   private closed = false;
+  private opening = false;
+  /** Of a close that came while the store was being opened. */
+  private whenClosed: () => void = () => {};
 
   constructor(env: Env, wal: Wal, self: PeerId) {
     this.env = env;
@@ -30,17 +33,22 @@ export class ScrubMemory {
   }
 
   open(): void {
+    this.opening = true;
     this.env.openKv(DIR, (error, kv) => {
+      this.opening = false;
       if (kv === null) this.env.log.warn('the rebuildable store is not used', { reason: error?.message });
-      else if (this.closed) kv.close(() => {});
-      else this.recall(kv);
+      if (!this.closed) {
+        if (kv !== null) this.recall(kv);
+      } else if (kv === null) this.whenClosed();
+      else kv.close(() => this.whenClosed());
     });
   }
 
   close(done: () => void): void {
     this.closed = true;
     if (this.timer !== undefined) this.env.clock.cancel(this.timer);
-    if (this.kv === undefined) done();
+    if (this.opening) this.whenClosed = done;
+    else if (this.kv === undefined) done();
     else this.kv.close(() => done());
   }
 

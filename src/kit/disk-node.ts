@@ -34,6 +34,27 @@ class Gate {
   }
 }
 
+/** What is under way on the disk; whoever gives the directory up waits for the end of it. */
+class Activity {
+  private count = 0;
+  private readonly waiting: (() => void)[] = [];
+
+  begin(): void {
+    this.count++;
+  }
+
+  end(): void {
+    this.count--;
+    if (this.count === 0) for (const wake of this.waiting.splice(0)) this.whenIdle(wake);
+  }
+
+  /** `done` runs in a later turn: what the last completion goes on to do is waited for as well. */
+  whenIdle(done: () => void): void {
+    if (this.count > 0) this.waiting.push(done);
+    else setImmediate(() => (this.count === 0 ? done() : this.waiting.push(done)));
+  }
+}
+
 /** Writes of up to this size go to the page cache in the loop itself… */
 const NOW_BYTES_MAX = 32 * 1024;
 /** …unless one of them had to wait for the disk: then they are left to the threads for a while. */
@@ -56,14 +77,16 @@ class NodeDiskFile implements DiskFile {
   private readonly fd: number;
   private readonly gate: Gate;
   private readonly pageCache: PageCache;
+  private readonly activity: Activity;
   private readonly queue: (() => void)[] = [];
   private busy = false;
   private closing = false;
 
-  constructor(fd: number, gate: Gate, pageCache: PageCache) {
+  constructor(fd: number, gate: Gate, pageCache: PageCache, activity: Activity) {
     this.fd = fd;
     this.gate = gate;
     this.pageCache = pageCache;
+    this.activity = activity;
   }
 
   write(buffers: readonly Uint8Array[], position: number, done: DiskCallback): void {
@@ -124,7 +147,7 @@ class NodeDiskFile implements DiskFile {
 
   close(): void {
     if (this.closing) return;
-    this.run(() => fs.close(this.fd, () => {}));
+    this.run(() => fs.close(this.fd, () => this.finish(() => undefined)));
     this.closing = true;
   }
 
@@ -135,6 +158,7 @@ class NodeDiskFile implements DiskFile {
       return;
     }
     this.busy = true;
+    this.activity.begin();
     operation();
   }
 
@@ -142,8 +166,12 @@ class NodeDiskFile implements DiskFile {
   private finish(completion: () => void): void {
     completion();
     const next = this.queue.shift();
-    if (next === undefined) this.busy = false;
-    else next();
+    if (next !== undefined) {
+      next();
+      return;
+    }
+    this.busy = false;
+    this.activity.end();
   }
 
   private writeAll(buffers: Uint8Array[], position: number, done: DiskCallback): void {
@@ -191,10 +219,11 @@ function writeAllSync(fd: number, bytes: Uint8Array): void {
   while (at < bytes.length) at += fs.writeSync(fd, bytes, at, bytes.length - at, at);
 }
 
-class NodeDisk implements Disk {
+class NodeDisk implements NodeDirectory {
   private readonly root: string;
   private readonly gate = new Gate(Math.max(1, POOL_THREADS - 2));
   private readonly pageCache = new PageCache();
+  private readonly activity = new Activity();
   /** Replacements of one path follow each other; the temporary name is fixed, so a crash leaves at most one behind. */
   private readonly replacing = new Map<string, (() => void)[]>();
 
@@ -299,17 +328,21 @@ class NodeDisk implements Disk {
     done: (error: Error | null, file: DiskFile | null) => void,
   ): void {
     const flags = mode === 'create' ? 'wx+' : mode === 'write' ? 'r+' : 'r';
+    this.activity.begin();
     fs.open(this.absolute(file), flags, (error, fd) => {
-      done(error, error === null ? new NodeDiskFile(fd, this.gate, this.pageCache) : null);
+      done(error, error === null ? new NodeDiskFile(fd, this.gate, this.pageCache, this.activity) : null);
+      this.activity.end();
     });
   }
 
   replace(file: string, bytes: Uint8Array, done: DiskCallback): void {
+    this.activity.begin();
     const start = () => {
       this.gate.enter((leave) => {
         this.replaceNow(this.absolute(file), bytes, (error) => {
           leave();
           done(error);
+          this.activity.end();
           const next = waiting.shift();
           if (next === undefined) this.replacing.delete(file);
           else next();
@@ -327,16 +360,26 @@ class NodeDisk implements Disk {
   }
 
   unlink(file: string, done: DiskCallback): void {
+    this.activity.begin();
     this.gate.enter((leave) => {
       fs.unlink(this.absolute(file), (error) => {
         leave();
         done(error);
+        this.activity.end();
       });
     });
   }
 
   syncDir(dir: string, done: DiskCallback): void {
-    this.syncAbsoluteDir(this.absolute(dir), done);
+    this.activity.begin();
+    this.syncAbsoluteDir(this.absolute(dir), (error) => {
+      done(error);
+      this.activity.end();
+    });
+  }
+
+  whenIdle(done: () => void): void {
+    this.activity.whenIdle(done);
   }
 
   freeBytes(done: (error: Error | null, bytes: number) => void): void {
@@ -383,8 +426,14 @@ class NodeDisk implements Disk {
   }
 }
 
-/** `absolute` serves the composition root (kv store, lock); everything else speaks relative paths. */
-export function createNodeDisk(dataDir: string): Disk & { absolute(relative: string): string } {
+export interface NodeDirectory extends Disk {
+  /** Serves the composition root (kv store, lock); everything else speaks relative paths. */
+  absolute(relative: string): string;
+  /** `done` runs when nothing is being written, read or removed any more. */
+  whenIdle(done: () => void): void;
+}
+
+export function createNodeDisk(dataDir: string): NodeDirectory {
   const disk = new NodeDisk(dataDir);
   disk.mkdirSync('');
   return disk;

@@ -86,6 +86,8 @@ const nodeRandom: Random = {
 /** Env plus what only the composition root may use. */
 export interface NodeEnv extends Env {
   readonly nodeLog: NodeLog;
+  /** `done` runs when nothing is under way on the disk: the directory may be given to another process, or removed. */
+  whenDiskIdle(done: () => void): void;
 }
 
 export function createNodeEnv(options: NodeEnvOptions): NodeEnv {
@@ -97,6 +99,7 @@ export function createNodeEnv(options: NodeEnvOptions): NodeEnv {
     disk,
     log,
     nodeLog: log,
+    whenDiskIdle: (done) => disk.whenIdle(done),
     openKv(dir, done) {
       if (options.openKv === undefined) done(new Error('no key-value store configured'), null);
       else options.openKv(disk.absolute(dir), done);

@@ -113,6 +113,25 @@ describe('disk', () => {
     expect(await new Promise<number>((resolve) => env.disk.freeBytes((_, n) => resolve(n)))).toBeGreaterThan(0);
   });
 
+  test('idle comes after everything that is under way, and after what that goes on to do', async () => {
+    const env = quiet();
+    const file = await opened(env, 'a', 'create');
+    const order: string[] = [];
+    env.disk.replace('formation', new Uint8Array(100_000), () => {
+      order.push('replaced');
+      env.disk.replace('identity', Uint8Array.of(1), () => order.push('replaced again'));
+    });
+    file.write([new Uint8Array(100_000)], 0, () => order.push('written'));
+    file.sync(() => order.push('synced'));
+    file.close();
+    env.disk.unlink('nothing', () => order.push('unlinked'));
+    await new Promise<void>((resolve) => env.whenDiskIdle(resolve));
+    expect(order.toSorted()).toEqual(['replaced', 'replaced again', 'synced', 'unlinked', 'written']);
+    expect(env.disk.listSync('')).toEqual(['a', 'formation', 'identity']);
+    // With nothing under way it comes as well.
+    await new Promise<void>((resolve) => env.whenDiskIdle(resolve));
+  });
+
   test('gathering keeps the bytes', () => {
     const parts = [3, 0, 3_000, 1, 2_048, 2_049, 7].map((n, i) => new Uint8Array(n).fill(i));
     const out = gatherParts(parts);

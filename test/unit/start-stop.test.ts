@@ -1,0 +1,24 @@
+// A node that is stopped while it is still finding out who it is: its cluster's formation, its stores being opened. Nothing of it may
+// touch the directory once `close` is over, for the directory may be another process's by then.
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { startNode } from '../../src/index.ts';
+
+const filesBelow = (dir: string): string[] => readdirSync(dir, { recursive: true }).map(String).sort();
+const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
+
+test('a node closed at any moment of its start leaves its directory alone afterwards', async () => {
+  for (let waitMs = 0; waitMs < 20; waitMs++) {
+    const storeDir = mkdtempSync(join(tmpdir(), 'flotilla-start-stop-'));
+    const node = await startNode({ name: 'brief', monitorPort: 0, storeDir });
+    await pause(waitMs);
+    await node.close();
+    const files = filesBelow(storeDir);
+    expect(files.filter((file) => file.endsWith('.tmp') || file.includes('quarantine/'))).toEqual([]);
+    rmSync(storeDir, { recursive: true });
+    await pause(5);
+    expect(() => readdirSync(storeDir)).toThrow('ENOENT');
+  }
+});
