@@ -6,9 +6,8 @@
 import type { Env } from '../kit/env.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { ConsumerCommand, type CreateAction, encodeCreate, encodePart, encodeRemove } from './consumer-codec.ts';
-import { filterPatterns } from './consumer-filter.ts';
 import { ConsumerRecord } from './consumer-record.ts';
-import { decideCreate, placeError } from './consumer-rules.ts';
+import { decideCreate } from './consumer-rules.ts';
 import { ConsumerRegistry } from './consumers.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
 import { type Budget, LiveConsumer } from './delivery-consumer.ts';
@@ -549,11 +548,6 @@ export class DeliveryEngine implements DeliveryHost {
     }
     let consumer = live;
     if (consumer === undefined) {
-      const refused = placeError(this.#config(), filterPatterns(config), [], this.consumerCount, true);
-      if (refused !== undefined) {
-        done(refused);
-        return;
-      }
       const record = new ConsumerRecord(0, config, this.env.clock.wallUs());
       record.begin(this.view);
       consumer = this.#begin(record, true);
@@ -629,8 +623,10 @@ function positionOf(record: ConsumerRecord, at: ConsumerPosition): void {
   at.ackUs = record.ackUs;
 }
 
-/** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). */
+/** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). Where a
+ * stream limits its consumers all of them are in its log: two creations at once are decided one after the other there. */
 export function livesInMemory(config: ConsumerConfig, stream: StreamConfig): boolean {
   const light = config.mem_storage === true || config.num_replicas === 1;
-  return config.ack_policy === 'none' && !config.durable_name && light && stream.retention === 'limits';
+  const isBounded = stream.max_consumers > 0 || stream.retention !== 'limits';
+  return config.ack_policy === 'none' && !config.durable_name && light && !isBounded;
 }

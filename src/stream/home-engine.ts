@@ -7,7 +7,7 @@ import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { ConsumerCommand, type CreateAction, encodeRemove } from './consumer-codec.ts';
 import { filterPatterns } from './consumer-filter.ts';
 import { ConsumerRecord } from './consumer-record.ts';
-import { decideCreate, placeError } from './consumer-rules.ts';
+import { decideCreate } from './consumer-rules.ts';
 import type { ConsumerRegistry } from './consumers.ts';
 import { type DeliveryEngine, livesInMemory } from './delivery.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
@@ -166,9 +166,7 @@ export class HomeEngine implements HomeHost {
 
   #refusal(live: HomeConsumer | undefined, config: ConsumerConfig, action: CreateAction): ApiError | undefined {
     const outcome = decideCreate(live?.config, config, action);
-    if (isApiError(outcome)) return outcome;
-    if (live !== undefined) return undefined;
-    return placeError(this.#options.config(), filterPatterns(config), [], this.consumerCount, true);
+    return isApiError(outcome) ? outcome : undefined;
   }
 
   /** PU5: a push subject may move only while nobody listens on the old one. */

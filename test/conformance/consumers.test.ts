@@ -339,6 +339,31 @@ describe('create', () => {
   });
 });
 
+describe('the limit of consumers, asked for through all nodes at once', () => {
+  const ORDERED = { ack_policy: 'none', mem_storage: true, num_replicas: 1, inactive_threshold: 60e9 };
+  const kinds: [string, object, object][] = [
+    ['replicated', {}, { ack_policy: 'explicit' }],
+    ['in memory', {}, ORDERED],
+    ['of four partitions', { metadata: { 'flotilla.partitions': '4' } }, { ack_policy: 'explicit' }],
+    ['of four partitions, in memory', { metadata: { 'flotilla.partitions': '4' } }, ORDERED],
+  ];
+
+  test.each(kinds)('%s', async (_, config, consumer) => {
+    const sessions = [s, ...others];
+    const name = await stream(s, { max_consumers: 2, ...config });
+    const answers = await Promise.all(
+      Array.from({ length: 9 }, (_, i) =>
+        api(sessions[i % 3], ...create(name, `c${i}`, { ...consumer, name: `c${i}` })),
+      ),
+    );
+    const codes = answers.map((answer) => answer.error?.err_code ?? 'created');
+    expect(codes.filter((code) => code === 'created')).toHaveLength(2);
+    expect(new Set(codes)).toEqual(new Set(['created', 10026]));
+    expect((await ok(s, `STREAM.INFO.${name}`))['state']).toMatchObject({ consumer_count: 2 });
+    expect(((await ok(s, `CONSUMER.NAMES.${name}`))['consumers'] as string[]).length).toBe(2);
+  });
+});
+
 describe('names, list, info, delete', () => {
   test('names and list', async () => {
     const name = await stream(s);

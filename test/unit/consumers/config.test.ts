@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { ConsumerConfig } from '../../../src/stream/config.ts';
 import { type ApiError, isApiError } from '../../../src/stream/errors.ts';
 import type { ConsumerState } from '../../../src/stream/types.ts';
-import { FakePartition } from './fake-partition.ts';
+import { FakePartition, PULL } from './fake-partition.ts';
 
 function filled(): FakePartition {
   const p = new FakePartition();
@@ -165,6 +165,37 @@ describe('create and update', () => {
     expect(p.create({ durable_name: 'D' })).toMatchObject({ err_code: 10026 });
     expect(p.create({ name: 'O', ack_policy: 'none', mem_storage: true })).toMatchObject({ err_code: 10026 });
     expect(isApiError(p.create())).toBe(false);
+  });
+
+  test('creations at once do not exceed the limit, of whatever kind they are', () => {
+    const p = new FakePartition({ max_consumers: 2 });
+    const answers: (ConsumerState | ApiError)[] = [];
+    for (let i = 0; i < 3; i++) {
+      const durable = { ...PULL, name: `D${i}`, durable_name: `D${i}` };
+      const ordered = {
+        ...PULL,
+        name: `O${i}`,
+        durable_name: undefined,
+        ack_policy: 'none',
+        mem_storage: true,
+      } as const;
+      for (const config of [durable, ordered])
+        p.engine.createConsumer(config, 'create', (state) => answers.push(state));
+    }
+    p.run(20);
+    expect(answers.map((answer) => (isApiError(answer) ? answer.err_code : answer.name)).sort()).toEqual([
+      10026,
+      10026,
+      10026,
+      10026,
+      'D0',
+      'O0',
+    ]);
+    expect(p.engine.consumerCount).toBe(2);
+    p.failover();
+    p.engine.createConsumer({ ...PULL, name: 'D3', durable_name: 'D3' }, '', (state) => answers.push(state));
+    p.run(20);
+    expect(answers.at(-1)).toMatchObject({ err_code: 10026 });
   });
 
   test('work queues: one consumer per message', () => {
