@@ -6,14 +6,16 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2 NODE_COMPILE_CACHE=/flotilla/node_modules/.cache/flotilla
 WORKDIR /flotilla
 COPY --from=packages /flotilla/node_modules node_modules
 COPY package.json ./
 COPY cluster cluster
 COPY src src
-RUN mkdir /data && chown node:node /data
+RUN mkdir /data node_modules/.cache && chown node:node /data node_modules/.cache
 USER node
+# Strips the types of everything a server loads, once for all containers.
+RUN ["node", "--heap-growing-percent=300", "--max-semi-space-size=8", "--single-threaded-gc", "src/cli/main.ts", "server", "-t"]
 VOLUME /data
 # Clients, monitoring, other nodes.
 EXPOSE 4222 8222 6222

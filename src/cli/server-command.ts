@@ -1,6 +1,7 @@
 // `flotilla server`: one node from flags and a configuration file, until a signal. Exit codes: 0 clean end, 1 could not start (one line says why).
 import { randomBytes } from 'node:crypto';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { NATS_VERSION } from '../kit/version.ts';
 import { StartError, type StartedServer, startServer } from '../server.ts';
@@ -59,6 +60,8 @@ export async function server(args: readonly string[]): Promise<number> {
     throw error;
   }
   const portsFile = writePidAndPorts(config, started);
+  // A node that is killed leaves what it has compiled to the next one as well (runtime.mjs).
+  flushCompileCache();
   let current = config;
   const reload = (): void => {
     const { log } = started;

@@ -72,6 +72,7 @@ describe('image', () => {
     const entry = arrayAfter(dockerfile, 'ENTRYPOINT');
     expect(entry.slice(0, -1)).toEqual(['node', ...V8_FLAGS]);
     expect(existsSync(join(ROOT, entry[entry.length - 1]))).toBe(true);
+    expect(arrayAfter(dockerfile, 'RUN')).toEqual([...entry, 'server', '-t']);
     const config = serverOf(arrayAfter(dockerfile, 'CMD'));
     expect(config).toMatchObject({ port: 4222, http: { port: 8222 }, jetstream: true, storeDir: '/data' });
     expect(dockerfile).toMatch(/^VOLUME \/data$/m);

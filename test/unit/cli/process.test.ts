@@ -15,7 +15,8 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { runtimeEnv } from '../../../src/cli/runtime.mjs';
 
 const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts');
 const PROCESS_MS_MAX = 40_000;
@@ -27,10 +28,12 @@ interface Run {
 }
 
 const root = mkdtempSync(join(tmpdir(), 'flotilla-cli-'));
+const compiled = join(root, 'compiled');
 const running = new Set<ChildProcess>();
 
 function run(...args: string[]): Run {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const env = runtimeEnv({ ...process.env, NODE_COMPILE_CACHE: compiled });
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'ignore', 'pipe'], env });
   running.add(child);
   let stderr = '';
   child.stderr!.setEncoding('utf8').on('data', (chunk) => {
@@ -214,6 +217,18 @@ describe('a running server', () => {
     // Told when it came.
     expect(await again.ended).toContain('"max_payload":2048');
     expect(await c.ended).not.toContain('Authorization');
+  });
+
+  test('what it compiled outlives a kill', async () => {
+    rmSync(compiled, { recursive: true, force: true });
+    const started = server(join(root, 'compiling'));
+    await ready(started);
+    // Written right after the line that says ready.
+    await vi.waitFor(() => expect(readdirSync(compiled, { recursive: true }).length).toBeGreaterThan(100), {
+      timeout: 10_000,
+    });
+    started.child.kill('SIGKILL');
+    await started.ended;
   });
 
   test('signals by name', async () => {
