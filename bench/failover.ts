@@ -7,9 +7,11 @@
 // meta group in half of the kills. At the end every acknowledged id is looked up: one that is missing fails the run, and so does
 // (but for nats-server) a figure beyond its bound.
 //   npm run failover -- [--kills 20] [--stops 3] [--against nats-server]
+//   npm run failover -- --streams 1000 [--kills 20] [--rate 1000] [--against nats-server]      many streams, in failover-many.ts
 import { parseArgs } from 'node:util';
 import { connect, type JetStreamClient, type JetStreamManager, type NatsConnection, RetentionPolicy } from 'nats';
 import { Target } from '../test/conformance/target.ts';
+import { type ManyKill, ManyStreams } from './failover-many.ts';
 
 const WORKERS_PER_CONNECTION = 8;
 const PUBLISH_TIMEOUT_MS = 1000;
@@ -20,11 +22,21 @@ const RECOVERED_MS_MAX = 20_000;
 /** What is promised. */
 const BOUNDS = { medianMs: 1500, worstMs: 3000, stopMs: 300, settledMs: 3000 };
 
+const USAGE = `usage: npm run failover -- [--kills 20] [--stops 3] [--against nats-server]
+         one stream: publishers while its leader is killed with -9, or stopped; exit 1 beyond a bound
+       npm run failover -- --streams 1000 [--kills 20] [--rate 1000] [--against nats-server]
+         many streams of three replicas: a node that leads a third of them is killed with -9, and every stream is published
+         to until it acknowledges. Every second kill finds them asleep; before the others all of them are published to in
+         turn, --rate messages a second
+`;
+
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '20' },
     stops: { type: 'string', default: '3' },
     against: { type: 'string', default: 'flotilla' },
+    streams: { type: 'string', default: '1' },
+    rate: { type: 'string', default: '1000' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
@@ -318,12 +330,60 @@ function summary(kills: Fault[], metaKills: number, stops: Fault[]): string[] {
   return broken;
 }
 
+function toldMany({ node, quiet, led, waitsMs, retries, counts, cpuMs }: ManyKill): string {
+  const waits = `half of the streams after ${ms(quantile(waitsMs, 0.5))}, 99 % ${ms(quantile(waitsMs, 0.99))}, all ${ms(quantile(waitsMs, 1))}`;
+  const work =
+    counts &&
+    `; elections ${counts.started} begun, ${counts.won} won; ${counts.syncs} syncs, ${counts.stateFiles} state files ` +
+      `of ${(counts.stateBytes / 1e6).toFixed(1)} MB`;
+  return (
+    `${node} (led ${led}, streams ${quiet ? 'asleep' : 'busy'}): ${waits}; ${retries} publishes repeated` +
+    `${work ?? ''}; ${(cpuMs / 1000).toFixed(1)} s of CPU on the others`
+  );
+}
+
+async function manyStreams(target: Target): Promise<number> {
+  const kills: ManyKill[] = [];
+  try {
+    await target.start(3);
+    const run = new ManyStreams(target, Number(values.streams), Number(values.rate));
+    await run.start();
+    for (let kill = 0; kill < Number(values.kills); kill++) {
+      const result = await run.kill(kill % 3, kill % 2 === 0);
+      kills.push(result);
+      process.stdout.write(`kill -9 ${kill + 1}: ${toldMany(result)}\n`);
+    }
+    const { acked, missing } = await run.finish();
+    const worst = kills.map(({ waitsMs }) => quantile(waitsMs, 1));
+    const figures: [string, number, number][] = [
+      ['median', quantile(worst, 0.5), BOUNDS.medianMs],
+      ['worst', quantile(worst, 1), BOUNDS.worstMs],
+    ];
+    process.stdout.write(
+      `${target.kind}: ${kills.length} kills of a node under ${values.streams} streams: longest time without an ack over all streams: ` +
+        `${figures.map(([what, value]) => `${what} ${ms(value)}`).join(', ')}\n` +
+        `${acked} acknowledged messages, ${missing} of them missing\n`,
+    );
+    if (target.kind === 'nats-server') return missing === 0 ? 0 : 1;
+    const broken = figures.filter(([, value, bound]) => value > bound);
+    for (const [what, value, bound] of broken)
+      process.stdout.write(`beyond its bound: ${what}: ${ms(value)}, not ${ms(bound)}\n`);
+    return missing === 0 && broken.length === 0 ? 0 : 1;
+  } catch (error) {
+    process.stderr.write(`${target.logs()}\n`);
+    throw error;
+  } finally {
+    await target.stop();
+  }
+}
+
 async function main(): Promise<number> {
   if (values.help) {
-    process.stdout.write('usage: npm run failover -- [--kills 20] [--stops 3] [--against nats-server]\n');
+    process.stdout.write(USAGE);
     return 0;
   }
   const target = new Target(values.against === 'nats-server' ? 'nats-server' : 'flotilla');
+  if (Number(values.streams) > 1) return await manyStreams(target);
   const kills: Fault[] = [];
   const stops: Fault[] = [];
   let metaKills = 0;

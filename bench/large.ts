@@ -14,6 +14,7 @@ import { startNode } from '../src/index.ts';
 import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
 import { freePorts, Target } from '../test/conformance/target.ts';
+import { cpuMsOf } from './proc.ts';
 
 const STREAM = 'BIG';
 const PAYLOAD_BYTES = 128;
@@ -88,11 +89,6 @@ function memory(pid: number): string {
   return `${mb('VmRSS')} MB resident, ${mb('VmHWM')} MB at most`;
 }
 
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
-  return (Number(fields[13]) + Number(fields[14])) / 100;
-}
-
 function isRunning(pid: number | undefined): boolean {
   // A dead child whose end was not taken yet has no memory.
   return pid !== undefined && /VmRSS/.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
@@ -131,7 +127,7 @@ async function serve(dir: string, messages: number, signal: 'SIGKILL' | 'SIGTERM
     await sleep(20);
   }
   const tookMs = performance.now() - startedMs;
-  print(`  serving after ${seconds(tookMs)} (${cpuSeconds(pid).toFixed(1)} s of CPU), ${memory(pid)}`);
+  print(`  serving after ${seconds(tookMs)} (${(cpuMsOf(pid) / 1000).toFixed(1)} s of CPU), ${memory(pid)}`);
   await stallMs(`http://127.0.0.1:${monitorPort}`);
   child.kill(signal);
   await gone;

@@ -1,9 +1,9 @@
 // `npm run bench -- --only many`: what many streams cost. 1,000 R3 streams (or --streams n) on three nodes, first of Flotilla, then of
 // nats-server, with the same steps: create them, leave them alone, publish to one stream and to all of them in turn, kill -9 a node, and
 // see when every stream has answered. CPU time comes from /proc, so on a busy machine it says more than the rates do.
-import { readFileSync } from 'node:fs';
 import { Target, type TargetKind } from '../test/conformance/target.ts';
 import { type LoadResult, load, median } from './load.ts';
+import { cpuMsOf } from './proc.ts';
 
 const CLIENTS = '4';
 const CREATE_CLIENTS = '8';
@@ -12,8 +12,6 @@ const IDLE_MS = 20_000;
 const MESSAGES_ONE = 200_000;
 const MESSAGES_ALL = 100_000;
 const CREATE_MS_MAX = 900_000;
-/** USER_HZ of every Linux that Node runs on. */
-const TICKS_PER_SECOND = 100;
 
 export interface ManyOptions {
   binary: string;
@@ -107,12 +105,7 @@ class Side {
   /** Of each running node since it started. */
   #cpuMs(): number[] {
     const pids = [0, 1, 2].map((i) => this.#target.pid(i)).filter((pid) => pid !== undefined);
-    return pids.map((pid) => {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      // After the name in parentheses: state is field 3, utime 14, stime 15.
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
-    });
+    return pids.map(cpuMsOf);
   }
 
   /** Of one core, of the busiest node. */

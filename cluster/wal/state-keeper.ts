@@ -38,6 +38,8 @@ export class StateKeeper {
     const generation = context.generation + 1;
     const bytes = stateFileBytes(context, generation, this.durableEnd);
     let left = STATE_FILES.length;
+    context.stats.stateFilesWritten += left;
+    context.stats.stateFileBytes += left * bytes.length;
     const written: DiskCallback = (error) => {
       mustWork(context, 'replacing a state file', error);
       crashPoint(context, 'wal.state.replaced');

@@ -21,6 +21,8 @@ export function createStats(): WalStats {
     segmentsRemoved: 0,
     bytesCopiedForward: 0,
     damagedReads: 0,
+    stateFilesWritten: 0,
+    stateFileBytes: 0,
   };
 }
 

@@ -45,6 +45,9 @@ export interface WalStats {
   bytesCopiedForward: number;
   /** Reads that met a record which could not be verified. */
   damagedReads: number;
+  /** Replacements of a state file, and their bytes. */
+  stateFilesWritten: number;
+  stateFileBytes: number;
 }
 
 /** Asked by the compactor, synchronously: which entries at or below the snapshot are still wanted? Set per group by

@@ -243,6 +243,12 @@ export const NODE_METRICS: readonly NodeMetric[] = [
   ),
   counter('flotilla_wal_records_total', 'Records written to the log', (n) => n.stats?.wal.recordsWritten),
   counter('flotilla_wal_written_bytes_total', 'Bytes written to the log', (n) => n.stats?.wal.bytesWritten),
+  counter(
+    'flotilla_wal_state_files_total',
+    'Replacements of a state file, the copies of what is known of groups',
+    (n) => n.stats?.wal.stateFilesWritten,
+  ),
+  counter('flotilla_wal_state_file_bytes_total', 'Bytes of them', (n) => n.stats?.wal.stateFileBytes),
   gauge('flotilla_wal_size_bytes', 'Size of the log on disk, all segments', (n) => n.stats?.wal.bytes),
   gauge('flotilla_wal_segments', 'Segments of the log', (n) => n.stats?.wal.segments),
   counter(

@@ -172,6 +172,8 @@ export function healthyStats(): NodeStats {
       segmentsRemoved: 0,
       bytesCopiedForward: 0,
       damagedReads: 0,
+      stateFilesWritten: 0,
+      stateFileBytes: 0,
     },
     host: { ...emptyHostStats(), groups: 1, leading: 1 },
     publish: {
