@@ -25,6 +25,7 @@ const COUNTERS = {
   won: 'flotilla_elections_won_total',
   syncs: 'flotilla_wal_syncs_total',
   stateFiles: 'flotilla_wal_state_files_total',
+  stateChanges: 'flotilla_wal_state_changes_total',
   stateBytes: 'flotilla_wal_state_file_bytes_total',
 } as const;
 type Counts = Record<keyof typeof COUNTERS, number>;
@@ -212,7 +213,7 @@ export class ManyStreams {
   /** Sums over these nodes; undefined: not of our kind. */
   async #counts(nodes: readonly number[]): Promise<Counts | undefined> {
     if (this.#target.kind !== 'flotilla') return undefined;
-    const sums: Counts = { started: 0, won: 0, syncs: 0, stateFiles: 0, stateBytes: 0 };
+    const sums: Counts = { started: 0, won: 0, syncs: 0, stateFiles: 0, stateChanges: 0, stateBytes: 0 };
     for (const node of nodes) {
       const text = await (await fetch(`${this.#target.monitorUrls[node]}/metrics`)).text();
       for (const key of Object.keys(COUNTERS) as (keyof Counts)[]) {

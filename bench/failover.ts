@@ -334,8 +334,8 @@ function toldMany({ node, quiet, led, waitsMs, retries, counts, cpuMs }: ManyKil
   const waits = `half of the streams after ${ms(quantile(waitsMs, 0.5))}, 99 % ${ms(quantile(waitsMs, 0.99))}, all ${ms(quantile(waitsMs, 1))}`;
   const work =
     counts &&
-    `; elections ${counts.started} begun, ${counts.won} won; ${counts.syncs} syncs, ${counts.stateFiles} state files ` +
-      `of ${(counts.stateBytes / 1e6).toFixed(1)} MB`;
+    `; elections ${counts.started} begun, ${counts.won} won; ${counts.syncs} syncs, ${counts.stateFiles} state files replaced ` +
+      `and ${counts.stateChanges} changes appended, ${(counts.stateBytes / 1e6).toFixed(1)} MB`;
   return (
     `${node} (led ${led}, streams ${quiet ? 'asleep' : 'busy'}): ${waits}; ${retries} publishes repeated` +
     `${work ?? ''}; ${(cpuMs / 1000).toFixed(1)} s of CPU on the others`

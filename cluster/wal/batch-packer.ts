@@ -39,7 +39,10 @@ export interface Pending {
   dirty: GroupLog[];
   tombstones: GroupId[];
   bytes: number;
+  /** The changed states and the tombstones go to the state files as well. */
   copyStates: boolean;
+  /** The state files are to be replaced. */
+  replaceStates: boolean;
 }
 
 /** A copy whose new place counts once the batch is durable. */
@@ -74,6 +77,7 @@ export function emptyPending(): Pending {
     tombstones: [],
     bytes: 0,
     copyStates: false,
+    replaceStates: false,
   };
 }
 

@@ -1,5 +1,5 @@
-// Bodies of the WAL's own records, of the state files and of FORMAT: what is known of groups and segments besides entries. Pure codecs.
-// Invariant: a decoder is only given bytes whose checksum held, except decodeStateFile and decodeFormat, which check themselves.
+// Bodies of the WAL's own records and of FORMAT: what is known of groups and segments besides entries. Pure codecs.
+// Invariant: a decoder is only given bytes whose checksum held, except decodeFormat, which checks itself.
 import { decodeMembership, encodeMembership } from '../core/membership.ts';
 import type { GroupId, HardState, Index, Membership, Term } from '../core/types.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
@@ -86,7 +86,7 @@ export function decodeGroupState(group: GroupId, body: Uint8Array): GroupState {
   return readGroupState(group, new ByteReader(body));
 }
 
-function readGroupState(group: GroupId, reader: ByteReader): GroupState {
+export function readGroupState(group: GroupId, reader: ByteReader): GroupState {
   const born = reader.varint();
   const adopted = reader.varint();
   const doubts = reader.varint();
@@ -230,66 +230,6 @@ export function decodeMark(body: Uint8Array): Mark {
     });
   }
   return { durableEnd, batch, position, generation, summary, copies: reader.block() };
-}
-
-/** The second copy of what is known about groups, and which segments there are. Written to both state files, so that one is enough. */
-export interface StateFile {
-  walId: number;
-  generation: number;
-  /** Records were lost, and with them perhaps all that was known of some group: one that is not listed may have been here. */
-  groupsUnsure: boolean;
-  /** All segments that must be there, ascending; the last one is active. */
-  segments: number[];
-  /** The active segment was durable up to here. */
-  durableEnd: number;
-  /** Logical records durable by then. */
-  position: number;
-  groups: GroupState[];
-}
-
-const STATE_MAGIC = 0x54535746;
-const STATE_HEAD_BYTES = 12;
-
-export function encodeStateFile(state: StateFile): Uint8Array {
-  const out = new ByteWriter(256 + state.groups.length * 96);
-  out.u32(STATE_MAGIC).u32(FORMAT_VERSION).u32(0).u64(state.walId).varint(state.generation);
-  out.u8(state.groupsUnsure ? 1 : 0);
-  out.varint(state.durableEnd).varint(state.position).varint(state.segments.length);
-  for (const segment of state.segments) out.varint(segment);
-  out.varint(state.groups.length);
-  for (const group of state.groups) {
-    out.varint(group.group);
-    encodeGroupState(out, group);
-  }
-  out.setU32(8, crc32c(out.written(STATE_HEAD_BYTES), FORMAT_VERSION));
-  return out.finish();
-}
-
-/** The version of a whole state file, whatever it is; undefined: damaged. Holds for all versions: magic, version, a checksum over the rest
- * that begins with the version. */
-export function versionOfState(bytes: Uint8Array): number | undefined {
-  if (bytes.length < STATE_HEAD_BYTES) return undefined;
-  const reader = new ByteReader(bytes);
-  const magic = reader.u32();
-  const version = reader.u32();
-  if (magic !== STATE_MAGIC || reader.u32() !== crc32c(bytes.subarray(STATE_HEAD_BYTES), version)) return undefined;
-  return version;
-}
-
-/** Undefined: damaged. */
-export function decodeStateFile(bytes: Uint8Array): StateFile | undefined {
-  if (versionOfState(bytes) !== FORMAT_VERSION || bytes.length === STATE_HEAD_BYTES) return undefined;
-  const reader = new ByteReader(bytes, STATE_HEAD_BYTES);
-  const walId = reader.u64();
-  const generation = reader.varint();
-  const groupsUnsure = reader.u8() === 1;
-  const durableEnd = reader.varint();
-  const position = reader.varint();
-  const segments: number[] = [];
-  for (let left = reader.varint(); left > 0; left--) segments.push(reader.varint());
-  const groups: GroupState[] = [];
-  for (let left = reader.varint(); left > 0; left--) groups.push(readGroupState(reader.varint(), reader));
-  return { walId, generation, groupsUnsure, segments, durableEnd, position, groups };
 }
 
 const FORMAT_NAME = 'flotilla-wal';

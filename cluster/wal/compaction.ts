@@ -224,7 +224,7 @@ export class Compactor {
     const { context, writer } = this;
     writer.flush(() => {
       for (const segment of gone) context.segments.drop(segment.id);
-      writer.keeper.save(() => {
+      writer.keeper.replace(() => {
         crashPoint(context, 'wal.compact.listed');
         this.unlinkNext(gone, 0, done);
       });

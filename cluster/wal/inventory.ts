@@ -2,15 +2,7 @@
 // state file is chosen, sealed segments are represented by their tables, others by a scan; damaged small files go to quarantine.
 // Invariant: nothing is deleted here; what may go is only named.
 import type { Env } from '../../src/kit/env.ts';
-import {
-  decodeFormat,
-  decodeSegmentInfo,
-  decodeStateFile,
-  encodeFormat,
-  type SegmentInfo,
-  type StateFile,
-  versionOfState,
-} from './bodies.ts';
+import { decodeFormat, decodeSegmentInfo, encodeFormat, type SegmentInfo } from './bodies.ts';
 import {
   FORMAT_FILE,
   SNAPSHOT_DIR,
@@ -32,6 +24,7 @@ import {
 } from './record.ts';
 import { readOrZero, type ScannedSegment, scanSegment } from './segment-scan.ts';
 import { readSidecarInfo, type SidecarInfo } from './sidecar.ts';
+import { decodeStateFile, type StateFile, versionOfState } from './state-file.ts';
 import { readTailMark, type TailEvidence } from './tail-mark.ts';
 
 export interface SegmentFile {

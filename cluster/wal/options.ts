@@ -58,6 +58,8 @@ export const WAL_CRASH_POINTS = [
   'wal.batch.written',
   'wal.batch.synced',
   'wal.state.replaced',
+  'wal.state.written',
+  'wal.state.appended',
   'wal.segment.created',
   'wal.segment.dir-synced',
   'wal.segment.activated',

@@ -98,6 +98,7 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
     env.crashPoint('wal.recover.state');
   }
   context.generation = generation;
+  writer.keeper.began(bytes.length);
   if (!isFirst) renewTails(context, inventory);
   for (const { scan } of inventory.segments) {
     if (scan === undefined) continue;

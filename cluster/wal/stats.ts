@@ -21,7 +21,8 @@ export function createStats(): WalStats {
     segmentsRemoved: 0,
     bytesCopiedForward: 0,
     damagedReads: 0,
-    stateFilesWritten: 0,
+    stateFilesReplaced: 0,
+    stateChanges: 0,
     stateFileBytes: 0,
   };
 }

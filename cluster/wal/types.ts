@@ -45,8 +45,9 @@ export interface WalStats {
   bytesCopiedForward: number;
   /** Reads that met a record which could not be verified. */
   damagedReads: number;
-  /** Replacements of a state file, and their bytes. */
-  stateFilesWritten: number;
+  /** Replacements of a state file, changes appended to both, and the bytes of all that. */
+  stateFilesReplaced: number;
+  stateChanges: number;
   stateFileBytes: number;
 }
 

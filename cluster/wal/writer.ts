@@ -111,7 +111,7 @@ export class Writer {
     pending.bytes += recordBytes(entry.body.length);
   }
 
-  /** `copyStates`: the state files are to be rewritten as well, before the flush answers. */
+  /** `copyStates`: the state files are to tell it as well, before the flush answers. */
   enqueueState(group: GroupLog, copyStates: boolean): void {
     if (copyStates) this.pending.copyStates = true;
     if (group.stateDirty) return;
@@ -120,9 +120,9 @@ export class Writer {
     this.pending.bytes += STATE_BYTES;
   }
 
-  /** The state files are to be rewritten before the next flush answers, although no record is. */
+  /** The state files are to be replaced before the next flush answers, although no record is. */
   enqueueCopy(): void {
-    this.pending.copyStates = true;
+    this.pending.replaceStates = true;
   }
 
   enqueueTombstone(group: GroupId): void {
@@ -142,8 +142,8 @@ export class Writer {
   }
 
   private nothingPending(): boolean {
-    const { entries, dirty, tombstones } = this.pending;
-    return entries.length === 0 && dirty.length === 0 && tombstones.length === 0 && !this.pending.copyStates;
+    const { entries, dirty, tombstones, replaceStates } = this.pending;
+    return entries.length === 0 && dirty.length === 0 && tombstones.length === 0 && !replaceStates;
   }
 
   /** The batch before is done and busy is held: the next one, or rest. */
@@ -223,10 +223,10 @@ export class Writer {
       if (--this.partsLeft > 0) return;
       this.completed(end, position, dones);
     };
-    if (start === 0 || pending.copyStates) {
-      this.partsLeft++;
-      this.keeper.save(part);
-    }
+    const replaceStates = start === 0 || pending.replaceStates;
+    if (replaceStates || pending.copyStates) this.partsLeft++;
+    if (replaceStates) this.keeper.replace(part);
+    else if (pending.copyStates) this.keeper.append(pending.dirty, pending.tombstones, part);
     file.write(buffers, start, (writeError) => {
       mustWork(context, 'writing a batch', writeError);
       crashPoint(context, 'wal.batch.written');
@@ -325,14 +325,14 @@ export class Writer {
         mark.close();
       }
       if (file === undefined) {
-        this.keeper.whenIdle(done);
+        this.keeper.close(done);
         return;
       }
       this.writeIdleMark(() =>
         file.sync((error) => {
           mustWork(context, 'syncing at close', error);
           file.close();
-          this.keeper.whenIdle(done);
+          this.keeper.close(done);
         }),
       );
     });

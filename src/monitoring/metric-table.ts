@@ -246,9 +246,14 @@ export const NODE_METRICS: readonly NodeMetric[] = [
   counter(
     'flotilla_wal_state_files_total',
     'Replacements of a state file, the copies of what is known of groups',
-    (n) => n.stats?.wal.stateFilesWritten,
+    (n) => n.stats?.wal.stateFilesReplaced,
   ),
-  counter('flotilla_wal_state_file_bytes_total', 'Bytes of them', (n) => n.stats?.wal.stateFileBytes),
+  counter(
+    'flotilla_wal_state_changes_total',
+    'Changes (terms, votes, groups) appended to both state files',
+    (n) => n.stats?.wal.stateChanges,
+  ),
+  counter('flotilla_wal_state_file_bytes_total', 'Bytes of both', (n) => n.stats?.wal.stateFileBytes),
   gauge('flotilla_wal_size_bytes', 'Size of the log on disk, all segments', (n) => n.stats?.wal.bytes),
   gauge('flotilla_wal_segments', 'Segments of the log', (n) => n.stats?.wal.segments),
   counter(

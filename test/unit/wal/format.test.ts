@@ -2,10 +2,11 @@
 // line and nothing is touched, also when FORMAT itself is gone; recovery gives no log whose terms fall.
 import { crc32c } from '@node-rs/crc32';
 import { describe, expect, test } from 'vitest';
-import { decodeFormat, decodeStateFile } from '../../../cluster/wal/bodies.ts';
+import { decodeFormat } from '../../../cluster/wal/bodies.ts';
 import { FORMAT_VERSION, HEADER_BYTES } from '../../../cluster/wal/record.ts';
 import { readSidecarInfo } from '../../../cluster/wal/sidecar.ts';
 import { scanSnapshot } from '../../../cluster/wal/snapshots.ts';
+import { decodeStateFile } from '../../../cluster/wal/state-file.ts';
 import { readTailMark } from '../../../cluster/wal/tail-mark.ts';
 import { TermRuns } from '../../../cluster/wal/term-runs.ts';
 import { bodyOf, boot, bootSurely, createWorld, entryOf, flush, MEMBERS, settle, type World } from './wal-world.ts';
@@ -36,7 +37,14 @@ function decoderOf(path: string): ((bytes: Uint8Array) => unknown) | undefined {
       );
   }
   if (path.endsWith('.idx')) return readSidecarInfo;
-  if (/state-[ab]$/.test(path)) return decodeStateFile;
+  if (/state-[ab]$/.test(path)) {
+    // Without its last changes it is an older one, and not taken for this one.
+    const generation = decodeStateFile(image().get(path) as Uint8Array)?.generation;
+    return (bytes) => {
+      const found = decodeStateFile(bytes);
+      return found === undefined || found.generation < (generation as number) ? undefined : found;
+    };
+  }
   if (path.endsWith('FORMAT')) return (bytes) => (decodeFormat(bytes) === 'damaged' ? undefined : decodeFormat(bytes));
   if (!/tail-[ab]$/.test(path)) return undefined;
   return (bytes) => (readTailMark(1, bytes).length === 0 ? undefined : 'a mark');

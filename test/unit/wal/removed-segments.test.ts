@@ -2,11 +2,12 @@
 // dead in it stays dead, and what was deleted stays deleted, because starts of epochs and tombstones are forgotten only when no file holds
 // entries of before. Compaction is stopped between the list without the segment and the unlink; then starts are interrupted or state files lost.
 import { expect, test } from 'vitest';
-import { decodeStateFile, type GroupState, mergeGroupStates, type StateFile } from '../../../cluster/wal/bodies.ts';
+import { type GroupState, mergeGroupStates } from '../../../cluster/wal/bodies.ts';
 import { GroupLog } from '../../../cluster/wal/group-log.ts';
 import { RecordType } from '../../../cluster/wal/record.ts';
 import { scanSegment } from '../../../cluster/wal/segment-scan.ts';
 import { SegmentSet } from '../../../cluster/wal/segments.ts';
+import { decodeStateFile, type StateFile } from '../../../cluster/wal/state-file.ts';
 import {
   bodyOf,
   boot,
