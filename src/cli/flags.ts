@@ -57,7 +57,7 @@ export function parseFlags<Key extends string>(
     }
     if (spec.kind === 'integer') {
       const number = Number(text);
-      if (!Number.isSafeInteger(number))
+      if (!Number.isSafeInteger(number) || text.trim() === '')
         return { ok: false, error: `${dashed(name)} needs a whole number, not "${text}"` };
       values[key] = number;
     } else {

@@ -16,7 +16,11 @@ const FLAGS = {
     value: 'i',
     help: 'start only node i of the cluster (to bring back one that was stopped)',
   },
-  fresh: { names: ['fresh'], kind: 'boolean', help: 'start empty: removes the data of these nodes first' },
+  fresh: {
+    names: ['fresh'],
+    kind: 'boolean',
+    help: 'start empty: removes the data of these nodes first (of all in the place; with --node of that one)',
+  },
   data: { names: ['data'], kind: 'string', value: 'dir', help: 'where the data is kept (default ./data)' },
   restart: {
     names: ['restart'],
@@ -33,6 +37,10 @@ const FLAGS = {
   help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
 } as const satisfies Record<string, FlagSpec>;
 
+const SIZES = [1, 3, 5];
+/** From a node's client port to its others. */
+const CLUSTER_OFFSET = 2000;
+const MONITOR_OFFSET = 4000;
 const RESTART_MS = 3000;
 const READY_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
@@ -60,25 +68,39 @@ export async function start(args: readonly string[], mainFile: string): Promise<
     return 0;
   }
   const count = (values.nodes as number | undefined) ?? 3;
-  if (count < 1 || count > 9) return fail('--nodes must be 1 to 9 (1, 3 or 5 make sense)');
+  if (!SIZES.includes(count)) return fail(`--nodes must be 1, 3 or 5, not ${count}`);
   const only = values.node as number | undefined;
   if (only !== undefined && (only < 1 || only > count)) return fail(`--node must be 1 to ${count}`);
   const firstPort = (values.port as number | undefined) ?? 4222;
+  const portMax = 65_535 - MONITOR_OFFSET - (count - 1);
+  if (firstPort < 1 || firstPort > portMax) return fail(`-p must be 1 to ${portMax}, not ${firstPort}`);
   const dataDir = resolve((values.data as string | undefined) ?? 'data');
   const all: NodeProcess[] = Array.from({ length: count }, (_, i) => ({
     number: i + 1,
     name: `n${i + 1}`,
     clientPort: firstPort + i,
-    monitorPort: firstPort + 4000 + i,
-    clusterPort: firstPort + 2000 + i,
+    monitorPort: firstPort + MONITOR_OFFSET + i,
+    clusterPort: firstPort + CLUSTER_OFFSET + i,
     dir: join(dataDir, `n${i + 1}`),
     child: undefined,
   }));
   const nodes = only === undefined ? all : [all[only - 1]];
+  const isFresh = values.fresh === true;
+  // A part of a cluster could not serve what the rest of it holds.
+  const beyond = namesBeyond(dataDir, count);
+  if (beyond.length > 0 && !(isFresh && only === undefined)) {
+    const size = SIZES.find((each) => each >= Number(beyond.at(-1)?.slice(1)));
+    return fail(
+      `${dataDir} holds more than ${count} node${count === 1 ? '' : 's'} (${beyond.join(', ')}): ` +
+        `start it with --nodes ${size}, or empty with --fresh. Nothing was started or changed.`,
+    );
+  }
+  const dirs = new Map(nodes.map(({ name, dir }) => [name, dir]));
+  for (const name of beyond) dirs.set(name, join(dataDir, name));
 
-  for (const node of nodes) {
-    const error = dirError(node.dir);
-    if (error) return fail(`node ${node.name}: ${error}. Nothing was started or changed.`);
+  for (const [name, dir] of dirs) {
+    const error = dirError(dir);
+    if (error) return fail(`node ${name}: ${error}. Nothing was started or changed.`);
   }
   for (const node of nodes) {
     for (const port of [node.clientPort, node.monitorPort, node.clusterPort]) {
@@ -86,7 +108,7 @@ export async function start(args: readonly string[], mainFile: string): Promise<
       if (error) return fail(`node ${node.name}: port ${port} on 127.0.0.1: ${error}. Nothing was started or changed.`);
     }
   }
-  if (values.fresh) for (const node of nodes) rmSync(node.dir, { recursive: true, force: true });
+  if (isFresh) for (const dir of dirs.values()) rmSync(dir, { recursive: true, force: true });
 
   return await new Supervisor(all, nodes, mainFile, values.restart !== false, values.debug === true).run();
 }
@@ -222,9 +244,9 @@ class Supervisor {
         ...lines,
         '',
         'Try next (in another terminal):',
-        `  1. store ten messages, replicated:    npm run -s flotilla -- pub orders.new "hello" --count 10 --stream ORDERS -s ${first}`,
+        `  1. store ten messages${this.#all.length > 1 ? ', replicated: ' : ':             '}   npm run -s flotilla -- pub orders.new "hello" --count 10 --stream ORDERS -s ${first}`,
         `  2. read them, from any node:          npm run -s flotilla -- sub "orders.>" --stream ORDERS -s ${last}`,
-        `  3. kill a node, then do 1 and 2 again: kill -9 ${victim.child?.pid}`,
+        `  3. kill ${this.#all.length > 1 ? 'a node, then do 1 and 2 again' : 'it; when it is back, do 2 again'}: kill -9 ${victim.child?.pid}`,
         '',
         'Ctrl-C stops all nodes and keeps their data.',
         '',
@@ -272,6 +294,15 @@ async function getJson(url: string): Promise<JszAnswer | undefined> {
 
 async function isHealthy(port: number): Promise<boolean> {
   return (await getJson(`http://127.0.0.1:${port}/healthz`)) !== undefined;
+}
+
+/** Nodes of an earlier, larger cluster in the same place, by number. */
+function namesBeyond(dataDir: string, count: number): string[] {
+  const names: string[] = [];
+  for (let number = count + 1; number <= Math.max(...SIZES); number++) {
+    if (existsSync(join(dataDir, `n${number}`, 'jetstream'))) names.push(`n${number}`);
+  }
+  return names;
 }
 
 /** Why a node could not use its directory; looked at before anything is started, and before `--fresh` removes anything. */

@@ -326,3 +326,44 @@ describe('a start that fails changes nothing', () => {
     expect(await refused(used)).toContain('both copies of the identity file are damaged');
   });
 });
+
+describe('a cluster that is not started', () => {
+  const notStarted = async (...args: string[]): Promise<string> => {
+    const { code, stderr } = await run('start', ...args).ended;
+    expect(code).toBe(1);
+    expect(stderr.trimEnd().split('\n'), stderr).toHaveLength(1);
+    return stderr.trimEnd();
+  };
+
+  test('a size, a node or a port that there is not', async () => {
+    const data = join(root, 'never');
+    const lines = await Promise.all([
+      ...['0', '2', '4', '7'].map((size) => notStarted('--nodes', size, '--data', data)),
+      notStarted('--nodes', 'x', '--data', data),
+      notStarted('--nodes=', '--data', data),
+      notStarted('--node', '4', '--data', data),
+      notStarted('-p', '62000', '--data', data),
+      notStarted('--nod', '3', '--data', data),
+    ]);
+    expect(lines).toEqual([
+      ...['0', '2', '4', '7'].map((size) => `flotilla: --nodes must be 1, 3 or 5, not ${size}`),
+      'flotilla: --nodes needs a whole number, not "x"',
+      'flotilla: --nodes needs a whole number, not ""',
+      'flotilla: --node must be 1 to 3',
+      'flotilla: -p must be 1 to 61533, not 62000',
+      'flotilla: unknown flag --nod; did you mean --node?',
+    ]);
+    expect(existsSync(data)).toBe(false);
+  });
+
+  test('a part of the cluster that the data is of', async () => {
+    const data = join(root, 'five');
+    mkdirSync(join(data, 'n4', 'jetstream'), { recursive: true });
+    const before = picture(data);
+    expect(await notStarted('--data', data)).toBe(
+      `flotilla: ${data} holds more than 3 nodes (n4): start it with --nodes 5, or empty with --fresh. Nothing was started or changed.`,
+    );
+    expect(await notStarted('--data', data, '--node', '2', '--fresh')).toContain('holds more than 3 nodes');
+    expect(picture(data)).toBe(before);
+  });
+});
