@@ -300,6 +300,16 @@ export class Raft {
   membershipAt(index: Index): Membership {
     return this.state.members.at(index);
   }
+  /** On a leader: every member that keeps up has so much. Else all there is. */
+  get storedByAll(): Index {
+    const { lead, log } = this.state;
+    let index = log.lastIndex;
+    if (lead === undefined) return index;
+    for (const { match, state, down } of lead.progress.values()) {
+      if (state === 'replicate' && !down && match < index) index = match;
+    }
+    return index;
+  }
   /** On a leader: every other member. */
   get progress(): { peer: PeerId; match: Index; lastActiveMs: number; state: 'probe' | 'replicate' | 'snapshot' }[] {
     const { lead } = this.state;

@@ -277,6 +277,11 @@ export class GroupRunner implements Group, HasDeadline {
     return false;
   }
 
+  /** What neither the machine nor a member that keeps up will ask for soon need not stay in memory. */
+  release(): void {
+    if (!this.closed) this.owner.wal.release(this.id, Math.min(this.applied, this.raft.storedByAll));
+  }
+
   /** Entries that had to come from disk. They are few enough to be applied in one go. */
   private onRead(first: Index, entries: LogEntry[] | undefined): void {
     if (this.closed) return;

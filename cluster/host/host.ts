@@ -553,7 +553,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.applyRunners = new Set();
     for (const runner of runners) {
       const late = this.env.clock.nowMs() >= untilMs;
-      if (late ? runner.mustApply : runner.apply(untilMs)) this.applyRunners.add(runner);
+      const more = late ? runner.mustApply : runner.apply(untilMs);
+      runner.release();
+      if (more) this.applyRunners.add(runner);
       else this.snapshotTaker.review(runner);
     }
     if (this.applyRunners.size === 0 || this.applyTimer !== undefined) return;

@@ -6,6 +6,8 @@ export interface WalOptions {
   segmentBytes: number;
   /** Budget of the memory tail, for all groups. */
   tailBytes: number;
+  /** The same once the oldest entry was released. */
+  tailReleasedBytes: number;
   /** Zeros are written ahead of use, so that a sync need not also journal the growth of the file: lower medians, but every byte is written twice (ADR 0002). */
   preallocate: boolean;
   /** After so long without a batch a mark says that the last one is durable. */
@@ -20,7 +22,8 @@ export interface WalOptions {
 
 export const defaultWalOptions: WalOptions = {
   segmentBytes: 64 * 1024 * 1024,
-  tailBytes: 12 * 1024 * 1024,
+  tailBytes: 16 * 1024 * 1024,
+  tailReleasedBytes: 4 * 1024 * 1024,
   preallocate: false,
   idleMarkMs: 20,
   compactLiveShare: 0.5,

@@ -60,7 +60,7 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
     segments,
     groups: found.groups,
     tombstones: found.tombstones,
-    cache: new TailCache(options.tailBytes),
+    cache: new TailCache(options.tailBytes, options.tailReleasedBytes),
     stats: createStats(),
     snapshotFileNext: 1,
     position: found.position,

@@ -1,5 +1,6 @@
-// The memory tail: the last entries of every group as LogEntry objects, within one byte budget for all groups. What is not durable yet
-// is always here. Filled by append, read by followers that are close behind, emptied oldest first.
+// The memory tail: the last entries of every group as LogEntry objects, within budgets of bytes for all groups. What is not durable yet
+// is always here. Filled by append, read by followers that are close behind, emptied oldest first. What somebody is about to ask for stays
+// within the whole budget; what was released, within a small one: buffers that live longer than a scavenge cost a full collection.
 // Invariant: a GroupTail holds the contiguous range first..last of its log, with each entry's chain value.
 import type { Index, LogEntry } from '../core/types.ts';
 import type { Chain } from './chain.ts';
@@ -13,6 +14,8 @@ export class GroupTail {
   last: Index = 0;
   /** Entries up to here are durable, so they may be forgotten. */
   durable: Index = 0;
+  /** Nobody is about to ask for entries up to here. */
+  released: Index = 0;
   private entries: (LogEntry | undefined)[] = new Array(16).fill(undefined);
   private chains = new Uint32Array(16 * 4);
 
@@ -72,13 +75,15 @@ export class GroupTail {
 export class TailCache {
   bytes = 0;
   private readonly budgetBytes: number;
+  private readonly releasedBytes: number;
   /** Order of arrival over all groups: whose first entry goes first. May name entries that are gone. */
   private queue: GroupTail[] = [];
   private indexes: Index[] = [];
   private head = 0;
 
-  constructor(budgetBytes: number) {
+  constructor(budgetBytes: number, releasedBytes: number) {
     this.budgetBytes = budgetBytes;
+    this.releasedBytes = releasedBytes;
   }
 
   push(tail: GroupTail, entry: LogEntry): void {
@@ -91,19 +96,21 @@ export class TailCache {
   truncateFrom(tail: GroupTail, index: Index): void {
     while (tail.last >= index && tail.last >= tail.first) this.bytes -= tail.dropLast().body.length + ENTRY_BYTES;
     tail.durable = Math.min(tail.durable, index - 1);
+    tail.released = Math.min(tail.released, index - 1);
   }
 
   clear(tail: GroupTail): void {
     this.truncateFrom(tail, 0);
   }
 
-  /** Forgets the oldest durable entries until the budget holds. Called after each flush. */
+  /** Forgets the oldest durable entries until the budgets hold. Called after each flush. */
   evict(): void {
     while (this.head < this.queue.length) {
       const tail = this.queue[this.head];
       const index = this.indexes[this.head];
       if (tail.first === index && tail.last >= index) {
-        if (index > tail.durable || this.bytes <= this.budgetBytes) break;
+        const budget = index > tail.released ? this.budgetBytes : this.releasedBytes;
+        if (index > tail.durable || this.bytes <= budget) break;
         this.bytes -= tail.dropFirst().body.length + ENTRY_BYTES;
       }
       this.head++;

@@ -106,6 +106,8 @@ export interface Wal {
     maxBytes: number,
     done: (entries: LogEntry[] | undefined) => void,
   ): void;
+  /** Entries up to `index` were applied here and are durable on every member that keeps up: memory has better uses. */
+  release(group: GroupId, index: Index): void;
   /** Indexes of live entries at or below the snapshot index, ascending (what a snapshot's manifest names). */
   liveIndexes(group: GroupId, from: Index, max: number): Index[];
 

@@ -171,6 +171,10 @@ class SegmentedWal implements Wal {
     return entries;
   }
 
+  release(group: GroupId, index: Index): void {
+    this.log(group).tail.released = index;
+  }
+
   readEntries(
     group: GroupId,
     first: Index,

@@ -207,7 +207,7 @@ describe('tables', () => {
   });
 
   test('the tail keeps what is not durable, and its budget', () => {
-    const cache = new TailCache(5000);
+    const cache = new TailCache(5000, 1000);
     const tails = [new GroupTail(), new GroupTail()];
     for (let i = 1; i <= 100; i++) {
       for (const tail of tails) cache.push(tail, entryOf(i, 1, 'x'.repeat(100)));
@@ -219,11 +219,29 @@ describe('tables', () => {
     for (const tail of tails) tail.durable = 100;
     cache.evict();
     expect(cache.bytes).toBeLessThanOrEqual(5000);
+    expect(cache.bytes).toBeGreaterThan(4500);
+    expect(tails[1].get(100)?.index).toBe(100);
     cache.truncateFrom(tails[1], 99);
     expect([tails[1].last, tails[1].get(99), tails[1].get(98)?.index]).toEqual([98, undefined, 98]);
     for (const tail of tails) cache.clear(tail);
     expect(cache.bytes).toBe(0);
   });
+});
+
+test('what was released leaves the tail earlier, but not before what came in front of it', () => {
+  const cache = new TailCache(50_000, 1000);
+  const tails = [new GroupTail(), new GroupTail()];
+  for (let i = 1; i <= 50; i++) for (const tail of tails) cache.push(tail, entryOf(i, 1, 'x'.repeat(100)));
+  for (const tail of tails) tail.durable = 50;
+  tails[0].released = 50;
+  tails[1].released = 20;
+  cache.evict();
+  expect(tails.map((tail) => tail.first)).toEqual([22, 21]);
+  cache.truncateFrom(tails[1], 10);
+  expect(tails[1].released).toBe(9);
+  tails[0].released = 50;
+  cache.evict();
+  expect(cache.bytes).toBeLessThanOrEqual(1000);
 });
 
 test('on a real disk: write, rotate with preallocation, close while it fills, read back', async () => {
