@@ -4,6 +4,7 @@
 import type { Group } from '../cluster/host/types.ts';
 import type { Env } from '../src/kit/env.ts';
 import { BatchBuilder, CommandType, encodeConfig } from '../src/stream/batch-codec.ts';
+import { ColdBodies } from '../src/stream/body-cache.ts';
 import { compileFilter } from '../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
 import { StreamMachine } from '../src/stream/machine.ts';
@@ -108,6 +109,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
   };
   let stamp = 1_700_000_000_000_000;
   const partition = new Partition({
+    coldBodies: new ColdBodies(4 << 20),
     env,
     account: '$G',
     streamName: 'BENCH',

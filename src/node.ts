@@ -21,6 +21,7 @@ import { DiskRoom } from './kit/disk-room.ts';
 import type { Env } from './kit/env.ts';
 import { createMeta, type Identity, type Meta } from './meta/meta.ts';
 import { groupOf, type StreamRecord } from './meta/types.ts';
+import { ColdBodies } from './stream/body-cache.ts';
 import { BodySlab } from './stream/body-slab.ts';
 import { createDeliveryCounts, type DeliveryCounts } from './stream/delivery-counts.ts';
 import { Partition } from './stream/partition.ts';
@@ -70,6 +71,8 @@ export interface BrokerNode {
 }
 
 const NOTHING = new Uint8Array(0);
+/** Bodies that were read back from disk. */
+const COLD_BYTES_MAX = 8 << 20;
 /** Files of the log, in the data directory. */
 export const WAL_DIR = 'wal';
 const DRAIN_MS_MAX = 3000;
@@ -99,6 +102,7 @@ export function createNode(options: NodeOptions): BrokerNode {
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
   const bodies = new BodySlab();
+  const coldBodies = new ColdBodies(COLD_BYTES_MAX);
   const deliveryCounts = createDeliveryCounts();
 
   const meta = createMeta({
@@ -135,6 +139,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       isDiskLow: () => host.restsOnLowDisk(groupOf(record.streamId, number)),
       links: record.partitions > 1 ? partRouter.linksOf(record) : undefined,
       bodies,
+      coldBodies,
       deliveryCounts,
       outlet: {
         deliverTo: (inbox, message) => broker.deliverTo(account, inbox, message),

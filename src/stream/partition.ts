@@ -13,10 +13,9 @@ import {
   PublishView,
   type PurgeCommand,
   readPublish,
-  viewOf,
 } from './batch-codec.ts';
 import { batchFrom, batchOf, lastOfSubjects } from './batch-get.ts';
-import { BodyCache } from './body-cache.ts';
+import { BodyCache, type ColdBodies } from './body-cache.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { type ConsumerRegistry, createConsumerTable } from './consumers.ts';
@@ -49,8 +48,7 @@ import type {
   StreamState,
 } from './types.ts';
 
-/** Cold bodies kept per partition. */
-const CACHE_BYTES_MAX = 4 << 20;
+const EMPTY = new Uint8Array(0);
 const IN_FLIGHT_BYTES_MAX = 32 << 20;
 const IN_FLIGHT_MESSAGES_MAX = 64 << 10;
 const DISK_LOW = apiError(10047);
@@ -77,6 +75,8 @@ export interface PartitionOptions {
   inFlightBytesMax?: number;
   inFlightMessagesMax?: number;
   bodies?: LeaderOptions['bodies'];
+  /** Shared by all partitions of the node. */
+  coldBodies: ColdBodies;
 }
 
 type Done<T> = (result: T | ApiError) => void;
@@ -107,10 +107,9 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** Reads that wait until the leader's machine has the newest configuration. */
   #afterConfig: { revision: number; then: (ok: boolean) => void }[] = [];
   #group: Group | undefined;
+  readonly #coldBodies: ColdBodies;
   #cache: BodyCache | undefined;
   readonly #publish = new PublishView();
-  #lastBody: Uint8Array | undefined;
-  #lastView: DataView | undefined;
   #closed = false;
 
   constructor(options: PartitionOptions) {
@@ -120,6 +119,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.account = options.account;
     this.streamName = streamName;
     this.streamId = options.streamId;
+    this.#coldBodies = options.coldBodies;
     this.partition = partition;
     this.#stride = stride;
     this.#config = config;
@@ -247,7 +247,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   attach(group: Group): void {
     this.#group = group;
-    this.#cache = new BodyCache(group, CACHE_BYTES_MAX);
+    this.#cache = new BodyCache(this.#coldBodies, group);
     this.#leader.attach(group);
   }
 
@@ -257,6 +257,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#home?.close(reason);
     this.#engine.close(reason);
     this.#closed = true;
+    this.#cache?.close();
     this.#stopLeading();
   }
 
@@ -631,16 +632,12 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   #decode(body: Uint8Array, seq: number): StoredMessage {
     const { index } = this.machine;
     index.locate(seq);
-    if (body !== this.#lastBody || this.#lastView === undefined) {
-      this.#lastBody = body;
-      this.#lastView = viewOf(body);
-    }
     const publish = this.#publish;
-    readPublish(this.#lastView, index.offset, publish);
+    readPublish(this.#coldBodies.viewOf(body), index.offset, publish);
     return {
       seq,
       subject: utf8Text(body, publish.subjectAt, publish.subjectEnd),
-      hdr: body.subarray(publish.hdrAt, publish.hdrEnd),
+      hdr: publish.hdrEnd === publish.hdrAt ? EMPTY : body.subarray(publish.hdrAt, publish.hdrEnd),
       payload: body.subarray(publish.payloadAt, publish.payloadEnd),
       stampUs: index.stampUsOf(seq),
     };
