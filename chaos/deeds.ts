@@ -1,8 +1,9 @@
 // How each deed of scenarios.ts is done and undone. Called by run.ts. Invariant: after `undo` of every deed all processes run and no
 // proxy has a toxic left; a deed changes nothing before it has chosen its node.
 import { existsSync, rmSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Cluster, NODES } from './cluster.ts';
-import type { Chance, Deed, Scenario, Where } from './scenarios.ts';
+import { type Chance, CUT, type Deed, type Scenario, type Where } from './scenarios.ts';
 
 export interface World {
   cluster: Cluster;
@@ -15,8 +16,8 @@ export interface World {
 }
 
 type Undo = () => Promise<void>;
+type Toxics = Awaited<ReturnType<Cluster['poisonLinks']>>;
 
-export const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 const ROLLING_READY_MS_MAX = 60_000;
 const STAGGER_MS = 400;
 /** From a start to the next SIGKILL: before the log is open, while it is read, after links are up. */
@@ -50,14 +51,16 @@ const DEEDS: { [K in Deed['do']]: Doing<K> } = {
     const nodes = await chosen(world, on);
     say(world, nodes, `links ${way}: ${toxic.type}`);
     // Every connection has two ends: on all nodes one way is both ways already.
-    for (const node of nodes) await world.cluster.poisonLinks(node, on === 'all' ? 'out' : way, toxic);
-    return () => world.cluster.healNetwork();
+    const made: Toxics = [];
+    for (const node of nodes) made.push(...(await world.cluster.poisonLinks(node, on === 'all' ? 'out' : way, toxic)));
+    return () => world.cluster.heal(made);
   },
   clients: async (world, { on, way, toxic }) => {
     const nodes = await chosen(world, on);
     say(world, nodes, `clients ${way}: ${toxic.type}`);
-    for (const node of nodes) await world.cluster.poisonClients(node, way, toxic);
-    return () => world.cluster.healNetwork();
+    const made: Toxics = [];
+    for (const node of nodes) made.push(...(await world.cluster.poisonClients(node, way, toxic)));
+    return () => world.cluster.heal(made);
   },
   flap: async (world, { on, onMs, offMs }) => {
     const nodes = await chosen(world, on);
@@ -65,10 +68,10 @@ const DEEDS: { [K in Deed['do']]: Doing<K> } = {
     let flapping = true;
     const turns = async (): Promise<void> => {
       while (flapping) {
-        for (const node of nodes)
-          await world.cluster.poisonLinks(node, 'both', { type: 'timeout', attributes: { timeout: 0 } });
+        const made: Toxics = [];
+        for (const node of nodes) made.push(...(await world.cluster.poisonLinks(node, 'both', CUT)));
         await pause(onMs);
-        await world.cluster.healNetwork();
+        await world.cluster.heal(made);
         await pause(offMs);
       }
     };
@@ -143,11 +146,16 @@ function say(world: World, nodes: readonly number[], what: string): void {
   world.say(`  ${nodes.map((node) => world.cluster.names[node]).join(', ')} ${what}`);
 }
 
-/** All deeds at once, for as long as the seed says, then everything undone, the last one first. */
+/** All deeds at once, for as long as the seed says, then everything undone: what was frozen, then the last one first. */
 export async function play(world: World, { deeds, forMs: [min, max] }: Scenario): Promise<void> {
   const undo: Undo[] = [];
-  for (const deed of deeds) undo.push(await (DEEDS[deed.do] as Doing<Deed['do']>)(world, deed as never));
+  const thaw: Undo[] = [];
+  for (const deed of deeds) {
+    const done = await (DEEDS[deed.do] as Doing<Deed['do']>)(world, deed as never);
+    (deed.do === 'freeze' ? thaw : undo).push(done);
+  }
   await pause(min + world.chance(max - min + 1));
+  // First: a toxic on the way to a process that takes nothing cannot be taken out.
+  for (const each of thaw) await each();
   for (const each of undo.reverse()) await each();
-  await world.cluster.healNetwork();
 }

@@ -1,9 +1,9 @@
 // Reads every replica of a stream: each node is made its leader in turn and is asked for everything. Called by round.ts after healing.
 // Invariant: a reading counts only if the same node led before and after it.
 import { createHash } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { DeliverPolicy, type JetStreamManager, type NatsConnection } from 'nats';
 import type { ReplicaState, StoredMessage } from '../test/checkers/history.ts';
-import { pause } from './deeds.ts';
 import { contentOf } from './workload.ts';
 
 const REQUEST_MS = 10_000;

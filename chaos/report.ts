@@ -62,9 +62,11 @@ export function tableOf(report: Report): string {
   lines.push('', ...Object.entries(report.counts).map(([name, value]) => `${name.padEnd(34)} ${number(value)}`));
   lines.push('', ...Object.entries(report.checks).map(([name, value]) => `${name.padEnd(34)} ${number(value)} found`));
   lines.push('');
-  for (const { node, in: read, out, taken, ok } of report.byteAccounts) {
-    const bytes = `${number(out)} bytes written, proxies took ${number(taken)}, ${number(read)} read`;
-    lines.push(`${node}: ${bytes}${ok ? '' : ': THESE DO NOT MATCH'}`);
+  for (const { node, out, taken, owed, in: read, ok } of report.byteAccounts) {
+    const wrote = `wrote ${number(out)} bytes, proxies took ${number(taken)}`;
+    lines.push(
+      `${node} ${wrote}; for it they took ${number(owed)}, it read ${number(read)}${ok ? '' : ': THESE DO NOT MATCH'}`,
+    );
   }
   return lines.join('\n');
 }
@@ -131,8 +133,8 @@ ${findings.length > 0 ? `<h2>Findings</h2><pre>${escaped(findings.join('\n'))}</
 <h2>Counts</h2>${table(['what', 'how many'], Object.entries(counts))}
 <h2>Checks</h2>${table(['check', 'findings'], Object.entries(checks))}
 <h2>Bytes between nodes</h2>${table(
-    ['node', 'given by its sockets', 'taken by proxies', 'taken by its sockets', 'given by proxies'],
-    byteAccounts.map((row) => [row.node, row.out, row.taken, row.in, row.given]),
+    ['node', 'written by its sockets', 'taken from it by proxies', 'taken for it by proxies', 'read by its sockets'],
+    byteAccounts.map((row) => [row.node, row.out, row.taken, row.owed, row.in]),
   )}
 </html>
 `;

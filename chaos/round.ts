@@ -1,11 +1,12 @@
 // One round: clients on fresh streams, faults one after the other, then healing, draining, and the judgement of every history against
 // every replica. Called by run.ts. Invariant: nothing is judged before all faults are undone; nothing is forgiven afterwards.
+import { setTimeout as pause } from 'node:timers/promises';
 import type { NatsConnection } from 'nats';
 import { CHECKERS } from '../test/checkers/checkers.ts';
 import type { FaultWindow, Finding, History, ReplicaState } from '../test/checkers/history.ts';
 import { outages } from '../test/checkers/service.ts';
 import { type Cluster, NODES } from './cluster.ts';
-import { pause, play, type World } from './deeds.ts';
+import { play, type World } from './deeds.ts';
 import { replicaOn } from './replicas.ts';
 import type { Chance, Scenario } from './scenarios.ts';
 import { IN_FLIGHT_MS, STREAMS, type StreamKind, Workload, type WorkloadOptions } from './workload.ts';

@@ -33,7 +33,7 @@ export interface Scenario {
   forMs: readonly [min: number, max: number];
 }
 
-const CUT: ToxicSpec = { type: 'timeout', attributes: { timeout: 0 } };
+export const CUT: ToxicSpec = { type: 'timeout', attributes: { timeout: 0 } };
 const toxic = (type: ToxicSpec['type'], attributes: Record<string, number>): ToxicSpec => ({ type, attributes });
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -201,11 +201,14 @@ export function chanceOf(seed: number): Chance {
   };
 }
 
-/** Two or three at once. */
+const isNarrow = (deed: Deed): boolean => deed.do === 'links' && deed.toxic.type === 'bandwidth';
+
+/** Two or three at once. A narrow way is made first: on a proxy that cuts connections already it could not be. */
 export function storm(chance: Chance): Scenario {
   const pick = (deeds: readonly Deed[]): Deed => deeds[chance(deeds.length)];
   const deeds = [pick(ON_NETWORK), pick(ON_PROCESSES)];
   if (chance(2) === 0) deeds.push(pick(ON_NETWORK));
+  if (deeds.length > 2 && isNarrow(deeds[2])) deeds.reverse();
   return { name: 'storm', about: deeds.map(deedText).join(' + '), deeds, forMs: [3000, 7000] };
 }
 

@@ -1,9 +1,11 @@
 // Where toxiproxy's server comes from (TOXIPROXY_URL, the PATH, Go's bin directory, `go install` of a pinned version), and what its
 // proxies have carried. Called by cluster.ts. A server that was started here ends with `stop`; one that was named is left running.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Toxiproxy } from 'toxiproxy-node-client';
+import { spawnOwned } from '../test/conformance/child.ts';
 import { freePorts } from '../test/conformance/target.ts';
 
 const VERSION = 'v2.12.0';
@@ -11,11 +13,8 @@ const MODULE = `github.com/Shopify/toxiproxy/v2/cmd/server@${VERSION}`;
 const INSTALL_MS_MAX = 240_000;
 const START_MS_MAX = 15_000;
 
-/** Bytes of one proxy. Upstream: from whoever dialed it. A connection is counted when it has ended. */
-export interface Carried {
-  upstream: { received: number; sent: number };
-  downstream: { received: number; sent: number };
-}
+/** Bytes that one proxy took from its connections, counted when they have ended. Upstream: from whoever dialed it. */
+export type Carried = Record<'upstream' | 'downstream', number>;
 
 export interface ToxiproxyServer {
   readonly url: string;
@@ -35,7 +34,9 @@ export async function startToxiproxy(): Promise<ToxiproxyServer | string> {
   const binary = onPath('toxiproxy-server') ?? inGo();
   if (!binary.startsWith('/')) return binary;
   const [port] = await freePorts(1);
-  const child = spawn(binary, ['-host', '127.0.0.1', '-port', String(port), '-proxy-metrics'], { stdio: 'ignore' });
+  const child = spawnOwned(binary, ['-host', '127.0.0.1', '-port', String(port), '-proxy-metrics'], {
+    stdio: 'ignore',
+  });
   return await serverAt(`http://127.0.0.1:${port}`, child);
 }
 
@@ -74,7 +75,7 @@ async function serverAt(url: string, child: ChildProcess | undefined): Promise<T
         stop();
         return `toxiproxy at ${url} does not answer: ${error.message}`;
       }
-      await new Promise((resume) => setTimeout(resume, 50));
+      await pause(50);
     }
   }
   const prefix = `${process.pid}-`;
@@ -83,7 +84,7 @@ async function serverAt(url: string, child: ChildProcess | undefined): Promise<T
   return { url, client, own: child !== undefined, prefix, carried, stop };
 }
 
-const SERIES = /^toxiproxy_proxy_(received|sent)_bytes_total\{([^}]*)\} (\S+)$/;
+const SERIES = /^toxiproxy_proxy_received_bytes_total\{([^}]*)\} (\S+)$/;
 
 /** From toxiproxy's own metrics page: the proxies whose names begin so, without that. */
 export function carriedOf(page: string, prefix: string): Map<string, Carried> {
@@ -92,16 +93,16 @@ export function carriedOf(page: string, prefix: string): Map<string, Carried> {
     const match = SERIES.exec(line);
     if (match === null) continue;
     const labels = Object.fromEntries(
-      [...match[2].matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]),
+      [...match[1].matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]),
     );
     if (!labels['proxy'].startsWith(prefix)) continue;
     const name = labels['proxy'].slice(prefix.length);
     let carried = all.get(name);
     if (carried === undefined) {
-      carried = { upstream: { received: 0, sent: 0 }, downstream: { received: 0, sent: 0 } };
+      carried = { upstream: 0, downstream: 0 };
       all.set(name, carried);
     }
-    carried[labels['direction'] as keyof Carried][match[1] as 'received' | 'sent'] += Number(match[3]);
+    carried[labels['direction'] as keyof Carried] += Number(match[2]);
   }
   return all;
 }

@@ -1,6 +1,7 @@
 // What clients do during a round, by the official client: publishers with and without ids, a work queue, double acks, an ordered
 // reader, and compare-and-set on a key-value bucket. Called by round.ts, once per round with streams of its own.
 // Invariant: everything they did and were told is in the histories, nothing else is; one history per stream.
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   AckPolicy,
   type Consumer,
@@ -13,7 +14,6 @@ import {
   RetentionPolicy,
 } from 'nats';
 import type { Event } from '../test/checkers/history.ts';
-import { pause } from './deeds.ts';
 
 const ATTEMPT_MS = 3000;
 const RETRY_MS = 50;

@@ -2,12 +2,13 @@
 // seen only through sockets. Called by global-setup (the shared cluster) and by tests that kill nodes (own clusters).
 // Invariant: every process started here is stopped here, by its own handle; ports and directories are fresh per target.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { runtimeEnv, V8_FLAGS } from '../../src/cli/runtime.mjs';
+import { spawnOwned } from './child.ts';
 import { RawClient } from './raw.ts';
 
 export type TargetKind = 'flotilla' | 'nats-server';
@@ -158,7 +159,7 @@ export class Target {
   private spawn(i: number): void {
     const node = this.nodes[i];
     const [command, leading] = commandOf(this.kind);
-    const child = spawn(command, [...leading, ...node.args], {
+    const child = spawnOwned(command, [...leading, ...node.args], {
       env: runtimeEnv(process.env),
       stdio: ['ignore', 'ignore', 'pipe'],
     });

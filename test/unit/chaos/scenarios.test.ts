@@ -53,7 +53,7 @@ test('the report tells findings, faults and rates', () => {
     counts: { acknowledged: 1234 },
     checks: { lost: 1 },
     findings: ['S lost: <seq 4>'],
-    byteAccounts: [{ node: 'n1', out: 10, in: 10, taken: 5, given: 5, ok: false }],
+    byteAccounts: [{ node: 'n1', out: 10, in: 10, taken: 5, owed: 7, ok: false }],
     faults: [{ name: 'kill-leader', about: 'kill -9', at: 1, heldMs: 500, longestMs: 700, acked: 9 }],
     acksPerSecond: [4, 0, 7],
   };
