@@ -210,6 +210,10 @@ export class Cluster {
   }
 }
 
+/** A partition's series on a metrics page. */
+export const seriesOfPartition = (metric: string, stream: string, partition: number): string =>
+  `${metric}{account="$G",stream="${stream}",partition="${partition}"}`;
+
 /** Without the label that names the node: it is known who was asked. */
 export function seriesOf(page: string): Metrics {
   const series = new Map<string, number>();

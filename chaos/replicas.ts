@@ -1,26 +1,41 @@
-// Reads every replica of a stream: each node is made its leader in turn and is asked for everything. Called by round.ts after healing.
-// Invariant: a reading counts only if the same node led before and after it.
+// Reads every replica of a stream: each node is made the leader of all its partitions in turn and is asked for everything. Called by
+// round.ts after healing. Invariant: a reading counts only if the same node led before and after it.
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DeliverPolicy, type JetStreamManager, type NatsConnection } from 'nats';
 import type { ReplicaState, StoredMessage } from '../test/checkers/history.ts';
+import { type Cluster, seriesOfPartition } from './cluster.ts';
 import { contentOf } from './workload.ts';
 
 const REQUEST_MS = 10_000;
 const LEAD_MS_MAX = 60_000;
 const FETCH_MAX = 5000;
 
-async function leaderOf(jsm: JetStreamManager, stream: string): Promise<string> {
-  return (await jsm.streams.info(stream)).cluster?.leader ?? '';
+export interface Replica {
+  cluster: Cluster;
+  stream: string;
+  partitions: number;
+  node: number;
+}
+
+/** Others say so of the first partition, itself of all. */
+async function leads(jsm: JetStreamManager, { cluster, stream, partitions, node }: Replica): Promise<boolean> {
+  if ((await jsm.streams.info(stream)).cluster?.leader !== cluster.names[node]) return false;
+  const metrics = await cluster.metrics(node);
+  const led = Array.from({ length: partitions }, (_, partition) =>
+    metrics?.get(seriesOfPartition('flotilla_partition_leading', stream, partition)),
+  );
+  return led.every((value) => value === 1);
 }
 
 /** False: it did not come to lead. */
-async function lead(connection: NatsConnection, jsm: JetStreamManager, stream: string, node: string): Promise<boolean> {
+async function lead(connection: NatsConnection, jsm: JetStreamManager, replica: Replica): Promise<boolean> {
+  const { cluster, stream, node } = replica;
   const deadline = performance.now() + LEAD_MS_MAX;
   while (performance.now() < deadline) {
     try {
-      if ((await leaderOf(jsm, stream)) === node) return true;
-      const body = JSON.stringify({ placement: { preferred: node } });
+      if (await leads(jsm, replica)) return true;
+      const body = JSON.stringify({ placement: { preferred: cluster.names[node] } });
       await connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${stream}`, body, { timeout: REQUEST_MS });
     } catch (error) {
       if (!(error instanceof Error)) throw error;
@@ -70,18 +85,19 @@ async function messagesOf(
 /** The replica on that node, or why it cannot be read. */
 export async function replicaOn(
   connection: NatsConnection,
-  stream: string,
-  node: string,
+  replica: Replica,
   byConsumer: boolean,
 ): Promise<ReplicaState | string> {
+  const { stream } = replica;
+  const node = replica.cluster.names[replica.node];
   const jsm = await connection.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
   const deadline = performance.now() + 2 * LEAD_MS_MAX;
   let why = 'it did not come to lead';
   while (performance.now() < deadline) {
-    if (!(await lead(connection, jsm, stream, node))) break;
+    if (!(await lead(connection, jsm, replica))) break;
     try {
       const { lastSeq, messages } = await messagesOf(connection, jsm, stream, byConsumer);
-      if ((await leaderOf(jsm, stream)) !== node) continue;
+      if (!(await leads(jsm, replica))) continue;
       const hash = createHash('sha256');
       for (const { seq, subject, content } of messages) hash.update(`${seq} ${subject} ${content}\n`);
       return { node, digest: hash.digest('hex'), applied: 0, lastSeq, messages };

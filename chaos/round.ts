@@ -3,13 +3,19 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { NatsConnection } from 'nats';
 import { CHECKERS } from '../test/checkers/checkers.ts';
-import type { FaultWindow, Finding, History, ReplicaState } from '../test/checkers/history.ts';
+import {
+  byPartition,
+  type FaultWindow,
+  type Finding,
+  type History,
+  type ReplicaState,
+} from '../test/checkers/history.ts';
 import { outages } from '../test/checkers/service.ts';
-import { type Cluster, NODES } from './cluster.ts';
+import { type Cluster, type Metrics, NODES, seriesOfPartition } from './cluster.ts';
 import { play, type World } from './deeds.ts';
 import { replicaOn } from './replicas.ts';
 import type { Chance, Scenario } from './scenarios.ts';
-import { IN_FLIGHT_MS, STREAMS, type StreamKind, Workload, type WorkloadOptions } from './workload.ts';
+import { IN_FLIGHT_MS, PARTITIONS, STREAMS, type StreamKind, Workload, type WorkloadOptions } from './workload.ts';
 
 const READY_MS_MAX = 120_000;
 const DRAIN_MS_MAX = 120_000;
@@ -72,7 +78,7 @@ export async function playRound(
     say,
     leader: () => leaderByMetrics(cluster, workload.streams.log),
     refilled: async (node) => {
-      const why = await replicated(admin, workload, REFILL_MS_MAX);
+      const why = await replicated(cluster, admin, workload, REFILL_MS_MAX);
       if (why !== undefined) findings.push(`${cluster.names[node]} was not refilled in ${REFILL_MS_MAX} ms: ${why}`);
     },
   };
@@ -113,16 +119,17 @@ async function judged(
   say: (text: string) => void,
 ): Promise<Omit<RoundResult, 'round'>> {
   await workload.stopPublishing();
-  const missing = await replicated(admin, workload, READY_MS_MAX);
+  const missing = await replicated(cluster, admin, workload, READY_MS_MAX);
   if (missing !== undefined) findings.push(`not replicated ${READY_MS_MAX} ms after healing: ${missing}`);
   const rest = await drained(workload);
   if (rest !== undefined) findings.push(`not drained ${DRAIN_MS_MAX} ms after healing: ${rest}`);
   await workload.stop();
   say('drained; reading every replica');
-  const replicas: Record<StreamKind, ReplicaState[]> = { log: [], work: [], kv: [], bulk: [] };
+  const replicas: Record<StreamKind, ReplicaState[]> = { log: [], work: [], kv: [], parts: [], bulk: [] };
   for (const kind of STREAMS) {
     for (const node of NODES) {
-      const state = await replicaOn(admin, workload.streams[kind], cluster.names[node], kind !== 'work');
+      const replica = { cluster, stream: workload.streams[kind], partitions: PARTITIONS[kind], node };
+      const state = await replicaOn(admin, replica, kind !== 'work');
       if (typeof state === 'string') findings.push(state);
       else replicas[kind].push(state);
     }
@@ -133,11 +140,13 @@ async function judged(
   findings.push(...(await againstMetrics(cluster, workload, histories)));
   const found: Record<string, number> = {};
   for (const kind of STREAMS) {
-    for (const check of Object.values(CHECKERS)) {
-      const list: Finding[] = check(histories[kind]);
-      found[check.name] = (found[check.name] ?? 0) + list.length;
-      for (const finding of list.slice(0, FINDINGS_KEPT))
-        findings.push(`${workload.streams[kind]} ${finding.check}: ${finding.text}`);
+    for (const history of byPartition(histories[kind], PARTITIONS[kind])) {
+      for (const check of Object.values(CHECKERS)) {
+        const list: Finding[] = check(history);
+        found[check.name] = (found[check.name] ?? 0) + list.length;
+        for (const finding of list.slice(0, FINDINGS_KEPT))
+          findings.push(`${workload.streams[kind]} ${finding.check}: ${finding.text}`);
+      }
     }
   }
   const outageOf = new Map(outages(histories.log.events, faults).map((outage) => [outage.fault, outage.longestMs]));
@@ -177,28 +186,30 @@ async function againstMetrics(
   histories: Record<StreamKind, History>,
 ): Promise<string[]> {
   const findings: string[] = [];
+  const pages: (readonly [name: string, page: Metrics | undefined])[] = [];
+  for (const node of NODES) pages.push([cluster.names[node], await cluster.metrics(node)]);
+  for (const [name, page] of pages) {
+    if (page === undefined) findings.push(`${name} gives no metrics after healing`);
+    const differing = page?.get('flotilla_digest_mismatches_total');
+    if (page && differing !== 0) findings.push(`${name} counts ${differing} digest mismatches`);
+  }
   for (const kind of STREAMS) {
     const stream = workload.streams[kind];
-    let highest = 0;
-    for (const event of histories[kind].events) if (event.kind === 'acked') highest = Math.max(highest, event.seq);
-    const stored: [string, number][] = [];
-    for (const node of NODES) {
-      const name = cluster.names[node];
-      const metrics = await cluster.metrics(node);
-      if (metrics === undefined) {
-        findings.push(`${name} gives no metrics after healing`);
-        continue;
-      }
-      const of = (metric: string): number =>
-        metrics.get(`${metric}{account="$G",stream="${stream}",partition="0"}`) ?? Number.NaN;
-      stored.push([name, of('flotilla_stream_last_seq')]);
-      const acked = of('flotilla_stream_last_acked_seq');
-      if (acked > highest) highest = acked;
-      const differing = metrics.get('flotilla_digest_mismatches_total') ?? Number.NaN;
-      if (differing !== 0) findings.push(`${name} counts ${differing} digest mismatches`);
+    const partitions = PARTITIONS[kind];
+    const highest: number[] = Array.from({ length: partitions }, () => 0);
+    for (const event of histories[kind].events) {
+      if (event.kind === 'acked')
+        highest[event.seq % partitions] = Math.max(highest[event.seq % partitions], event.seq);
     }
-    for (const [name, last] of stored) {
-      if (!(highest <= last)) findings.push(`${stream} on ${name} ends at ${last}, but ${highest} was acknowledged`);
+    for (const [partition, seen] of highest.entries()) {
+      const of = (page: Metrics | undefined, metric: string): number =>
+        page?.get(seriesOfPartition(metric, stream, partition)) ?? 0;
+      const acked = pages.reduce((most, [, page]) => Math.max(most, of(page, 'flotilla_stream_last_acked_seq')), seen);
+      for (const [name, page] of pages) {
+        const last = of(page, 'flotilla_stream_last_seq');
+        if (last < acked)
+          findings.push(`${stream}, partition ${partition}, on ${name} ends at ${last}, but ${acked} was acknowledged`);
+      }
     }
   }
   return findings;
@@ -207,11 +218,10 @@ async function againstMetrics(
 async function leaderByMetrics(cluster: Cluster, stream: string): Promise<number | undefined> {
   let found: number | undefined;
   let highestTerm = -1;
-  const labels = `{account="$G",stream="${stream}",partition="0"}`;
   for (const node of NODES) {
     const metrics = cluster.target.pid(node) === undefined ? undefined : await cluster.metrics(node);
-    const term = metrics?.get(`flotilla_partition_term${labels}`) ?? -1;
-    if (metrics?.get(`flotilla_partition_leading${labels}`) === 1 && term > highestTerm) {
+    const term = metrics?.get(seriesOfPartition('flotilla_partition_term', stream, 0)) ?? -1;
+    if (metrics?.get(seriesOfPartition('flotilla_partition_leading', stream, 0)) === 1 && term > highestTerm) {
       highestTerm = term;
       found = node;
     }
@@ -219,18 +229,26 @@ async function leaderByMetrics(cluster: Cluster, stream: string): Promise<number
   return found;
 }
 
-/** Undefined: each stream has three replicas and all are current. */
-async function replicated(admin: NatsConnection, workload: Workload, withinMs: number): Promise<string | undefined> {
+/** Undefined: each partition of each stream has three replicas and all are current. */
+async function replicated(
+  cluster: Cluster,
+  admin: NatsConnection,
+  workload: Workload,
+  withinMs: number,
+): Promise<string | undefined> {
   const deadline = performance.now() + withinMs;
   const jsm = await admin.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
-  for (const stream of Object.values(workload.streams)) {
+  for (const kind of STREAMS) {
+    const stream = workload.streams[kind];
     for (;;) {
       let seen = 'no answer';
       try {
-        const { cluster } = await jsm.streams.info(stream);
-        seen = `${stream} ${JSON.stringify(cluster)}`;
-        const replicas = cluster?.replicas ?? [];
-        if (cluster?.leader && replicas.length === 2 && replicas.every(({ current }) => current)) break;
+        const { cluster: told } = await jsm.streams.info(stream);
+        const inSync = await replicasInSync(cluster, stream, PARTITIONS[kind]);
+        seen = `${stream} ${JSON.stringify(told)}, replicas in sync: ${inSync}`;
+        const replicas = told?.replicas ?? [];
+        const areCurrent = replicas.length === 2 && replicas.every(({ current }) => current);
+        if (told?.leader && areCurrent && inSync.every((count) => count === NODES.length)) break;
       } catch (error) {
         if (!(error instanceof Error)) throw error;
       }
@@ -239,6 +257,19 @@ async function replicated(admin: NatsConnection, workload: Workload, withinMs: n
     }
   }
   return undefined;
+}
+
+/** Of each partition, by its leader; the stream's info tells of the first only. */
+async function replicasInSync(cluster: Cluster, stream: string, partitions: number): Promise<number[]> {
+  const counts: number[] = Array.from({ length: partitions }, () => 0);
+  for (const node of NODES) {
+    const metrics = await cluster.metrics(node);
+    for (const partition of counts.keys()) {
+      const inSync = metrics?.get(seriesOfPartition('flotilla_partition_replicas_in_sync', stream, partition)) ?? 0;
+      counts[partition] = Math.max(counts[partition], inSync);
+    }
+  }
+  return counts;
 }
 
 async function drained(workload: Workload): Promise<string | undefined> {

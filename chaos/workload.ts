@@ -1,5 +1,5 @@
-// What clients do during a round, by the official client: publishers with and without ids, a work queue, double acks, an ordered
-// reader, and compare-and-set on a key-value bucket. Called by round.ts, once per round with streams of its own.
+// What clients do during a round, by the official client: publishers with and without ids, a work queue, a stream of four partitions,
+// double acks, an ordered reader, and compare-and-set on a key-value bucket. Called by round.ts, once per round with streams of its own.
 // Invariant: everything they did and were told is in the histories, nothing else is; one history per stream.
 import { setTimeout as pause } from 'node:timers/promises';
 import {
@@ -32,15 +32,21 @@ const KEYS = 8;
 const WORKERS = 'workers';
 const READER = 'reader';
 /** Per connection. */
-const LANES = { withIds: 5, withoutIds: 2, work: 2, keyValue: 2, bulk: 64 };
-const PACED = LANES.withIds + LANES.withoutIds + LANES.work;
+const LANES = { withIds: 5, withoutIds: 2, work: 2, parts: 2, keyValue: 2, bulk: 64 };
+const PACED = LANES.withIds + LANES.withoutIds + LANES.work + LANES.parts;
+/** Of one lane of the stream of several partitions. */
+const SUBJECTS = 11;
 
-export const STREAMS = ['log', 'work', 'kv', 'bulk'] as const;
+export const STREAMS = ['log', 'work', 'kv', 'parts', 'bulk'] as const;
 export type StreamKind = (typeof STREAMS)[number];
+export const PARTITIONS: Record<StreamKind, number> = { log: 1, work: 1, kv: 1, parts: 4, bulk: 1 };
+
+/** Those with workers. */
+const WORKED = ['log', 'work', 'parts'] as const;
 
 export interface WorkloadOptions {
   round: number;
-  /** Messages a second to the log stream and the work queue together; 0: as fast as acks come. */
+  /** Messages a second to the log stream, the work queue and the stream of several partitions together; 0: as fast as acks come. */
   rate: number;
   /** Messages a second to a stream that nobody consumes; 0: none. */
   bulk: number;
@@ -53,7 +59,7 @@ const decoder = new TextDecoder();
 
 export class Workload {
   readonly streams: Record<StreamKind, string>;
-  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [], bulk: [] };
+  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [], parts: [], bulk: [] };
   acked = 0;
   readonly #connections: readonly NatsConnection[];
   readonly #admin: NatsConnection;
@@ -74,6 +80,7 @@ export class Workload {
       log: `CHAOS_LOG_${round}`,
       work: `CHAOS_WORK_${round}`,
       kv: `KV_CHAOS_${round}`,
+      parts: `CHAOS_PARTS_${round}`,
       bulk: `CHAOS_BULK_${round}`,
     };
   }
@@ -83,12 +90,14 @@ export class Workload {
   }
 
   async start(): Promise<void> {
-    const { log, work, kv, bulk } = this.streams;
+    const { log, work, kv, parts, bulk } = this.streams;
     const jsm = await this.#admin.jetstreamManager({ timeout: 10_000, checkAPI: false });
     const shared = { num_replicas: 3, duplicate_window: DUPLICATE_WINDOW_MS * 1e6 };
     await jsm.streams.add({ name: log, subjects: [`${log}.>`], allow_direct: true, ...shared });
     await jsm.streams.add({ name: bulk, subjects: [`${bulk}.>`], ...shared });
     await jsm.streams.add({ name: work, subjects: [`${work}.>`], retention: RetentionPolicy.Workqueue, ...shared });
+    const metadata = { 'flotilla.partitions': String(PARTITIONS.parts) };
+    await jsm.streams.add({ name: parts, subjects: [`${parts}.>`], metadata, ...shared });
     // A bucket that forgets nothing, so that every write can be checked.
     const bucket = {
       subjects: [`$KV.${kv.slice(3)}.>`],
@@ -97,7 +106,7 @@ export class Workload {
       deny_delete: true,
     };
     await jsm.streams.add({ name: kv, ...bucket, ...shared });
-    for (const stream of [log, work]) {
+    for (const stream of [log, work, parts]) {
       const config = { ack_policy: AckPolicy.Explicit, ack_wait: ACK_WAIT_MS * 1e6, max_ack_pending: 5000 };
       await jsm.consumers.add(stream, { durable_name: WORKERS, ...config });
     }
@@ -113,8 +122,9 @@ export class Workload {
       for (let i = 0; i < LANES.withIds; i++) lane('log', true);
       for (let i = 0; i < LANES.withoutIds; i++) lane('log', false);
       for (let i = 0; i < LANES.work; i++) lane('work', true);
+      for (let i = 0; i < LANES.parts; i++) lane('parts', true);
       for (let i = 0; i < LANES.keyValue; i++) this.#loops.push(this.#compareAndSet(js, client++));
-      this.#loops.push(this.#work(js, 'log'), this.#work(js, 'work'));
+      this.#loops.push(...WORKED.map((kind) => this.#work(js, kind)));
     }
     const moving = this.#connections[this.#connections.length - 1];
     this.#loops.push(this.#readInOrder(moving.jetstream({ timeout: ATTEMPT_MS })));
@@ -142,7 +152,7 @@ export class Workload {
     withIds: boolean,
     everyMs: number,
   ): Promise<void> {
-    const subject = `${this.streams[kind]}.${client}`;
+    const stream = this.streams[kind];
     let dueMs = now() + Math.random() * everyMs;
     for (let n = 0; this.#publishing; n++) {
       // What an outage held up is not made up for.
@@ -150,6 +160,7 @@ export class Workload {
       const earlyMs = dueMs - now();
       if (earlyMs > 0) await pause(earlyMs);
       const content = `${kind}.${client}.${n}`;
+      const subject = kind === 'parts' ? `${stream}.${client}.${n % SUBJECTS}` : `${stream}.${client}`;
       const body = bodyOf(content, this.#options.payloadBytes);
       const firstMs = now();
       for (let attempt = 0; this.#publishing; attempt++) {
@@ -242,7 +253,7 @@ export class Workload {
   // ---- consumers
 
   /** Pulls, and asks for the confirmation of every ack. */
-  async #work(js: JetStreamClient, kind: 'log' | 'work'): Promise<void> {
+  async #work(js: JetStreamClient, kind: (typeof WORKED)[number]): Promise<void> {
     const events = this.events[kind];
     let consumer: Consumer | undefined;
     while (this.#working) {
@@ -319,7 +330,7 @@ export class Workload {
   /** Undefined: all was delivered and acked. */
   async undrained(): Promise<string | undefined> {
     const jsm = await this.#admin.jetstreamManager({ timeout: ATTEMPT_MS, checkAPI: false });
-    for (const kind of ['log', 'work'] as const) {
+    for (const kind of WORKED) {
       const { num_pending, num_ack_pending } = await jsm.consumers.info(this.streams[kind], WORKERS);
       if (num_pending + num_ack_pending > 0)
         return `${this.streams[kind]}: ${num_pending} not delivered, ${num_ack_pending} not acked`;
@@ -332,6 +343,7 @@ export class Workload {
     log: { drained: [WORKERS, READER], ordered: [READER] },
     work: { drained: [WORKERS], ordered: [] },
     kv: { drained: [], ordered: [] },
+    parts: { drained: [WORKERS], ordered: [] },
     bulk: { drained: [], ordered: [] },
   };
 }

@@ -30,6 +30,12 @@ export type Event =
   /** A position that only goes forward (last seq, ack floor) was asked for at `at` and answered at `until`. */
   | { kind: 'position'; at: number; until: number; of: string; seq: number };
 
+/** What concerns one partition of a stream of so many: seqs tell whose they are, attempts concern all. */
+export function eventsOf(events: Event[], partitions: number, partition: number): Event[] {
+  if (partitions === 1) return events;
+  return events.filter((event) => !('seq' in event) || event.seq % partitions === partition);
+}
+
 export interface StoredMessage {
   seq: number;
   subject: string;
@@ -91,4 +97,17 @@ export interface Finding {
     | 'linearizable'
     | 'no-service';
   text: string;
+}
+
+/** Each partition has its own order; consumers and contents are of the stream. */
+export function byPartition(history: History, partitions: number): History[] {
+  if (partitions === 1) return [history];
+  return Array.from({ length: partitions }, (_, partition) => ({
+    ...history,
+    events: eventsOf(history.events, partitions, partition),
+    replicas: history.replicas.map((replica) => ({
+      ...replica,
+      messages: replica.messages.filter(({ seq }) => seq % partitions === partition),
+    })),
+  }));
 }

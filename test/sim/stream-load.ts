@@ -1,7 +1,7 @@
 // What all workloads of a scenario have in common: one stream, clients that publish to it and consume from it, and the history of that.
 // A workload (workloads.ts) adds what is special about its stream and says in the end what the stream must hold.
 import { CHECKERS } from '../checkers/checkers.ts';
-import type { Event, Finding, History } from '../checkers/history.ts';
+import { type Event, eventsOf, type Finding, type History } from '../checkers/history.ts';
 import type { Prng } from './prng.ts';
 import { type Outcome, SimClient } from './sim-client.ts';
 import type { SimNode, World } from './world.ts';
@@ -263,10 +263,8 @@ export class StreamLoad {
       const replicas = all.filter((replica) => replica.partition === partition);
       if (replicas.length !== this.replicas) findings.push(`${this.name}: ${replicas.length} replicas after healing`);
       if (replicas.length === 0) continue;
-      const isHere = (event: Event): boolean => !('seq' in event) || event.seq % this.stride === partition;
-      const events = this.stride === 1 ? this.events : this.events.filter(isHere);
       const history: History = {
-        events,
+        events: eventsOf(this.events, this.stride, partition),
         replicas,
         removed: new Set(),
         drained: [],

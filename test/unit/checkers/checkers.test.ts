@@ -1,7 +1,7 @@
 // The checker of the checkers: a sound history passes, and each kind of broken history is found by the check made for it.
 import { describe, expect, test } from 'vitest';
 import { CHECKERS, checkAll } from '../../checkers/checkers.ts';
-import type { Event, Finding, History } from '../../checkers/history.ts';
+import { byPartition, type Event, type Finding, type History } from '../../checkers/history.ts';
 import { outages } from '../../checkers/service.ts';
 
 function sound(): History {
@@ -74,6 +74,21 @@ for (const [check, breakIt] of Object.entries(BROKEN)) {
     expect(checkAll(history).map((finding) => finding.check)).toContain(check);
   });
 }
+
+test('each partition has its own order, and a message is lost in its partition', () => {
+  const swapped = sound();
+  for (const event of swapped.events) if (event.kind === 'acked' && event.seq < 3) event.seq = 3 - event.seq;
+  const checks = (history: History, check: 'order' | 'lost', partitions: number): number[] =>
+    byPartition(history, partitions).map((part) => CHECKERS[check](part).length);
+  expect(checks(swapped, 'order', 1)).toEqual([1]);
+  expect(checks(swapped, 'order', 2)).toEqual([0, 0]);
+  const wrong = sound();
+  BROKEN.order(wrong);
+  expect(checks(wrong, 'order', 2)).toEqual([0, 1]);
+  const lost = sound();
+  BROKEN.lost(lost);
+  expect(checks(lost, 'lost', 2)).toEqual([0, 1]);
+});
 
 test('a removed message is not lost', () => {
   const history = sound();
