@@ -2,10 +2,11 @@
 
 import { META_GROUP } from '../cluster/core/types.ts';
 import type { GroupStatus } from '../cluster/host/types.ts';
-import type { LinkStats } from '../cluster/rpc/links.ts';
+import type { LinkConnection, LinkStats } from '../cluster/rpc/links.ts';
 import type { PeerInfo } from '../cluster/rpc/types.ts';
 import type { Broker } from './broker/types.ts';
 import type { Env } from './kit/env.ts';
+import { serverIdOf } from './kit/server-id.ts';
 import { groupOf, type NodeRecord } from './meta/types.ts';
 import type {
   ConnectionView,
@@ -14,10 +15,11 @@ import type {
   PeerView,
   ReplicaSample,
   ReplicaView,
+  RouteView,
   ServerIdentity,
 } from './monitoring/types.ts';
 import type { BrokerNode } from './node.ts';
-import type { ConnectionInfo } from './protocols/nats/connections.ts';
+import { type ConnectionInfo, splitAddress } from './protocols/nats/connections.ts';
 import type { NatsFront } from './protocols/nats/front.ts';
 
 export interface NodeViewOptions {
@@ -28,6 +30,7 @@ export interface NodeViewOptions {
   node: BrokerNode | undefined;
   peers: () => PeerInfo[];
   links: () => LinkStats | undefined;
+  linkConnections: () => LinkConnection[];
   connectUrls: () => string[];
 }
 
@@ -57,7 +60,13 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
         const progress = status.progress.find((member) => member.peer === peer);
         const lag = progress ? Math.max(0, status.lastIndex - progress.match) : 0;
         const activeNs = progress ? Math.round((nowMs - progress.lastActiveMs) * 1e6) : 0;
-        return { name: nameOf(peer), current: lag === 0 || progress?.state === 'replicate', activeNs, lag };
+        return {
+          name: nameOf(peer),
+          id: String(peer),
+          current: lag === 0 || progress?.state === 'replicate',
+          activeNs,
+          lag,
+        };
       });
   };
 
@@ -72,6 +81,7 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
         account: record.account,
         stream: record.name,
         partition: group % 64,
+        group,
         createdUs: record.createdUs,
         config: record.config,
         state: partition.localState(),
@@ -158,13 +168,16 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       connections: front.stats.connections,
       totalConnections: front.stats.totalConnections,
       subscriptions: broker.stats.subscriptions,
+      subscribed: broker.stats.subscribed,
       routedIn: broker.stats.routedIn,
       routedOut: broker.stats.routedOut,
     }),
     connections: () => front.connections().map((info) => connectionView(front, info)),
     closedConnections: () => front.closed().map((info) => connectionView(front, info)),
     connectUrls: options.connectUrls,
-    routes: () => options.peers(),
+    routes: () =>
+      options.linkConnections().map((link) => routeView(link, link.bulk ? [] : broker.interestOf(link.peer.id))),
+    account: (name) => front.trafficOf(name),
     partitions: () => {
       const nowMs = env.clock.nowMs();
       if (nowMs - partitionsAtMs > PARTITIONS_FRESH_MS) {
@@ -181,7 +194,14 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       if (node === undefined || identity.clusterName === undefined) return undefined;
       const raft = node.host.group(META_GROUP)?.status();
       const peers = replicasOf(raft);
-      return { leader: nameOf(raft?.leader ?? 0), raft, peers, size: raft?.membership.voters.length ?? 0 };
+      const leader = raft?.leader ?? 0;
+      return {
+        leader: nameOf(leader),
+        leaderId: String(leader),
+        raft,
+        peers,
+        size: raft?.membership.voters.length ?? 0,
+      };
     },
     api: () => node?.api.counters('$G') ?? { total: 0, errors: 0 },
     unhealthy: () =>
@@ -210,6 +230,27 @@ export function peersByName(
   for (const { name, monitorUrl, clusterUrl } of up) views.set(name, { name, monitorUrl, clusterUrl, connected: true });
   views.delete(self);
   return [...views.values()];
+}
+
+function routeView(link: LinkConnection, subscriptions: RouteView['subscriptions']): RouteView {
+  const { ip, port } = splitAddress(link.remoteAddress);
+  return {
+    remoteId: serverIdOf(link.peer.id, link.peerBootId),
+    remoteName: link.peer.name,
+    bulk: link.bulk,
+    dialed: link.dialed,
+    configured: link.configured,
+    ip,
+    port,
+    startUs: link.upUs,
+    lastActivityUs: Math.max(link.upUs, link.heardUs),
+    pendingBytes: link.waitingBytes,
+    inMsgs: link.messagesIn,
+    outMsgs: link.messagesOut,
+    inBytes: link.bytesIn,
+    outBytes: link.bytesOut,
+    subscriptions,
+  };
 }
 
 function connectionView(front: NatsFront, info: ConnectionInfo): ConnectionView {

@@ -19,6 +19,7 @@ import { hmacSha256 } from './kit/hmac-node.ts';
 import { type DataDirLock, lockDataDir } from './kit/lock.ts';
 import { createNodeLog, type NodeLog } from './kit/log-node.ts';
 import { nodeNet } from './kit/net-node.ts';
+import { serverIdOf } from './kit/server-id.ts';
 import { API_LEVEL, FORMAT_VERSION, NATS_VERSION } from './kit/version.ts';
 import { type Monitoring, startMonitoring } from './monitoring/http.ts';
 import { type BrokerNode, createNode, durableIdentity, type NodeOptions, WAL_DIR } from './node.ts';
@@ -129,7 +130,7 @@ class Server implements StartedServer {
   #config: ServerConfig;
   readonly #env: NodeEnv;
   readonly #lock: DataDirLock | undefined;
-  readonly #serverId = serverId();
+  #serverId = '';
   readonly #startUs: number;
   #identity: Identity | undefined;
   #links: Links | undefined;
@@ -156,6 +157,7 @@ class Server implements StartedServer {
     if (jetstream) this.#identity = this.#loadIdentity();
     const self = this.#self();
     const bootId = this.#env.random.uint32();
+    this.#serverId = serverIdOf(self.id, bootId);
     const transport: Transport = cluster ? this.#createLinks(self, bootId) : createSoloTransport(self);
     if (jetstream) {
       this.node = this.#createNode({
@@ -336,6 +338,7 @@ class Server implements StartedServer {
       node: this.node,
       peers: () => this.#links?.peers() ?? [],
       links: () => this.#links?.stats,
+      linkConnections: () => this.#links?.connections() ?? [],
       connectUrls: () => this.#connectUrls(),
     });
   }
@@ -399,12 +402,6 @@ function reachableAt(host: string): string {
 
 function plain(error: Error): string {
   return (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? 'address already in use' : error.message;
-}
-
-/** As long and of the same letters as nats-server's: `N` and 55 of base 32. */
-function serverId(): string {
-  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-  return `N${Array.from(randomBytes(55), (byte) => letters[byte & 31]).join('')}`;
 }
 
 /** Without a data directory a node is a new one at each start. */

@@ -34,6 +34,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   'src/monitoring': [
     'src/kit',
+    'src/subjects',
     'src/stream',
     'src/jetstream',
     'cluster/host',

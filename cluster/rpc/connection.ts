@@ -30,6 +30,13 @@ export interface ConnectionOwner {
   closed(connection: Connection, fault: string): void;
 }
 
+export interface ConnectionCounts {
+  messagesIn: number;
+  messagesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+}
+
 export class Connection {
   state: ConnectionState = 'hello';
   /** What the other end says of itself; set from state 'proof' on. */
@@ -41,6 +48,11 @@ export class Connection {
   bulk: boolean;
   /** The other end is this node. */
   isSelf = false;
+  /** Since it is up: what it carried. Messages are what channels were given; heartbeats and gossip are none. */
+  readonly counts: ConnectionCounts = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 };
+  /** Wall clock when both ends said welcome, and when anything last came. */
+  upUs = 0;
+  heardUs = 0;
   private readonly owner: ConnectionOwner;
   private readonly own: Hello;
   private readonly timer: Timer;
@@ -60,7 +72,9 @@ export class Connection {
     });
     socket.onData((bytes) => {
       owner.stats.bytesIn += bytes.length;
+      this.counts.bytesIn += bytes.length;
       if (this.state === 'closed') return;
+      this.heardUs = owner.env.clock.wallUs();
       owner.heard(this);
       const wrong = this.parser.push(bytes);
       if (wrong !== undefined) this.close(wrong);
@@ -75,7 +89,10 @@ export class Connection {
   write(header: FrameHeader, body: readonly Uint8Array[] = []): void {
     if (this.state === 'closed') return;
     const parts = encodeFrame(header, body);
-    for (const part of parts) this.owner.stats.bytesOut += part.length;
+    for (const part of parts) {
+      this.owner.stats.bytesOut += part.length;
+      this.counts.bytesOut += part.length;
+    }
     this.socket.write(parts);
   }
 
@@ -170,6 +187,7 @@ export class Connection {
     }
     if (!chooser) this.write({ welcome: {} });
     this.state = 'up';
+    this.upUs = this.owner.env.clock.wallUs();
     this.owner.env.clock.cancel(this.timer);
     this.parser.setFrameBytesMax(FRAME_BYTES_MAX);
     this.owner.up(this);

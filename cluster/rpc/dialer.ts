@@ -84,6 +84,12 @@ export class Dialer {
     return count;
   }
 
+  /** A route of the configuration leads to that peer. */
+  isConfigured(peer: PeerId): boolean {
+    for (const target of this.targets.values()) if (target.configured && target.peer === peer) return true;
+    return false;
+  }
+
   /** The connection to that address became a link. */
   reached(address: string, peer: PeerId): void {
     const target = this.targets.get(address);

@@ -6,7 +6,7 @@ import type { Env } from '../../src/kit/env.ts';
 import { type Listener, type Net, parseHostPort, type Socket } from '../../src/kit/net.ts';
 import type { PeerId } from '../core/types.ts';
 import { encodeFrame, type FrameHeader, splitData } from './codec.ts';
-import { Connection, type ConnectionOwner } from './connection.ts';
+import { Connection, type ConnectionCounts, type ConnectionOwner } from './connection.ts';
 import { Dialer } from './dialer.ts';
 import { type Hello, NONCE_BYTES, peerInfoOf } from './handshake.ts';
 import { LinkQueue } from './link-queue.ts';
@@ -60,8 +60,25 @@ export interface LinkStats {
   sendsRefused: number;
 }
 
+/** A connection that carries a link, or bulk data beside it. */
+export interface LinkConnection extends ConnectionCounts {
+  peer: PeerInfo;
+  /** Incarnation of the process behind the peer. */
+  peerBootId: number;
+  bulk: boolean;
+  /** This end dialed; `configured`: at an address that a route names. */
+  dialed: boolean;
+  configured: boolean;
+  remoteAddress: string;
+  upUs: number;
+  heardUs: number;
+  /** Queued here and in the socket. */
+  waitingBytes: number;
+}
+
 export interface Links extends Transport {
   readonly stats: LinkStats;
+  connections(): LinkConnection[];
   /** The port that `listen` got. */
   readonly port: number;
   /** Nodes that the configured routes name, this one included. Too high until a route to itself has been recognised. */
@@ -156,6 +173,7 @@ class TcpLinks implements Links, ConnectionOwner {
       this.stats.sendsRefused++;
       return false;
     }
+    lane.connection.counts.messagesOut++;
     this.markDirty(lane);
     return true;
   }
@@ -193,6 +211,30 @@ class TcpLinks implements Links, ConnectionOwner {
 
   peers(): PeerInfo[] {
     return [...this.links.values()].map((link) => link.info);
+  }
+
+  connections(): LinkConnection[] {
+    const list: LinkConnection[] = [];
+    for (const { info, main, bulk } of this.links.values()) {
+      for (const lane of bulk === undefined ? [main] : [main, bulk]) {
+        const { connection, queue } = lane;
+        const { socket, upUs, heardUs, counts } = connection;
+        list.push({
+          peer: info,
+          peerBootId: main.connection.peer?.bootId ?? 0,
+          bulk: lane === bulk,
+          // Whoever dialed the link dials what is beside it.
+          dialed: main.connection.dialed !== '',
+          configured: this.dialer.isConfigured(info.id),
+          remoteAddress: socket.remoteAddress,
+          upUs,
+          heardUs,
+          waitingBytes: queue.bytes + socket.bufferedBytes,
+          ...counts,
+        });
+      }
+    }
+    return list;
   }
 
   isUp(peer: PeerId): boolean {
@@ -330,6 +372,7 @@ class TcpLinks implements Links, ConnectionOwner {
     this.stats.framesIn++;
     if (header.data) {
       const whole = splitData(header.data, body, (channel, bytes) => {
+        connection.counts.messagesIn++;
         // A channel that this version does not know, or that nobody serves yet.
         if (connection.state === 'up') this.handlers[channel]?.(from, bytes);
       });
@@ -455,6 +498,7 @@ class TcpLinks implements Links, ConnectionOwner {
     }
     if (parts.length === 0) return;
     this.stats.bytesOut += bytes;
+    lane.connection.counts.bytesOut += bytes;
     socket.write(parts);
   }
 

@@ -42,6 +42,7 @@ interface Account {
 class CoreBroker implements Broker, RouteOwner {
   readonly stats = {
     subscriptions: 0,
+    subscribed: 0,
     routedIn: 0,
     routedOut: 0,
     routedLost: 0,
@@ -76,6 +77,7 @@ class CoreBroker implements Broker, RouteOwner {
     const { account, subject, queue } = subscription;
     this.#insert(account, subject, subscription);
     this.stats.subscriptions++;
+    this.stats.subscribed++;
     this.#cluster?.localAdded(account, subject, queue);
   }
 
@@ -105,6 +107,10 @@ class CoreBroker implements Broker, RouteOwner {
 
   deliverTo(account: string, inbox: string, message: Message): boolean {
     return this.#dispatch(this.#route(this.#account(account), inbox), account, inbox, message, undefined);
+  }
+
+  interestOf(peer: PeerId): { account: string; subject: string; queue: string; weight: number }[] {
+    return this.#cluster?.interestOf(peer) ?? [];
   }
 
   hasInterest(account: string, subject: string): boolean {

@@ -95,6 +95,10 @@ export class PeerRoute implements RouteHandler {
     this.#routes.owner.deliverRouted(account, target, picks, message);
   }
 
+  interest(): IterableIterator<RemoteInterest> {
+    return this.#interest.values();
+  }
+
   /** Forgets some of the interest of a peer that is down. False: nothing is left. */
   forgetSome(): boolean {
     let left = STEP_ENTRIES;
@@ -139,6 +143,11 @@ export class ClusterRoutes {
     transport.onPeerUp((info) => this.#up(info.id));
     transport.onPeerDown((id) => this.#down(id));
     for (const info of transport.peers()) this.#up(info.id);
+  }
+
+  interestOf(peer: PeerId): { account: string; subject: string; queue: string; weight: number }[] {
+    const interest = this.#peers.get(peer)?.interest() ?? [];
+    return Array.from(interest, ({ account, subject, queue, weight }) => ({ account, subject, queue, weight }));
   }
 
   localAdded(account: string, subject: string, queue: string): void {

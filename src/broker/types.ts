@@ -1,6 +1,8 @@
 // The door of core NATS: a message to everyone who asked, on this node and on others (DESIGN §4.4, §8).
 // Used by protocol sessions (as clients) and by the composition root (sinks of streams and of the JetStream API).
 
+import type { PeerId } from '../../cluster/core/types.ts';
+
 export interface Message {
   /** What receivers see as the subject. */
   subject: string;
@@ -58,8 +60,13 @@ export interface Broker {
 
   addSink(account: string, subject: string, sink: Sink): SinkHandle;
 
+  /** What the clients of another node want, as far as this node has been told; for monitoring. */
+  interestOf(peer: PeerId): { account: string; subject: string; queue: string; weight: number }[];
+
   readonly stats: {
     subscriptions: number;
+    /** Ever made; those that are gone are the difference. */
+    subscribed: number;
     routedIn: number;
     routedOut: number;
     /** Messages for which the link to another node had no room. */

@@ -1,16 +1,24 @@
-// The monitoring port: HTTP by fastify in front of endpoints.ts and metrics.ts. Called by the composition root.
+// The monitoring port: HTTP by fastify in front of the endpoints and metrics.ts. Called by the composition root.
 import Fastify, { type FastifyInstance } from 'fastify';
-import { type Answer, answerOf, connz, healthz, jsz, type Query, routez, subsz, varz } from './endpoints.ts';
+import { accountz, accstatz } from './accounts.ts';
+import { connz, healthz, subsz, varz } from './endpoints.ts';
+import { jsz } from './jsz.ts';
+import { gatewayz, leafz, routez } from './linkz.ts';
 import { createMetrics } from './metrics.ts';
+import { answerOf, type Endpoint, type Query } from './query.ts';
 import { statusOf } from './status.ts';
 import type { NodeView } from './types.ts';
 
-const ENDPOINTS: Record<string, (view: NodeView, query: Query) => Answer> = {
+const ENDPOINTS: Record<string, Endpoint> = {
   '/varz': varz,
   '/connz': connz,
   '/jsz': jsz,
   '/healthz': healthz,
   '/routez': routez,
+  '/gatewayz': gatewayz,
+  '/leafz': leafz,
+  '/accountz': accountz,
+  '/accstatz': accstatz,
   '/subsz': subsz,
   '/subscriptionsz': subsz,
 };
@@ -33,13 +41,15 @@ export async function startMonitoring(
   options: MonitoringOptions = {},
 ): Promise<Monitoring> {
   const metrics = createMetrics(view, options.seriesMax);
+  const requests: Record<string, number> = {};
   const app: FastifyInstance = Fastify({ logger: false, forceCloseConnections: true });
   app.addHook('onSend', async (_request, reply) => {
     reply.header('access-control-allow-origin', '*');
   });
   for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
     app.get<{ Querystring: Query }>(path, async (request, reply) => {
-      const { status, body } = answerOf(endpoint, view, request.query);
+      requests[path] = (requests[path] ?? 0) + 1;
+      const { status, body } = answerOf(endpoint, view, request.query, requests);
       reply.code(status);
       if (typeof body === 'string') return await reply.type('text/plain').send(body);
       const text = path === '/healthz' ? JSON.stringify(body) : JSON.stringify(body, undefined, 2);

@@ -47,6 +47,8 @@ export interface TrafficCounts {
   connections: number;
   totalConnections: number;
   subscriptions: number;
+  /** Ever made. */
+  subscribed: number;
   routedIn: number;
   routedOut: number;
 }
@@ -81,8 +83,35 @@ export interface ConnectionView {
   reason?: string;
 }
 
+/** A connection to another node. There are two per node: the link, and one for bulk data beside it. */
+export interface RouteView {
+  remoteId: string;
+  remoteName: string;
+  bulk: boolean;
+  dialed: boolean;
+  configured: boolean;
+  ip: string;
+  port: number;
+  startUs: number;
+  lastActivityUs: number;
+  pendingBytes: number;
+  inMsgs: number;
+  outMsgs: number;
+  inBytes: number;
+  outBytes: number;
+  /** What the clients there want, on the link. */
+  subscriptions: readonly { account: string; subject: string; queue: string; weight: number }[];
+}
+
+/** What the connections of one account carried. */
+export type AccountView = Omit<
+  TrafficCounts,
+  'staleConnections' | 'stalledClients' | 'subscribed' | 'routedIn' | 'routedOut'
+>;
+
 export interface ReplicaView {
   name: string;
+  id: string;
   current: boolean;
   activeNs: number;
   lag: number;
@@ -93,6 +122,8 @@ export interface PartitionView {
   account: string;
   stream: string;
   partition: number;
+  /** Of the Raft group, in the log's and the metrics' terms. */
+  group: number;
   createdUs: number;
   config: StreamConfig;
   /** As this replica has applied it; a follower's may lag. */
@@ -156,8 +187,9 @@ export interface NodeView {
   closedConnections(): ConnectionView[];
   /** Where clients find the nodes of the cluster, own first. */
   connectUrls(): string[];
-  /** Nodes that this one has a link to. */
-  routes(): { id: number; name: string; clusterUrl: string }[];
+  routes(): RouteView[];
+  /** Of one account since the start. */
+  account(name: string): AccountView;
   partitions(): PartitionView[];
   /** The same, one at a time in the order of their groups: a scrape stops in between. */
   replicas(): Iterable<ReplicaSample>;
@@ -168,7 +200,9 @@ export interface NodeView {
   /** Between the nodes; undefined without a cluster. */
   links(): LinkStats | undefined;
   /** Streams and consumers of the whole cluster as the catalog knows them. */
-  meta(): { leader: string; raft: GroupStatus | undefined; peers: ReplicaView[]; size: number } | undefined;
+  meta():
+    | { leader: string; leaderId: string; raft: GroupStatus | undefined; peers: ReplicaView[]; size: number }
+    | undefined;
   api(): { total: number; errors: number };
   /** '' when all is well, else what is not. */
   unhealthy(): string;

@@ -50,10 +50,17 @@ test('connz shows this connection', async () => {
   expect(connection).toMatchObject({ cid: s.nc.info?.client_id, kind: 'Client', ip: '127.0.0.1', lang: 'nats.js' });
 });
 
-test('routez: two peers', async () => {
+test('routez: two peers, by the id that they have themselves, with what came and went', async () => {
   const [, routez] = await get('/routez');
   const names = new Set((routez['routes'] as Json[]).map((route) => route['remote_name']));
   expect(names, JSON.stringify(routez)).toEqual(new Set(['node2', 'node3']));
+  for (const route of routez['routes'] as Json[]) {
+    const node = inject('names').indexOf(String(route['remote_name']));
+    expect((await get('/varz', node))[1]['server_id']).toBe(route['remote_id']);
+    expect(route).toMatchObject({ ip: '127.0.0.1', is_configured: true, uptime: expect.stringMatching(/s$/) });
+  }
+  const carried = (routez['routes'] as Json[]).reduce((sum, route) => sum + Number(route['in_bytes']), 0);
+  expect(carried).toBeGreaterThan(0);
 });
 
 test('jsz agrees on the leader, and has streams and consumers in detail', async () => {

@@ -86,12 +86,55 @@ export function splitAddress(address: string): { ip: string; port: number } {
   return { ip: bare.startsWith('::ffff:') ? bare.slice(7) : bare, port: Number(address.slice(colon + 1)) || 0 };
 }
 
+/** What the connections of one account carried, open and closed ones together. */
+export interface AccountTraffic {
+  connections: number;
+  totalConnections: number;
+  subscriptions: number;
+  inMsgs: number;
+  outMsgs: number;
+  inBytes: number;
+  outBytes: number;
+  slowConsumers: number;
+}
+
+export function noTraffic(): AccountTraffic {
+  return {
+    connections: 0,
+    totalConnections: 0,
+    subscriptions: 0,
+    inMsgs: 0,
+    outMsgs: 0,
+    inBytes: 0,
+    outBytes: 0,
+    slowConsumers: 0,
+  };
+}
+
+export function addTraffic(traffic: AccountTraffic, info: ConnectionInfo): void {
+  traffic.totalConnections++;
+  traffic.inMsgs += info.inMsgs;
+  traffic.outMsgs += info.outMsgs;
+  traffic.inBytes += info.inBytes;
+  traffic.outBytes += info.outBytes;
+  if (info.reason?.startsWith('Slow Consumer')) traffic.slowConsumers++;
+}
+
 /** The last closed connections, oldest first. */
 export class ClosedConnections {
   readonly #ring: ConnectionInfo[] = [];
+  /** Of all that were ever closed. */
+  readonly #byAccount = new Map<string, AccountTraffic>();
   #next = 0;
 
+  trafficOf(account: string): AccountTraffic {
+    return this.#byAccount.get(account) ?? noTraffic();
+  }
+
   add(info: ConnectionInfo): void {
+    let traffic = this.#byAccount.get(info.account);
+    if (traffic === undefined) this.#byAccount.set(info.account, (traffic = noTraffic()));
+    addTraffic(traffic, info);
     if (this.#ring.length < CLOSED_MAX) this.#ring.push(info);
     else {
       this.#ring[this.#next] = info;

@@ -9,6 +9,8 @@ import { ConnectionListener } from '../../net/listener.ts';
 import { Interner } from '../../subjects/interner.ts';
 import { CloseReason } from './close-reasons.ts';
 import {
+  type AccountTraffic,
+  addTraffic,
   ClosedConnections,
   type ConnectionInfo,
   connectionInfo,
@@ -48,6 +50,8 @@ export interface NatsFront {
   connections(): ConnectionInfo[];
   /** The last closed ones, oldest first. */
   closed(): ConnectionInfo[];
+  /** Of one account since the start. */
+  trafficOf(account: string): AccountTraffic;
   /** Undefined: no such open connection. */
   subscriptions(cid: number): SubscriptionInfo[] | undefined;
   /** The cluster's topology or the node's state changed: tells clients that understand it. */
@@ -139,6 +143,17 @@ class Front implements NatsFront, SessionHost {
 
   closed(): ConnectionInfo[] {
     return this.#closed.list();
+  }
+
+  trafficOf(account: string): AccountTraffic {
+    const traffic = { ...this.#closed.trafficOf(account) };
+    for (const info of this.connections()) {
+      if (info.account !== account) continue;
+      addTraffic(traffic, info);
+      traffic.connections++;
+      traffic.subscriptions += info.subscriptions;
+    }
+    return traffic;
   }
 
   subscriptions(cid: number): SubscriptionInfo[] | undefined {

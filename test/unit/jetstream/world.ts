@@ -178,6 +178,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
       return true;
     },
     hasInterest: () => true,
+    interestOf: () => [],
     subscriptionOf: () => undefined,
     onInterestLost() {},
     addSink(account, subject, sink) {
@@ -186,6 +187,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
     },
     stats: {
       subscriptions: 0,
+      subscribed: 0,
       routedIn: 0,
       routedOut: 0,
       routedLost: 0,

@@ -55,8 +55,45 @@ test('every endpoint answers, a bad value is a 400 that names it', async () => {
   expect(await status('/connz?sort=colour')).toBe(400);
 });
 
+test('accounts, subscriptions that match a subject, and what one node alone has none of', async () => {
+  expect(await json('/accountz')).toMatchObject({ system_account: '$SYS', accounts: ['$G', '$SYS'] });
+  const unknown = await get('/accountz?acc=NONE');
+  expect([unknown.status, await unknown.text()]).toEqual([400, 'Account NONE does not exist']);
+  const nc = await connect({ servers: server.clientUrl });
+  nc.subscribe('a.*', { queue: 'q', callback: () => undefined });
+  nc.subscribe('a.b', { max: 5, callback: () => undefined });
+  nc.subscribe('b', { callback: () => undefined });
+  nc.publish('a.b', 'four');
+  await nc.flush();
+  expect(await json('/subsz?subs=1&test=a.b')).toMatchObject({
+    total: 2,
+    subscriptions_list: [
+      { account: '$G', subject: 'a.*', qgroup: 'q', msgs: 1 },
+      { account: '$G', subject: 'a.b', msgs: 1, max: 5 },
+    ],
+  });
+  expect(await json('/subsz?subs=1&offset=1&limit=1')).toMatchObject({ total: 3, offset: 1, limit: 1 });
+  expect(await status('/subsz?test=a.*')).toBe(400);
+  await nc.close();
+  await expect.poll(() => json('/varz')).toMatchObject({ connections: 0 });
+  expect(await json('/accountz?acc=$G')).toMatchObject({ account_detail: { client_connections: 0, subscriptions: 0 } });
+  // A connection that is gone still counts.
+  const [account] = (await json('/accstatz?unused=1'))['account_statz'] as Record<string, unknown>[];
+  expect(account).toMatchObject({
+    acc: '$G',
+    conns: 0,
+    total_conns: 1,
+    sent: { msgs: 2, bytes: 8 },
+    received: { msgs: 1, bytes: 4 },
+  });
+  expect(await json('/accstatz')).toMatchObject({ account_statz: [] });
+  expect(await json('/routez')).toMatchObject({ num_routes: 0, routes: [] });
+  expect(await json('/leafz')).toMatchObject({ leafnodes: 0, leafs: [] });
+  expect(await json('/gatewayz')).toMatchObject({ outbound_gateways: {}, inbound_gateways: {} });
+});
+
 test('varz names the server and counts', async () => {
-  expect(await json('/varz')).toMatchObject({ server_name: 'watched', connections: 0, in_msgs: 0, proto: 1 });
+  expect(await json('/varz')).toMatchObject({ server_name: 'watched', connections: 0, in_msgs: 1, proto: 1 });
 });
 
 test('metrics: every one of the list is in the text, with its type', async () => {

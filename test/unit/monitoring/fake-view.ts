@@ -2,6 +2,7 @@
 
 import { emptyHostStats } from '../../../cluster/host/stats.ts';
 import type {
+  AccountView,
   ConnectionView,
   NodeStats,
   NodeView,
@@ -60,6 +61,7 @@ export class FakeView implements NodeView {
       connections: 1,
       totalConnections: 1,
       subscriptions: 1,
+      subscribed: 2,
       routedIn: 5,
       routedOut: 6,
     };
@@ -79,6 +81,10 @@ export class FakeView implements NodeView {
 
   routes(): [] {
     return [];
+  }
+
+  account(): AccountView {
+    return { ...this.traffic(), slowConsumers: 0 };
   }
 
   partitions(): PartitionView[] {
@@ -139,7 +145,7 @@ export class FakeView implements NodeView {
   }
 
   meta(): ReturnType<NodeView['meta']> {
-    return { leader: this.metaLeader, raft: undefined, peers: [], size: 3 };
+    return { leader: this.metaLeader, leaderId: '1', raft: undefined, peers: [], size: 3 };
   }
 
   api(): { total: number; errors: number } {
