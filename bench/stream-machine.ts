@@ -130,6 +130,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
     term: 1,
     applied: 0,
     inFlightBytes: 0,
+    provenUntilMs: Number.POSITIVE_INFINITY,
     propose: (body) => {
       log.push(body);
       return ++proposed;

@@ -54,6 +54,8 @@ export interface WorkloadOptions {
 }
 
 const now = (): number => performance.now();
+/** When a message left its leader is not known here. */
+const arrival = (): { at: number; leftAt: number } => ({ at: now(), leftAt: now() });
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -227,7 +229,7 @@ export class Workload {
           const content = contentOf(entry.value);
           events.push({
             kind: 'delivered',
-            at: now(),
+            ...arrival(),
             consumer: `get ${client}`,
             seq: revision,
             content,
@@ -263,7 +265,7 @@ export class Workload {
           const { seq } = message;
           const deliveries = message.info.redeliveryCount;
           const content = contentOf(message.data);
-          events.push({ kind: 'delivered', at: now(), consumer: WORKERS, seq, content, deliveries });
+          events.push({ kind: 'delivered', ...arrival(), consumer: WORKERS, seq, content, deliveries });
           if (this.#publishing && Math.random() < NOT_ACKED_SHARE) return;
           events.push({ kind: 'ack-sent', at: now(), consumer: WORKERS, seq });
           void message.ackAck({ timeout: ATTEMPT_MS }).then((confirmed) => {
@@ -290,7 +292,7 @@ export class Workload {
           const { seq } = message;
           this.#readSeq = seq;
           const content = contentOf(message.data);
-          this.events.log.push({ kind: 'delivered', at: now(), consumer: READER, seq, content, deliveries: 1 });
+          this.events.log.push({ kind: 'delivered', ...arrival(), consumer: READER, seq, content, deliveries: 1 });
         });
       } catch (error) {
         expected(error);

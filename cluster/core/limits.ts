@@ -8,6 +8,8 @@ export interface Limits {
   heartbeatMs: number;
   /** A leader without news for so long puts the group to sleep. */
   quiesceAfterMs: number;
+  /** Answers to what was sent prove for so long that this replica leads. Far longer than a round trip, or nothing is ever proven. */
+  proofMs: number;
   /** After a reset link to the leader, pre-votes start within this time. */
   linkDownStaggerMs: number;
   /** Entries named by one append message. */
@@ -21,6 +23,7 @@ export const defaultLimits: Limits = {
   electionMaxMs: 1200,
   heartbeatMs: 150,
   quiesceAfterMs: 1500,
+  proofMs: 400,
   linkDownStaggerMs: 50,
   appendEntriesMax: 64,
   inflightMax: 64,

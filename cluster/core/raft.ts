@@ -10,6 +10,7 @@ import type { Limits } from './limits.ts';
 import { defaultLimits } from './limits.ts';
 import { LogTerms, type TermRun } from './log-terms.ts';
 import { type MembershipChange, MembershipLog } from './membership.ts';
+import { provenUntilMs } from './proof.ts';
 import * as reads from './reads.ts';
 import * as replication from './replication.ts';
 import { becomeFollower } from './roles.ts';
@@ -293,6 +294,10 @@ export class Raft {
   get termStart(): Index | undefined {
     return this.state.lead?.termStart;
   }
+  /** A successor's election, if there was one, came later than this less `proofMs` (proof.ts). Infinity: there is nobody else. */
+  get provenUntilMs(): number {
+    return provenUntilMs(this.state);
+  }
   termOf(index: Index): Term | undefined {
     return this.state.log.termOf(index);
   }
@@ -357,6 +362,12 @@ export class Raft {
     if (s.lead !== undefined) {
       if (!s.quiesced) leadership.tickLeader(s);
     } else if (!s.quiesced && s.nowMs >= s.electionDueMs) campaign(s);
+  }
+
+  /** Without news: what is made from now on is of this time. */
+  setNow(nowMs: number): void {
+    const s = this.state;
+    s.nowMs = Math.max(s.nowMs, nowMs);
   }
 
   /** An entry of the leader's own term; it leaves with the next Ready. Undefined: not leading, or handing over. */

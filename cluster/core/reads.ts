@@ -2,6 +2,7 @@
 // index, and answers when a majority has confirmed by a round of heartbeats begun afterwards that it still leads. A follower sends
 // one question for all its reads of a turn. Invariant: each context is answered exactly once, at the latest after an
 // election timeout or two, or when this replica's leader changes.
+import { isConfirmed } from './proof.ts';
 import type { MessageBody, RaftState } from './state.ts';
 import type { Index, PeerId } from './types.ts';
 
@@ -58,21 +59,11 @@ export function beginRound(s: RaftState): boolean {
 export function settleRounds(s: RaftState): void {
   const lead = s.lead;
   if (lead === undefined || lead.readRounds.length === 0) return;
-  const confirmed = confirmedRound(s);
-  while (lead.readRounds.length > 0 && lead.readRounds[0].round <= confirmed) {
+  while (lead.readRounds.length > 0 && isConfirmed(s, lead, lead.readRounds[0].round)) {
     const { index, contexts, asks } = lead.readRounds.shift()!;
     answer(s, contexts, true, index);
     for (const ask of asks) s.send(ask.from, { type: 'read-index-reply', context: ask.context, ok: true, index });
   }
-}
-
-function confirmedRound(s: RaftState): number {
-  const lead = s.lead!;
-  const rounds = s.members.latest.voters.map((peer) =>
-    peer === s.id ? lead.round : (lead.progress.get(peer)?.round ?? 0),
-  );
-  rounds.sort((a, b) => b - a);
-  return rounds[s.quorum - 1];
 }
 
 /** The leadership ends: nobody may be told "ok" any more. Questions of followers are refused as well. */

@@ -4,6 +4,7 @@
 // of the leader's own term are committed by counting (thesis §3.6.2), the leader counting itself once its WAL has them.
 import { assert } from './assert.ts';
 import { Progress } from './progress.ts';
+import { roundOfNow } from './proof.ts';
 import type { Leadership, RaftState } from './state.ts';
 import type { Index, LogEntry, Membership, PeerId, RaftMessage } from './types.ts';
 import { EntryKind } from './types.ts';
@@ -74,7 +75,15 @@ function sendAppend(s: RaftState, lead: Leadership, progress: Progress): boolean
   const most = progress.repeating ? 0 : s.limits.appendEntriesMax;
   const last = Math.min(s.log.lastIndex, first + most - 1);
   const { commit } = s;
-  s.send(progress.peer, { type: 'append', prevIndex: first - 1, prevTerm, first, last, commit, round: lead.round });
+  s.send(progress.peer, {
+    type: 'append',
+    prevIndex: first - 1,
+    prevTerm,
+    first,
+    last,
+    commit,
+    round: roundOfNow(s, lead),
+  });
   progress.sent(last);
   progress.sentMs = s.nowMs;
   progress.sentCommit = Math.max(progress.sentCommit, Math.min(commit, last));
@@ -94,7 +103,7 @@ function needSnapshot(s: RaftState, progress: Progress): void {
 
 export function sendHeartbeat(s: RaftState, lead: Leadership, progress: Progress, quiesce: boolean): void {
   const commit = Math.min(s.commit, progress.match);
-  s.send(progress.peer, { type: 'heartbeat', commit, round: lead.round, quiesce, lastIndex: s.log.lastIndex });
+  s.send(progress.peer, { type: 'heartbeat', commit, round: roundOfNow(s, lead), quiesce, lastIndex: s.log.lastIndex });
   progress.sentCommit = Math.max(progress.sentCommit, commit);
   progress.sentMs = s.nowMs;
 }
@@ -151,7 +160,15 @@ export function examine(s: RaftState, lead: Leadership, progress: Progress): voi
     return;
   }
   const [prevIndex, first, last] = [progress.next - 1, progress.next, progress.next - 1];
-  s.send(progress.peer, { type: 'append', prevIndex, prevTerm, first, last, commit: s.commit, round: lead.round });
+  s.send(progress.peer, {
+    type: 'append',
+    prevIndex,
+    prevTerm,
+    first,
+    last,
+    commit: s.commit,
+    round: roundOfNow(s, lead),
+  });
 }
 
 function hear(s: RaftState, progress: Progress, round: number): void {

@@ -44,6 +44,7 @@ export function becomeLeader(s: RaftState): void {
     waking: false,
     transfer: undefined,
     round: 0,
+    marks: { rounds: [], ms: [] },
     readRounds: [],
     asks: [],
   };

@@ -7,6 +7,7 @@ import type { LogTerms } from './log-terms.ts';
 import type { MembershipLog } from './membership.ts';
 import { majorityOf } from './membership.ts';
 import type { Progress } from './progress.ts';
+import type { Marks } from './proof.ts';
 import type { GroupId, HardState, Index, LogEntry, PeerId, RaftMessage, Role, Term } from './types.ts';
 
 /** Reads of one turn that one round of heartbeats will confirm. */
@@ -32,6 +33,7 @@ export interface Leadership {
   waking: boolean;
   transfer: { to: PeerId; untilMs: number; sent: boolean } | undefined;
   round: number;
+  marks: Marks;
   readRounds: ReadRound[];
   /** Reads of followers that wait for the next round. */
   asks: { from: PeerId; context: number }[];

@@ -121,6 +121,10 @@ export class GroupRunner implements Group, HasDeadline {
     return this.raft.term;
   }
 
+  get provenUntilMs(): number {
+    return this.leading ? this.raft.provenUntilMs : Number.NEGATIVE_INFINITY;
+  }
+
   get deadlineMs(): number {
     return this.closed ? Number.POSITIVE_INFINITY : this.raft.nextDeadlineMs;
   }
@@ -211,8 +215,9 @@ export class GroupRunner implements Group, HasDeadline {
   }
 
   /** Before Readys are taken: who leads now? Hands the turn's reads to the core. */
-  beginPass(): void {
+  beginPass(nowMs: number): void {
     const { raft } = this;
+    raft.setNow(nowMs);
     if (raft.term !== this.seenTerm || raft.leader !== this.seenLeader) {
       const wasLeading = this.leading;
       const leaderChanged = raft.leader !== this.seenLeader;
@@ -228,7 +233,7 @@ export class GroupRunner implements Group, HasDeadline {
       const context = this.nextContext++;
       this.askedReads.set(context, this.newReads);
       this.newReads = [];
-      raft.readIndex(context, this.owner.env.clock.nowMs());
+      raft.readIndex(context, nowMs);
     }
   }
 

@@ -468,7 +468,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const runner of runners) {
       runner.queued = false;
       if (runner.closed) continue;
-      runner.beginPass();
+      runner.beginPass(beganMs);
       while (runner.raft.hasReady()) {
         if (this.takeReady(runner, runner.raft.takeReady(), durables)) mustFlush = true;
       }

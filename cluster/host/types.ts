@@ -1,4 +1,5 @@
 // The door that the broker sees of consensus: groups that apply what was committed. Implemented by host.ts.
+import { defaultLimits } from '../core/limits.ts';
 import type { GroupId, Index, LogEntry, Membership, PeerId, Role, SnapshotMeta, Term } from '../core/types.ts';
 import type { StateSink } from './state-sink.ts';
 
@@ -19,6 +20,11 @@ export interface GroupMachine {
   /** 128-bit digest over results at the applied index, 32 hex digits. */
   digest(): string;
 }
+
+/** How long a proof of leadership lasts, from when it was asked for. */
+export const PROOF_MS = defaultLimits.proofMs;
+/** After the election of a leader, no earlier one acts on an old proof any more, also if its clock is slower by a fifth. */
+export const SUCCESSION_MS = PROOF_MS * 1.25;
 
 export interface GroupStatus {
   group: GroupId;
@@ -52,6 +58,9 @@ export interface Group {
   readonly inFlightBytes: number;
   /** ReadIndex (DESIGN §7): `done(true)` when this replica has applied everything that was committed when the call was made. */
   readBarrier(done: (ok: boolean) => void): void;
+  /** May this leader act alone on being leader, before this moment of the monotonic clock? (docs/adr/0007; a read barrier renews it.) A
+   * successor waits for SUCCESSION_MS before it relies on nobody doing so any more. -Infinity: no. Infinity: there is nobody else. */
+  readonly provenUntilMs: number;
   /** Body of a committed entry that is still kept; undefined: damaged or gone. Synchronous when in memory. */
   readBody(index: Index, done: (body: Uint8Array | undefined) => void): void;
   /** The body if it is in the memory tail. */

@@ -1,7 +1,5 @@
-// PubAcks, their bodies written side by side into slabs: an encoder call and allocations per answer cost more than the answer. Used by
-// publish-router.ts. Invariant: bytes that were handed out are never written again, so receivers may keep them; the message is one, used
-// again and again.
-import { RawMessage } from '../broker/raw-message.ts';
+// Bodies of PubAcks, written side by side into slabs: an encoder call and an allocation per answer cost more than the answer. Used by
+// publish-router.ts. Invariant: bytes that were handed out are never written again, so receivers may keep them.
 
 const SLAB_BYTES = 16_384;
 /** `,"duplicate":true}` and the 16 digits of the largest seq. */
@@ -12,21 +10,20 @@ const END = encoder.encode('}');
 const END_DUPLICATE = encoder.encode(',"duplicate":true}');
 
 export class AckBodies {
-  readonly #message = new RawMessage();
-  #slab = Buffer.alloc(0);
+  #slab = new Uint8Array(0);
   #used = 0;
   #prefix = '';
   #prefixBytes = new Uint8Array(0);
 
-  /** The answer to `reply`, valid until the next one. `prefix` is the text before the seq; it seldom changes from one to the next. */
-  stored(reply: string, prefix: string, seq: number, duplicate: boolean): RawMessage {
+  /** `prefix` is the text before the seq; it seldom changes from one answer to the next. */
+  stored(prefix: string, seq: number, duplicate: boolean): Uint8Array {
     if (prefix !== this.#prefix) {
       this.#prefix = prefix;
       this.#prefixBytes = encoder.encode(prefix);
     }
     const head = this.#prefixBytes;
     if (this.#used + head.length + TAIL_BYTES_MAX > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES + head.length + TAIL_BYTES_MAX);
+      this.#slab = new Uint8Array(SLAB_BYTES + head.length + TAIL_BYTES_MAX);
       this.#used = 0;
     }
     const slab = this.#slab;
@@ -45,9 +42,6 @@ export class AckBodies {
     const end = duplicate ? END_DUPLICATE : END;
     for (let i = 0; i < end.length; i++) slab[at++] = end[i];
     this.#used = at;
-    const message = this.#message;
-    message.subject = reply;
-    message.setBody(slab, from, from, at);
-    return message;
+    return slab.subarray(from, at);
   }
 }

@@ -339,8 +339,8 @@ class Router implements PublishRouter {
     const route = this.#slotRoutes[slot];
     route.storedMs = nowMs;
     this.#observeLatency(nowMs - this.#startMs[slot]);
-    const reply = this.#replies[slot];
-    this.#broker.deliverTo(this.#accounts[slot], reply, this.#ackBodies.stored(reply, route.ackPrefix, seq, duplicate));
+    const body = this.#ackBodies.stored(route.ackPrefix, seq, duplicate);
+    this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, body);
     this.#releaseSlot(slot);
   }
 

@@ -4,7 +4,9 @@
 // Invariants: positions are at or ahead of the record's, never behind; a message with an ack on its
 // way is not delivered again; a delivery that reached nobody did not happen.
 import type { PeerId } from '../../cluster/core/types.ts';
-import { AHEAD_MAX, type ConsumerRecord } from './consumer-record.ts';
+import type { ConsumerRecord } from './consumer-record.ts';
+import { AHEAD_MAX } from './consumer-record.ts';
+import { Activity } from './delivery-activity.ts';
 import { UndeliveredCount } from './delivery-count.ts';
 import { EMPTY, headersOnly, withLeft } from './delivery-frames.ts';
 import type { DeliveryHost } from './delivery-host.ts';
@@ -13,7 +15,6 @@ import { NextMessage } from './delivery-next.ts';
 import { PushTarget } from './delivery-push.ts';
 import { Redeliveries } from './delivery-redeliveries.ts';
 import { ReplayPace } from './delivery-replay.ts';
-import { ReplySubjects } from './delivery-reply.ts';
 import type { TimedItem } from './delivery-timers.ts';
 import type { AckVerb } from './delivery-verbs.ts';
 import { type ApiError, isApiError } from './errors.ts';
@@ -23,7 +24,6 @@ import { PullQueue } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
 import type { ConsumerPosition, ConsumerState, StoredMessage } from './types.ts';
 
-const EPHEMERAL_THRESHOLD_MS = 5000;
 /** A message that exists and cannot be read waits for repair. */
 const DAMAGED_RETRY_MS = 1000;
 
@@ -54,7 +54,7 @@ export class LiveConsumer implements TimedItem {
   readonly #log: DeliveryLog | undefined;
   readonly #redeliveries = new Redeliveries();
   readonly #count: UndeliveredCount;
-  readonly #replies: ReplySubjects;
+  readonly #ackPrefix: string;
   readonly #ahead;
   /** Last seq looked at, and last one delivered. */
   #cursor: number;
@@ -65,9 +65,7 @@ export class LiveConsumer implements TimedItem {
   #handedOut = false;
   #headersOnly = false;
   #pendingMax = 0;
-  #thresholdMs = 0;
-  #activeMs: number;
-  #removing = false;
+  readonly #activity: Activity;
   readonly #next: NextMessage;
   /** Nothing is delivered before; 0 = no such hold. */
   #holdUntilMs = 0;
@@ -86,13 +84,13 @@ export class LiveConsumer implements TimedItem {
       },
     );
     this.#count = new UndeliveredCount(record, host.view);
-    this.#replies = new ReplySubjects(host.streamName, record.name);
+    this.#ackPrefix = `$JS.ACK.${host.streamName}.${record.name}.`;
     this.#ahead = record.ahead.copy();
     this.#cursor = record.deliveredSeq;
     this.#deliveredSeq = record.deliveredSeq;
     // A part counts its own deliveries; consumer seqs are the home's.
     this.#consumerSeq = part === undefined ? record.reservedConsumerSeq : record.deliveredConsumerSeq;
-    this.#activeMs = nowMs;
+    this.#activity = new Activity(nowMs);
     if (!memory) {
       this.#log = new DeliveryLog(record, {
         propose: (type, body, done) => host.propose(type, body, done),
@@ -121,12 +119,11 @@ export class LiveConsumer implements TimedItem {
     this.push?.configure(config);
     this.#headersOnly = config.headers_only === true;
     this.#pendingMax = this.record.tracksAcks && (config.max_ack_pending ?? 0) > 0 ? config.max_ack_pending! : 0;
-    this.#thresholdMs = (config.inactive_threshold ?? 0) / 1e6;
-    if (this.#thresholdMs === 0 && !config.durable_name) this.#thresholdMs = EPHEMERAL_THRESHOLD_MS;
+    this.#activity.configure(config);
     if (this.part !== undefined) {
       // Bounds of the consumer as a whole are the home's.
       this.#pendingMax = 0;
-      this.#thresholdMs = 0;
+      this.#activity.ignore();
     }
     this.#cursor = Math.max(this.#deliveredSeq, this.part?.lastOnTheWay ?? 0);
     this.#count.invalidate();
@@ -140,8 +137,9 @@ export class LiveConsumer implements TimedItem {
   // ---- demand -------------------------------------------------------------------------------------------------------
 
   pull(reply: string, body: PullBody): void {
-    this.#activeMs = this.#host.nowMs();
-    this.queue!.add(reply, body, this.#activeMs);
+    const nowMs = this.#host.nowMs();
+    this.#activity.touch(nowMs);
+    this.queue!.add(reply, body, nowMs);
     this.#host.ready(this);
   }
 
@@ -162,7 +160,7 @@ export class LiveConsumer implements TimedItem {
 
   /** A client is at work with it. */
   touch(): void {
-    this.#activeMs = this.#host.nowMs();
+    this.#activity.touch(this.#host.nowMs());
   }
 
   /** Interest on the push subject has come, or a flow control request was answered. */
@@ -184,6 +182,7 @@ export class LiveConsumer implements TimedItem {
     const nowMs = this.#host.nowMs();
     if (this.#next.isAwaited || this.#holdUntilMs > nowMs) return false;
     this.#holdUntilMs = 0;
+    let isProven = false;
     while (this.#hasDemand(nowMs)) {
       const again = this.#redeliveries.peek();
       const blocked = this.#isBlocked;
@@ -201,6 +200,8 @@ export class LiveConsumer implements TimedItem {
       }
       if (again === 0 && !this.#isDue(seq, message.stampUs, nowMs)) return false;
       if (budget.messages <= 0 || budget.bytes <= 0) return true;
+      isProven ||= this.#host.mayHandOut(this);
+      if (!isProven) return false;
       if (this.part !== undefined) this.#offer(this.part, seq, message, again === 0, nowMs, budget);
       else if (again !== 0) this.#send(seq, message, this.#redeliveries.deliveries(seq) + 1, nowMs, budget);
       else this.#send(seq, message, 1, nowMs, budget);
@@ -218,7 +219,7 @@ export class LiveConsumer implements TimedItem {
     const host = this.#host;
     const left = this.#count.get(this.#cursor, this.#ahead) - (deliveries === 1 ? 1 : 0);
     const consumerSeq = this.#consumerSeq + 1;
-    const reply = this.#replies.of(deliveries, host.streamSeq(seq), consumerSeq, message.stampUs, left);
+    const reply = `${this.#ackPrefix}${deliveries}.${host.streamSeq(seq)}.${consumerSeq}.${message.stampUs}000.${left}`;
     let { hdr, payload } = message;
     if (this.#headersOnly) {
       hdr = headersOnly(hdr, payload.length);
@@ -236,7 +237,7 @@ export class LiveConsumer implements TimedItem {
     this.#next.forget();
     this.#consumerSeq = consumerSeq;
     this.#handedOut = true;
-    this.#activeMs = nowMs;
+    this.#activity.touch(nowMs);
     host.counts.delivered++;
     budget.messages--;
     budget.bytes -= size;
@@ -301,6 +302,7 @@ export class LiveConsumer implements TimedItem {
     const { lastsEnd } = this.record;
     const { lastSeq } = this.#host.view;
     const pending = this.#redeliveries.pending.size;
+    if (part.owesProof && (part.lastOnTheWay > 0 ? this.#host.mayHandOut(this) : this.#host.isProven)) part.proven();
     if (!part.report({ left, again, pending, settled: this.#cursor, lastSeq, lastsEnd })) this.endSession();
   }
 
@@ -314,6 +316,7 @@ export class LiveConsumer implements TimedItem {
   /** What is on its way is taken back: the home does not hand it out any more, or nobody knows. */
   endSession(): void {
     const part = this.part!;
+    if (part.session > 0) this.#host.holdConfirms();
     this.#takeBack(part);
     for (const inbox of part.close()) this.#host.confirm(inbox);
   }
@@ -425,7 +428,7 @@ export class LiveConsumer implements TimedItem {
     if (!this.record.tracksAcks) return;
     const nowMs = this.#host.nowMs();
     const { pending } = this.#redeliveries;
-    this.#activeMs = nowMs;
+    this.#activity.touch(nowMs);
     if (this.part !== undefined && this.#leaveToHome(this.part, seq, verb, reply)) return;
     switch (verb.kind) {
       case 'ack':
@@ -583,29 +586,23 @@ export class LiveConsumer implements TimedItem {
     }
     this.push?.tick(nowMs, this.#lastConsumerSeq, this.#streamSeq(this.#deliveredSeq));
     if (this.#log !== undefined && this.#log.nextDueMs <= nowMs) this.#host.flush(this);
-    if (this.#thresholdMs > 0 && this.#activeMs + this.#thresholdMs <= nowMs) this.#checkActive(nowMs);
+    if (this.#activity.isOver(nowMs, this.#isUsed)) this.#host.expire(this);
     this.#host.ready(this);
   }
 
-  #checkActive(nowMs: number): void {
+  readonly #isUsed = (): boolean => {
     this.queue?.dropLost();
-    const active = this.queue !== undefined ? this.queue.size > 0 : this.#host.outlet.hasInterest(this.push!.subject);
-    if (active) this.#activeMs = nowMs;
-    else if (!this.#removing) {
-      this.#removing = true;
-      this.#host.expire(this);
-    }
-  }
+    return this.queue !== undefined ? this.queue.size > 0 : this.#host.outlet.hasInterest(this.push!.subject);
+  };
 
   /** Tells the heap of timers when it is needed next. */
   reschedule(): void {
     if (this.#redeliveries.pending.size === 0) this.#redeliveries.nextDueMs = Number.POSITIVE_INFINITY;
-    let dueMs = this.#redeliveries.nextDueMs;
+    let dueMs = Math.min(this.#redeliveries.nextDueMs, this.#activity.dueMs);
     if (this.#holdUntilMs > 0) dueMs = Math.min(dueMs, this.#holdUntilMs);
     if (this.queue !== undefined && this.queue.size > 0) dueMs = Math.min(dueMs, this.queue.nextDueMs);
     if (this.push !== undefined) dueMs = Math.min(dueMs, this.push.nextDueMs);
     if (this.#log !== undefined) dueMs = Math.min(dueMs, this.#log.nextDueMs);
-    if (this.#thresholdMs > 0 && !this.#removing) dueMs = Math.min(dueMs, this.#activeMs + this.#thresholdMs);
     this.#host.schedule(this, dueMs);
   }
 

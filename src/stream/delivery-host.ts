@@ -21,8 +21,14 @@ export interface DeliveryHost extends PullQueueOutlet {
   streamSeq(seq: number): number;
   propose(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void;
   readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void;
-  /** Answers a double ack: an empty message. */
+  /** Answers a double ack, as soon as nobody else can hand out what it acknowledged. */
   confirm(inbox: string): void;
+  /** A home may go on handing out what this leader gave to it. */
+  holdConfirms(): void;
+  /** Is it proven at this moment that this node leads? */
+  readonly isProven: boolean;
+  /** The same; if not, asks, and `ready` follows. */
+  mayHandOut(consumer: LiveConsumer): boolean;
   /** Asks for a slice of delivery at the end of this turn. */
   ready(consumer: LiveConsumer): void;
   /** Has demand and no supply: to be asked again when something is stored. */

@@ -18,6 +18,7 @@ import { HungryConsumers } from './delivery-hungry.ts';
 import { TimerHeap } from './delivery-timers.ts';
 import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
+import { answerAck, LeaderProof } from './leader-proof.ts';
 import { PartTarget, type PartUplink } from './part-target.ts';
 import { parsePull } from './pull-request.ts';
 import type {
@@ -68,6 +69,7 @@ export class DeliveryEngine implements DeliveryHost {
   readonly #config: () => StreamConfig;
   readonly #uplink: PartUplink | undefined;
   readonly #timers: TimerHeap;
+  readonly #proof: LeaderProof<LiveConsumer>;
   /** By name: every consumer with something to do, and all that live in memory. Others are woken by the first request. */
   readonly #live = new Map<string, LiveConsumer>();
   #ready: LiveConsumer[] = [];
@@ -94,6 +96,13 @@ export class DeliveryEngine implements DeliveryHost {
     this.#proposer = options.proposer;
     this.#config = options.config;
     this.#timers = new TimerHeap(options.env.clock);
+    const { clock } = options.env;
+    const host = {
+      ready: (consumer: LiveConsumer) => this.ready(consumer),
+      answer: (inbox: string) => answerAck(options.outlet, inbox),
+    };
+    // A home passes on what an earlier leader of a part gave to it.
+    this.#proof = new LeaderProof(clock, options.proposer, host, options.uplink === undefined ? 1 : 2);
     this.#hungry = new HungryConsumers(options.view);
     this.advisories = new Advisories(options.env, options.outlet, options.streamName);
   }
@@ -101,8 +110,9 @@ export class DeliveryEngine implements DeliveryHost {
   // ---- leadership and facts from the log ------------------------------------------------------------------------------
 
   /** The partition leads and has applied everything of former terms. */
-  onLeading(): void {
+  onLeading(term: number): void {
     this.#leading = true;
+    this.#proof.begin(term);
     this.#advancedTo = 0;
     for (const record of this.#table.records()) {
       const { config, pending } = record;
@@ -386,7 +396,19 @@ export class DeliveryEngine implements DeliveryHost {
   }
 
   confirm(inbox: string): void {
-    this.outlet.deliverTo(inbox, { subject: inbox, reply: '', hdr: frames.EMPTY, payload: frames.EMPTY });
+    this.#proof.confirm(inbox);
+  }
+
+  holdConfirms(): void {
+    this.#proof.hold(1);
+  }
+
+  get isProven(): boolean {
+    return this.#proof.holds;
+  }
+
+  mayHandOut(consumer: LiveConsumer): boolean {
+    return this.#proof.mayHandOut(consumer);
   }
 
   hasInterest(inbox: string): boolean {
@@ -602,6 +624,7 @@ export class DeliveryEngine implements DeliveryHost {
     this.#ready = [];
     this.#flushing = [];
     this.#timers.clear();
+    this.#proof.end();
   }
 
   #names(): string[] {

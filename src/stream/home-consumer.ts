@@ -5,11 +5,11 @@
 import type { Env } from '../kit/env.ts';
 import type { ConsumerConfig } from './config.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
+import { Activity } from './delivery-activity.ts';
 import type { Budget } from './delivery-consumer.ts';
 import { withLeft } from './delivery-frames.ts';
 import { DeliveryLog, type LogOutlet } from './delivery-log.ts';
 import { PushTarget } from './delivery-push.ts';
-import { ReplySubjects } from './delivery-reply.ts';
 import type { TimedItem } from './delivery-timers.ts';
 import { HomeSource, type SourceOwner } from './home-source.ts';
 import type { Offer } from './part-frames.ts';
@@ -18,7 +18,6 @@ import { PullQueue, type PullQueueOutlet } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
 import type { Outlet } from './types.ts';
 
-const EPHEMERAL_THRESHOLD_MS = 5000;
 /** Messages granted or waiting here, in all and per part. */
 const FLIGHT_MAX = 1024;
 const FLIGHT_OF_PART_MAX = 512;
@@ -35,6 +34,8 @@ export interface HomeHost extends PullQueueOutlet {
   nowMs(): number;
   toPart(partition: number, frame: Uint8Array): boolean;
   confirm(inbox: string): void;
+  /** Is it proven at this moment that this node is the home? If not, asks, and `ready` follows. */
+  mayHandOut(consumer: HomeConsumer): boolean;
   propose: LogOutlet['propose'];
   ready(consumer: HomeConsumer): void;
   schedule(consumer: HomeConsumer, dueMs: number): void;
@@ -63,15 +64,13 @@ export class HomeConsumer implements TimedItem, SourceOwner {
   ended = false;
   readonly #host: HomeHost;
   readonly #log: DeliveryLog | undefined;
-  readonly #replies: ReplySubjects;
+  readonly #ackPrefix: string;
   /** Messages go out by stream seq. */
   readonly #isOrdered: boolean;
   #consumerSeq: number;
   #streamSeq = 0;
   #pendingMax = 0;
-  #thresholdMs = 0;
-  #activeMs: number;
-  #removing = false;
+  readonly #activity: Activity;
   /** Requests that do not wait: which answers of the parts count for them. */
   #poll = 0;
   /** Whose turn it is; when ordered, as long as its messages stay below the bound. */
@@ -85,10 +84,10 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     this.#host = host;
     this.record = record;
     this.memory = memory;
-    this.#replies = new ReplySubjects(host.streamName, record.name);
+    this.#ackPrefix = `$JS.ACK.${host.streamName}.${record.name}.`;
     this.#isOrdered = record.config.ack_policy !== 'explicit';
     this.#consumerSeq = record.reservedConsumerSeq;
-    this.#activeMs = host.nowMs();
+    this.#activity = new Activity(host.nowMs());
     if (!memory) {
       this.#log = new DeliveryLog(record, {
         propose: (type, body, done) => host.propose(type, body, done),
@@ -116,8 +115,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     this.#chooseSources();
     this.push?.configure(config);
     this.#pendingMax = this.record.tracksAcks && (config.max_ack_pending ?? 0) > 0 ? config.max_ack_pending! : 0;
-    this.#thresholdMs = (config.inactive_threshold ?? 0) / 1e6;
-    if (this.#thresholdMs === 0 && !config.durable_name) this.#thresholdMs = EPHEMERAL_THRESHOLD_MS;
+    this.#activity.configure(config);
   }
 
   /** Literal filters name their partitions; others may match anywhere. */
@@ -140,14 +138,15 @@ export class HomeConsumer implements TimedItem, SourceOwner {
   // ---- demand -------------------------------------------------------------------------------------------------------
 
   pull(reply: string, body: PullBody): void {
-    this.#activeMs = this.#host.nowMs();
+    const nowMs = this.#host.nowMs();
+    this.#activity.touch(nowMs);
     if (body.noWait) this.#poll++;
-    this.queue!.add(reply, body, this.#activeMs);
+    this.queue!.add(reply, body, nowMs);
     this.#host.ready(this);
   }
 
   touch(): void {
-    this.#activeMs = this.#host.nowMs();
+    this.#activity.touch(this.#host.nowMs());
   }
 
   wake(): void {
@@ -183,12 +182,15 @@ export class HomeConsumer implements TimedItem, SourceOwner {
 
   #handOut(budget: Budget, nowMs: number): boolean {
     let left = -1;
+    let isProven = false;
     while (this.#hasDemand(nowMs)) {
-      const source = this.#nextSource();
+      const source = this.#nextSource(nowMs);
       const offer = source?.peek();
       if (source === undefined || offer === undefined) return false;
       if (this.#log?.reserve(this.#consumerSeq + 1) === false) return false;
       if (budget.messages <= 0 || budget.bytes <= 0) return true;
+      isProven ||= this.#host.mayHandOut(this);
+      if (!isProven) return false;
       if (left < 0) left = this.#sum((each) => each.remaining);
       if (this.#send(source, offer, offer.isNew ? left - 1 : left, nowMs, budget) && offer.isNew) left--;
     }
@@ -200,7 +202,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     const { deliveries, stampUs, subject, hdr, payload } = offer;
     const streamSeq = this.#toStream(source, offer.seq);
     const consumerSeq = this.#consumerSeq + 1;
-    const reply = this.#replies.of(deliveries, streamSeq, consumerSeq, stampUs, left);
+    const reply = `${this.#ackPrefix}${deliveries}.${streamSeq}.${consumerSeq}.${stampUs}000.${left}`;
     const size = subject.length + reply.length + hdr.length + payload.length;
     const request = this.queue?.fitting(size, nowMs);
     if (this.queue !== undefined && request === undefined) return false;
@@ -213,7 +215,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     source.take();
     this.#consumerSeq = consumerSeq;
     this.#streamSeq = Math.max(this.#streamSeq, streamSeq);
-    this.#activeMs = nowMs;
+    this.#activity.touch(nowMs);
     budget.messages--;
     budget.bytes -= size;
     if (request !== undefined) this.queue!.served(size, nowMs);
@@ -225,13 +227,17 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     return seq * this.#host.partitions + source.partition;
   }
 
-  #nextSource(): HomeSource | undefined {
-    if (this.#isOrdered) return this.#nextInOrder();
+  #nextSource(nowMs: number): HomeSource | undefined {
+    if (this.#isOrdered) {
+      const source = this.#nextInOrder();
+      return source?.mayHandOut(nowMs) ? source : undefined;
+    }
     let found: HomeSource | undefined;
     for (let i = 0; i < this.sources.length; i++) {
       const lane = (this.#lane + i) % this.sources.length;
       const offer = this.sources[lane].peek();
       if (offer === undefined || (found !== undefined && offer.isNew)) continue;
+      if (!this.sources[lane].mayHandOut(nowMs)) continue;
       found = this.sources[lane];
       this.#lane = lane;
       // What comes again goes first.
@@ -375,12 +381,16 @@ export class HomeConsumer implements TimedItem, SourceOwner {
 
   // ---- SourceOwner --------------------------------------------------------------------------------------------------
 
+  nowMs(): number {
+    return this.#host.nowMs();
+  }
+
   toPart(partition: number, frame: Uint8Array): boolean {
     return this.#host.toPart(partition, frame);
   }
 
   confirm(inbox: string): void {
-    this.#activeMs = this.#host.nowMs();
+    this.#activity.touch(this.#host.nowMs());
     this.#host.confirm(inbox);
   }
 
@@ -408,25 +418,19 @@ export class HomeConsumer implements TimedItem, SourceOwner {
       this.queue.sweep(nowMs, false, this.#consumerSeq, this.#streamSeq);
     }
     this.push?.tick(nowMs, this.#consumerSeq, this.#streamSeq);
-    if (this.#thresholdMs > 0 && this.#activeMs + this.#thresholdMs <= nowMs) this.#checkActive(nowMs);
+    if (this.#activity.isOver(nowMs, this.#isUsed)) this.#host.expire(this);
     this.#host.ready(this);
   }
 
-  #checkActive(nowMs: number): void {
+  readonly #isUsed = (): boolean => {
     this.queue?.dropLost();
-    const active = this.queue !== undefined ? this.queue.size > 0 : this.#host.outlet.hasInterest(this.push!.subject);
-    if (active) this.#activeMs = nowMs;
-    else if (!this.#removing) {
-      this.#removing = true;
-      this.#host.expire(this);
-    }
-  }
+    return this.queue !== undefined ? this.queue.size > 0 : this.#host.outlet.hasInterest(this.push!.subject);
+  };
 
   reschedule(): void {
-    let dueMs = this.#reopenAtMs;
+    let dueMs = Math.min(this.#reopenAtMs, this.#activity.dueMs);
     if (this.queue !== undefined && this.queue.size > 0) dueMs = Math.min(dueMs, this.queue.nextDueMs);
     if (this.push !== undefined) dueMs = Math.min(dueMs, this.push.nextDueMs);
-    if (this.#thresholdMs > 0 && !this.#removing) dueMs = Math.min(dueMs, this.#activeMs + this.#thresholdMs);
     this.#host.schedule(this, dueMs);
   }
 

@@ -18,6 +18,7 @@ import { type ApiError, apiError, isApiError } from './errors.ts';
 import { HomeConsumer, type HomeHost, REOPEN_MS } from './home-consumer.ts';
 import { mergeParts } from './home-info.ts';
 import type { HomeSource } from './home-source.ts';
+import { answerAck, LeaderProof } from './leader-proof.ts';
 import { encodeHomeFrame, PartFrame, readPartFrame } from './part-frames.ts';
 import { SESSIONS_PER_TERM } from './part-sessions.ts';
 import { parsePull } from './pull-request.ts';
@@ -74,6 +75,7 @@ export class HomeEngine implements HomeHost {
   readonly #calls: PartCalls;
   readonly #advisories: Advisories;
   readonly #timers: TimerHeap;
+  readonly #proof: LeaderProof<HomeConsumer>;
   readonly #live = new Map<string, HomeConsumer>();
   readonly #ackAlls = new Map<number, AckAllWait>();
   #ready: HomeConsumer[] = [];
@@ -94,6 +96,11 @@ export class HomeEngine implements HomeHost {
     this.#calls = options.calls;
     this.#advisories = new Advisories(options.env, options.outlet, options.streamName);
     this.#timers = new TimerHeap(options.env.clock);
+    const host = {
+      ready: (consumer: HomeConsumer) => this.ready(consumer),
+      answer: (inbox: string) => answerAck(options.outlet, inbox),
+    };
+    this.#proof = new LeaderProof(options.env.clock, options.proposer, host, 1);
   }
 
   // ---- leadership ---------------------------------------------------------------------------------------------------
@@ -102,6 +109,7 @@ export class HomeEngine implements HomeHost {
     this.#leading = true;
     this.#reign++;
     this.#session = term * SESSIONS_PER_TERM;
+    this.#proof.begin(term);
     for (let partition = 1; partition < this.partitions; partition++) this.#sync(partition);
     for (const record of this.#table.records()) {
       const { config } = record;
@@ -513,7 +521,11 @@ export class HomeEngine implements HomeHost {
   }
 
   confirm(inbox: string) {
-    this.outlet.deliverTo(inbox, { subject: inbox, reply: '', hdr: frames.EMPTY, payload: frames.EMPTY });
+    this.#proof.confirm(inbox);
+  }
+
+  mayHandOut(consumer: HomeConsumer): boolean {
+    return this.#proof.mayHandOut(consumer);
   }
 
   propose(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined) {
@@ -666,5 +678,6 @@ export class HomeEngine implements HomeHost {
     this.#ackAlls.clear();
     this.#ready = [];
     this.#timers.clear();
+    this.#proof.end();
   }
 }

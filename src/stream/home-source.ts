@@ -2,12 +2,14 @@
 // request, and what the part last said of itself. Owned by home-consumer.ts. Seqs are local to the part's partition.
 // Invariants: `credit` is what the part may still send or void; the order of messages is the part's; what is dropped here without being
 // handed out goes back by a rewind or by the end of the session.
+import { PROOF_MS } from '../../cluster/host/types.ts';
 import { Fifo } from './fifo.ts';
 import { encodeHomeFrame, type Offer, PartFrame, type PartStanding, type SupplyReader } from './part-frames.ts';
 
 /** What a source needs of its consumer. */
 export interface SourceOwner {
   readonly name: string;
+  nowMs(): number;
   /** To the leader of the partition. False: it did not leave. */
   toPart(partition: number, frame: Uint8Array): boolean;
   confirm(inbox: string): void;
@@ -51,6 +53,12 @@ export class HomeSource implements SupplyReader {
   #isStale = false;
   #toldPoll = 0;
   #toldLevel = 0;
+  /** Comes back with proof that the part's leader led after it was told. */
+  #round = 0;
+  /** When the present round was told; -1: it was answered. */
+  #toldMs = -1;
+  /** When the part's leader certainly led, in this session. */
+  #ledMs = Number.NEGATIVE_INFINITY;
 
   constructor(owner: SourceOwner, partition: number) {
     this.#owner = owner;
@@ -81,6 +89,9 @@ export class HomeSource implements SupplyReader {
     this.#taken = 0;
     this.#toldPoll = 0;
     this.#toldLevel = 0;
+    this.#round = 0;
+    this.#toldMs = -1;
+    this.#ledMs = Number.NEGATIVE_INFINITY;
     this.poll = -1;
     this.settled = -1;
     this.#empty();
@@ -108,6 +119,22 @@ export class HomeSource implements SupplyReader {
   /** Tells the part what is new to it, with more credit. */
   demand(credit: number, news: number, poll: number): void {
     if (credit === 0 && this.#taken === 0 && poll <= this.#toldPoll && this.level <= this.#toldLevel) return;
+    this.#tell(credit, news, poll);
+  }
+
+  /** May what waits here be handed out? A part whose leader was replaced, or has ended the session, gives it to somebody else. If not, asks;
+   * `changed` follows. */
+  mayHandOut(nowMs: number): boolean {
+    if (nowMs < this.#ledMs + PROOF_MS) return true;
+    if (this.#toldMs < 0) this.#tell(0, 0, this.#toldPoll);
+    return false;
+  }
+
+  #tell(credit: number, news: number, poll: number): void {
+    if (this.#toldMs < 0) {
+      this.#toldMs = this.#owner.nowMs();
+      this.#round++;
+    }
     const taken = this.#taken;
     this.credit += credit;
     this.newsCredit += news;
@@ -124,6 +151,7 @@ export class HomeSource implements SupplyReader {
         news,
         taken,
         poll,
+        round: this.#round,
         level: this.level,
       }),
     );
@@ -213,6 +241,10 @@ export class HomeSource implements SupplyReader {
   }
 
   standing(standing: PartStanding): void {
+    if (standing.round === this.#round && this.#toldMs >= 0) {
+      this.#ledMs = this.#toldMs;
+      this.#toldMs = -1;
+    }
     if (!this.#isStale) {
       if (standing.pending < this.pending) this.#owner.touch();
       this.isKnown = true;

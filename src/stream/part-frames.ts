@@ -45,6 +45,8 @@ export interface DemandFrame {
   taken: number;
   /** Comes back in the answer. */
   poll: number;
+  /** Comes back when the part's leader has proven after it that it leads. */
+  round: number;
   /** The partition's last seq is to be at least this. */
   level: number;
 }
@@ -103,6 +105,7 @@ export function encodeHomeFrame(frame: HomeFrame): Uint8Array {
       out.number(frame.news);
       out.number(frame.taken);
       out.number(frame.poll);
+      out.number(frame.round);
       out.number(frame.level);
       break;
     case PartFrame.rewind:
@@ -150,7 +153,8 @@ function readHomeFrame(from: ByteReader): HomeFrame | undefined {
       const news = from.number();
       const taken = from.number();
       const poll = from.number();
-      return { kind, session, name, epoch, credit, news, taken, poll, level: from.number() };
+      const round = from.number();
+      return { kind, session, name, epoch, credit, news, taken, poll, round, level: from.number() };
     }
     case PartFrame.rewind:
       return { kind, session, name, taken: from.number() };
@@ -190,6 +194,7 @@ export interface PartStanding {
   /** Last seq of the partition. */
   lastSeq: number;
   poll: number;
+  round: number;
   /** Credit that the part has no use for now. */
   voided: number;
   voidedNews: number;
@@ -273,6 +278,7 @@ export class SupplyWriter {
     out.number(standing.settled);
     out.number(standing.lastSeq);
     out.number(standing.poll);
+    out.number(standing.round);
     out.number(standing.voided);
     out.number(standing.voidedNews);
     out.number(standing.lastsEnd);
@@ -370,9 +376,21 @@ function readItems(from: ByteReader, to: SupplyReader): true | undefined {
         const settled = from.number();
         const lastSeq = from.number();
         const poll = from.number();
+        const round = from.number();
         const voided = from.number();
         const voidedNews = from.number();
-        to.standing({ left, again, pending, settled, lastSeq, poll, voided, voidedNews, lastsEnd: from.number() });
+        to.standing({
+          left,
+          again,
+          pending,
+          settled,
+          lastSeq,
+          poll,
+          round,
+          voided,
+          voidedNews,
+          lastsEnd: from.number(),
+        });
         return true;
       }
       default:

@@ -17,7 +17,7 @@ export interface PartUplink {
 }
 
 /** Where the part stands, apart from what this file knows. */
-export type PartReport = Omit<PartStanding, 'poll' | 'voided' | 'voidedNews'>;
+export type PartReport = Omit<PartStanding, 'poll' | 'round' | 'voided' | 'voidedNews'>;
 
 export class PartTarget {
   /** 0: none. */
@@ -42,6 +42,9 @@ export class PartTarget {
   #voided = 0;
   #voidedNews = 0;
   #asked = false;
+  /** The home's last round, and the one that was answered with proof. */
+  #round = 0;
+  #provenRound = 0;
   #confirms: string[] = [];
   #acks: { seq: number; inbox: string }[] = [];
   #tokens: number[] = [];
@@ -62,6 +65,8 @@ export class PartTarget {
     this.level = 0;
     this.#epoch = 0;
     this.#poll = 0;
+    this.#round = 0;
+    this.#provenRound = 0;
     this.#asked = true;
   }
 
@@ -87,10 +92,22 @@ export class PartTarget {
   demand(frame: DemandFrame): void {
     this.#asked = true;
     this.#poll = frame.poll;
+    this.#round = frame.round;
     this.level = frame.level;
     if (frame.epoch !== this.#epoch) return;
     this.credit += frame.credit;
     this.news += frame.news;
+  }
+
+  /** The home has not heard since its last frame that this node leads. */
+  get owesProof(): boolean {
+    return this.#provenRound < this.#round;
+  }
+
+  /** It is proven now that this node leads, with every frame of the home heard. */
+  proven(): void {
+    this.#provenRound = this.#round;
+    this.#asked = true;
   }
 
   get admits(): boolean {
@@ -192,7 +209,7 @@ export class PartTarget {
     if (!this.#asked && this.#writer.isEmpty && !isNews) return true;
     this.#begin();
     this.#writeAnswers();
-    const voids = { poll: this.#poll, voided: this.#voided, voidedNews: this.#voidedNews };
+    const voids = { poll: this.#poll, round: this.#provenRound, voided: this.#voided, voidedNews: this.#voidedNews };
     const frame = this.#writer.finish({ ...standing, ...voids });
     this.#asked = false;
     this.#voided = 0;

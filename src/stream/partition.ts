@@ -26,6 +26,7 @@ import { ExpiryTimers } from './expiry.ts';
 import { HomeEngine } from './home-engine.ts';
 import { type LeaderOptions, PartitionLeader } from './leader.ts';
 import { type CommandResult, StreamMachine } from './machine.ts';
+import { edgesOf, newestOf } from './part-edges.ts';
 import { PartSessions } from './part-sessions.ts';
 import { pageOfSubjects } from './subjects-page.ts';
 import { utf8Text } from './text.ts';
@@ -224,24 +225,13 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   #edges(patterns: readonly string[], done: Done<PartitionEdges>): void {
     this.#barrier((ok) => {
-      const { index } = this.machine;
-      if (!ok) return done(apiError(10008));
-      const lastMatch = index.messages === 0 ? 0 : index.lastMatching(compileFilter(patterns));
-      done({ lastSeq: this.#toStream(index.lastSeq), lastMatch: this.#toStream(lastMatch) });
+      done(ok ? edgesOf(this.machine.index, patterns, (seq) => this.#toStream(seq)) : apiError(10008));
     });
   }
 
   #newest(pattern: string, count: number, done: Done<number[]>): void {
     this.#barrier((ok) => {
-      if (!ok) return done(apiError(10008));
-      const { index } = this.machine;
-      const filter = compileFilter(pattern === '' ? [] : [pattern]);
-      const seqs: number[] = [];
-      let passed = index.count(0, filter) - count;
-      for (let seq = index.next(0, filter); seq !== 0; seq = index.next(seq + 1, filter)) {
-        if (--passed < 0) seqs.push(this.#toStream(seq));
-      }
-      done(seqs);
+      done(ok ? newestOf(this.machine.index, pattern, count, (seq) => this.#toStream(seq)) : apiError(10008));
     });
   }
 
@@ -321,7 +311,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     machine.watchedFrom = () => this.#engine.watchedFrom;
     this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
-    this.#engine.onLeading();
+    this.#engine.onLeading(term);
     this.#home?.onLeading(term);
     this.#expiry.applied();
   }
@@ -444,6 +434,14 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   #proposeConfig(): void {
     this.#leader.command(CommandType.config, encodeConfig(this.#configRevision, this.#config), undefined);
+  }
+
+  provenUntilMs(): number {
+    return this.#group?.provenUntilMs ?? Number.NEGATIVE_INFINITY;
+  }
+
+  prove(done: () => void): void {
+    this.#group?.readBarrier(done);
   }
 
   proposeCommand(type: number, body: Uint8Array, done: ((result: ApiError | undefined) => void) | undefined): void {

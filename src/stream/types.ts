@@ -280,4 +280,8 @@ export interface CommandProposer {
   /** Reads a stored message (local seq); undefined: removed or damaged. Synchronous when in memory. */
   readMessage(seq: number, done: (message: StoredMessage | undefined) => void): void;
   readonly nowMs: () => number;
+  /** As of Group: up to when this leader may act alone on being leader. */
+  readonly provenUntilMs: () => number;
+  /** Asks for a new proof; `done` when it is there, or will not come. */
+  prove(done: () => void): void;
 }

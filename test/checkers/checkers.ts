@@ -176,10 +176,10 @@ export function redelivered(history: History): Finding[] {
     const key = `${event.consumer} ${event.seq}`;
     const known = confirmedAt.get(key);
     if (event.kind === 'ack-confirmed') confirmedAt.set(key, known ?? event.at);
-    else if (known !== undefined && event.at - known >= inFlightMs) {
+    else if (known !== undefined && event.leftAt - known >= inFlightMs) {
       findings.push({
         check: 'redelivered-after-ack',
-        text: `${event.consumer}: seq ${event.seq} was delivered ${Math.round(event.at - known)} ms after its ack was confirmed`,
+        text: `${event.consumer}: seq ${event.seq} left its leader ${Math.round(event.leftAt - known)} ms after its ack was confirmed`,
       });
     }
   }

@@ -19,8 +19,16 @@ export type Event =
   | { kind: 'refused'; at: number; id: string; error: number }
   /** Outcome unknown: timeout, 10008, lost connection. */
   | { kind: 'unknown'; at: number; id: string }
-  /** A consumer's client received a message. */
-  | { kind: 'delivered'; at: number; consumer: string; seq: number; content: string; deliveries: number }
+  /** A consumer's client received a message, which had left its leader at `leftAt` (`at`, when nobody knows). */
+  | {
+      kind: 'delivered';
+      at: number;
+      leftAt: number;
+      consumer: string;
+      seq: number;
+      content: string;
+      deliveries: number;
+    }
   /** A client sent an ack; what becomes of it is not known yet. */
   | { kind: 'ack-sent'; at: number; consumer: string; seq: number }
   /** The server confirmed an ack (double ack). */

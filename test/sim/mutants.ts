@@ -5,6 +5,8 @@ import type { HardState, Ready } from '../../cluster/core/types.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
+import { HomeSource } from '../../src/stream/home-source.ts';
+import { LeaderProof } from '../../src/stream/leader-proof.ts';
 import { Partition } from '../../src/stream/partition.ts';
 import { PubAckQueue } from '../../src/stream/pub-ack-queue.ts';
 import { RecentIds } from '../../src/stream/recent-ids.ts';
@@ -32,6 +34,26 @@ function replace<T extends object, K extends keyof T>(of: T, key: K, make: (orig
   };
 }
 
+/** Check-quorum fails: a leader that nobody answers does not step down. */
+function goOnLeading(): () => void {
+  return replace(
+    Raft.prototype,
+    'tick',
+    (tick) =>
+      function (this: Raft, nowMs) {
+        for (const member of this.state.lead?.progress.values() ?? []) member.lastActiveMs = nowMs;
+        tick.call(this, nowMs);
+      },
+  );
+}
+
+function both(one: () => void, other: () => void): () => void {
+  return () => {
+    one();
+    other();
+  };
+}
+
 function ready(change: (raft: Raft, ready: Ready) => Ready): () => () => void {
   return () =>
     replace(
@@ -48,6 +70,8 @@ const withHardState = (ready: Ready, hardState: HardState | undefined): Ready =>
 
 /** Votes and quick restarts, while elections are contested. */
 const contested = ['crash points', 'cut between two', 'power loss', 'process crash', 'crash loop', 'lossy network'];
+/** A leader loses its followers, or a home its parts, before it knows. */
+const handOver = ['leader cut off', 'partition', 'cut between two', 'pause'];
 const powerAtAcks = ['power loss at an ack', 'slow disk'];
 
 export const MUTANTS: readonly Mutant[] = [
@@ -181,17 +205,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a leader that is cut off goes on leading, and answers reads without asking',
-    plant: () => {
-      const undo = [
-        replace(
-          Raft.prototype,
-          'tick',
-          (tick) =>
-            function (this: Raft, nowMs) {
-              for (const member of this.state.lead?.progress.values() ?? []) member.lastActiveMs = nowMs;
-              tick.call(this, nowMs);
-            },
-        ),
+    plant: () =>
+      both(
+        goOnLeading(),
         replace(
           GroupRunner.prototype,
           'readBarrier',
@@ -200,14 +216,40 @@ export const MUTANTS: readonly Mutant[] = [
               done(!this.closed);
             },
         ),
-      ];
-      return () => {
-        for (const one of undo) one();
-      };
-    },
+      ),
     options: { faults: ['leader cut off'], workloads: [], faultGapMs: 4000, durationMs: 12_000 },
     seeds: 4,
     found: /stale-read/,
+  },
+  {
+    name: 'a leader that is cut off goes on leading, and hands out without proof',
+    plant: () =>
+      both(
+        goOnLeading(),
+        replace(Partition.prototype, 'provenUntilMs', () => () => Number.POSITIVE_INFINITY),
+      ),
+    options: {
+      faults: ['leader cut off'],
+      workloads: ['work queue', 'interest'],
+      faultGapMs: 4000,
+      durationMs: 12_000,
+    },
+    seeds: 8,
+    found: /redelivered-after-ack/,
+  },
+  {
+    name: 'a new leader confirms acks while its predecessor may still hand out',
+    plant: () => replace(LeaderProof.prototype, 'hold', () => () => undefined),
+    options: { faults: handOver, workloads: [], faultGapMs: 1500 },
+    seeds: 40,
+    found: /redelivered-after-ack/,
+  },
+  {
+    name: 'a home hands out without proof that the part has not given it to somebody else',
+    plant: () => replace(HomeSource.prototype, 'mayHandOut', () => () => true),
+    options: { faults: handOver, workloads: ['partitions', 'partitioned queue'], faultGapMs: 1500 },
+    seeds: 40,
+    found: /redelivered-after-ack/,
   },
   {
     name: 'a conditional publish is stored whatever it expects',

@@ -57,7 +57,9 @@ export function ordered(run: Run, stream: string, client: SimClient, record: (ev
     lastSeq = delivery.seq;
     heardMs = scheduler.nowMs;
     const { seq, deliveries } = delivery;
-    record({ kind: 'delivered', at: scheduler.nowMs, consumer: 'ordered', seq, content, deliveries });
+    const at = scheduler.nowMs;
+    const leftAt = run.world.handedOutMs.get(reply)!;
+    record({ kind: 'delivered', at, leftAt, consumer: 'ordered', seq, content, deliveries });
   };
 
   const pull = (): void => {

@@ -116,6 +116,12 @@ export class SimNode implements ClientHost {
       },
       tuning: TUNING,
     });
+    const { broker } = node;
+    const deliverTo = broker.deliverTo.bind(broker);
+    broker.deliverTo = (account, inbox, message) => {
+      if (message.reply.startsWith('$JS.ACK.')) world.handedOutMs.set(message.reply, world.scheduler.nowMs);
+      return deliverTo(account, inbox, message);
+    };
     node.host.onLeaderChange((group, leader, term) => {
       if (leader === info.id) world.leads(group, term, this);
     });

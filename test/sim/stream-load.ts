@@ -10,8 +10,6 @@ export const REQUEST_MS = 2_500;
 const PULL_MS = 900;
 const NOT_ACKED_SHARE = 0.1;
 const RETRIES_MAX = 20;
-/** A leader that is cut off may hand out what it had for so long before it notices (check-quorum, or the silence of its links); then never again. */
-const DEPOSED_MS = 2_000;
 
 /** The run as its workloads see it. */
 export interface Run {
@@ -203,7 +201,8 @@ export class StreamLoad {
       const delivery = deliveryOf(reply, hdr);
       if (delivery === undefined) return;
       const { seq, deliveries } = delivery;
-      this.record({ kind: 'delivered', at: scheduler.nowMs, consumer, seq, content, deliveries });
+      const leftAt = this.world.handedOutMs.get(reply)!;
+      this.record({ kind: 'delivered', at: scheduler.nowMs, leftAt, consumer, seq, content, deliveries });
       if (deliveries > 1) this.world.count('redelivery');
       if (this.run.faulty && chance.float() < NOT_ACKED_SHARE) return;
       this.record({ kind: 'ack-sent', at: scheduler.nowMs, consumer, seq });
@@ -268,7 +267,6 @@ export class StreamLoad {
         replicas,
         removed: new Set(),
         drained: [],
-        inFlightMs: DEPOSED_MS,
         ...this.judge(),
       };
       for (const [name, check] of Object.entries(CHECKERS)) {

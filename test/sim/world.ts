@@ -35,6 +35,8 @@ export class World {
   readonly network: SimNetwork;
   readonly nodes: SimNode[] = [];
   readonly counts = new Map<string, number>();
+  /** When a leader, or the home of a consumer of several partitions, last handed out the delivery with this ack subject. */
+  readonly handedOutMs = new Map<string, number>();
   /** Broken invariants seen while running. */
   readonly violations: string[] = [];
   /** Nodes that stopped themselves. */

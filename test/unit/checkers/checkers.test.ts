@@ -10,7 +10,15 @@ function sound(): History {
     const id = `a${i}`;
     events.push({ kind: 'sent', at: i * 10, client: 1, id, msgId: `m${i}`, subject: 's', content: `c${i}` });
     events.push({ kind: 'acked', at: i * 10 + 5, id, seq: i, duplicate: false });
-    events.push({ kind: 'delivered', at: i * 10 + 6, consumer: 'work', seq: i, content: `c${i}`, deliveries: 1 });
+    events.push({
+      kind: 'delivered',
+      at: i * 10 + 6,
+      leftAt: i * 10 + 6,
+      consumer: 'work',
+      seq: i,
+      content: `c${i}`,
+      deliveries: 1,
+    });
     events.push({ kind: 'ack-confirmed', at: i * 10 + 7, consumer: 'work', seq: i });
   }
   events.push({ kind: 'sent', at: 60, client: 1, id: 'u', msgId: '', subject: 's', content: 'never' });
@@ -29,12 +37,28 @@ const BROKEN: Record<Finding['check'], (history: History) => void> = {
       if (event.kind === 'acked' && (event.id === 'a1' || event.id === 'a3')) event.seq = event.id === 'a1' ? 3 : 1;
   },
   'seq-reused': (h) =>
-    void h.events.push({ kind: 'delivered', at: 99, consumer: 'other', seq: 2, content: 'c9', deliveries: 1 }),
+    void h.events.push({
+      kind: 'delivered',
+      at: 99,
+      leftAt: 99,
+      consumer: 'other',
+      seq: 2,
+      content: 'c9',
+      deliveries: 1,
+    }),
   divergence: (h) => {
     h.replicas[2].digest = 'e';
   },
   'redelivered-after-ack': (h) =>
-    void h.events.push({ kind: 'delivered', at: 99, consumer: 'work', seq: 2, content: 'c2', deliveries: 2 }),
+    void h.events.push({
+      kind: 'delivered',
+      at: 99,
+      leftAt: 99,
+      consumer: 'work',
+      seq: 2,
+      content: 'c2',
+      deliveries: 2,
+    }),
   'compare-and-set': (h) => {
     // c3 was stored behind seq 2, but named seq 1.
     for (const event of h.events) if (event.kind === 'sent' && event.id === 'a3') event.expected = 1;
@@ -121,9 +145,25 @@ test('a message that only its ack removed was delivered', () => {
 
 test('a copy in flight at a confirmation is allowed for as long as it says', () => {
   const history = { ...sound(), inFlightMs: 10 };
-  history.events.push({ kind: 'delivered', at: 36, consumer: 'work', seq: 2, content: 'c2', deliveries: 2 });
+  history.events.push({
+    kind: 'delivered',
+    at: 36,
+    leftAt: 36,
+    consumer: 'work',
+    seq: 2,
+    content: 'c2',
+    deliveries: 2,
+  });
   expect(checkAll(history)).toEqual([]);
-  history.events.push({ kind: 'delivered', at: 37, consumer: 'work', seq: 2, content: 'c2', deliveries: 3 });
+  history.events.push({
+    kind: 'delivered',
+    at: 37,
+    leftAt: 37,
+    consumer: 'work',
+    seq: 2,
+    content: 'c2',
+    deliveries: 3,
+  });
   expect(checkAll(history).map((finding) => finding.check)).toEqual(['redelivered-after-ack']);
 });
 

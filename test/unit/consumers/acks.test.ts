@@ -1,5 +1,6 @@
 // Acks, redelivery, double acks, failover: nats-surface §2.4 and the rules of DESIGN §7.
 import { describe, expect, test } from 'vitest';
+import { SUCCESSION_MS } from '../../../cluster/host/types.ts';
 import { isApiError } from '../../../src/stream/errors.ts';
 import { FakePartition, type Received } from './fake-partition.ts';
 
@@ -279,7 +280,7 @@ describe('ack all', () => {
     p.failover();
     p.commitMs = 1;
     p.ack(got[1], '', 'confirm');
-    p.run();
+    p.run(SUCCESSION_MS);
     expect(p.brief('confirm')).toEqual(['confirmed']);
     expect(payloads(p.fetch())).toEqual(['4']);
   });
@@ -339,12 +340,51 @@ describe('failover', () => {
     p.failover();
     p.commitMs = 1;
     p.ack(got[1], '', 'confirm');
-    p.run();
+    p.run(SUCCESSION_MS);
     expect(p.brief('confirm')).toEqual(['confirmed']);
     expect(payloads(p.fetch())).toEqual(['1', '3']);
     p.failover();
     p.run(60_000);
     expect(payloads(p.fetch())).toEqual(['1', '3']);
+  });
+
+  test('a new leader confirms nothing while its predecessor may still hand out; then in order, also what the log had before', () => {
+    const p = withConsumer();
+    p.store('a', '1', '2', '3');
+    const [one, two, three] = p.fetch();
+    p.ack(one);
+    p.run();
+    p.failover();
+    const ledAtMs = p.scheduler.nowMs;
+    for (const [message, inbox] of [
+      [two, 'second'],
+      [one, 'first'],
+    ] as const) {
+      p.ack(message, '', inbox);
+      p.run();
+    }
+    p.run(SUCCESSION_MS - 20);
+    expect(p.table.get('C')!.floorSeq).toBe(2);
+    expect(p.received).toEqual([]);
+    p.run(20);
+    expect(p.received.map(({ inbox }) => inbox)).toEqual(['second', 'first']);
+    expect(p.received.every(({ atMs }) => atMs >= ledAtMs + SUCCESSION_MS)).toBe(true);
+    p.received.length = 0;
+    p.ack(three, '', 'third');
+    p.run();
+    expect(p.brief('third')).toEqual(['confirmed']);
+  });
+
+  test('answers that wait end with leadership', () => {
+    const p = withConsumer();
+    p.store('a', '1');
+    const [one] = p.fetch();
+    p.failover();
+    p.ack(one, '', 'confirm');
+    p.run(100);
+    p.failover();
+    p.run(2 * SUCCESSION_MS);
+    expect(p.take('confirm')).toEqual([]);
   });
 
   test('a confirmed ack is never redelivered, an unconfirmed one may be', () => {
@@ -439,7 +479,7 @@ describe('retention', () => {
     p.interest = new Set(['in', 'confirm']);
     p.pull('1', 'gone').run();
     p.ack(one, '', 'confirm');
-    p.pull('5').run();
+    p.pull('5').run(SUCCESSION_MS);
     expect(p.brief('confirm')).toEqual(['confirmed']);
     expect(p.brief()).toEqual(['2']);
     expect(p.messages.exists(1)).toBe(false);

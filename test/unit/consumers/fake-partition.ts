@@ -127,7 +127,13 @@ export class FakePartition {
   /** Exists and cannot be read. */
   readonly damaged = new Set<number>();
   commands = 0;
+  /** How long the leadership is proven; a proof takes `proofMs`, and lasts. */
+  provenUntilMs = Number.POSITIVE_INFINITY;
+  proofMs = 1;
+  proofLastsMs = Number.POSITIVE_INFINITY;
+  proofsAsked = 0;
   #stampUs = 1_700_000_000_000_000;
+  #term = 0;
 
   constructor(stream: Partial<StreamConfig> = {}) {
     const prng = createPrng(7);
@@ -137,7 +143,7 @@ export class FakePartition {
     this.table = createConsumerTable({ config: () => this.stream });
     this.follower = createConsumerTable({ config: () => this.stream });
     this.engine = this.#newEngine();
-    this.engine.onLeading();
+    this.engine.onLeading(++this.#term);
   }
 
   readonly proposer: CommandProposer = {
@@ -157,6 +163,14 @@ export class FakePartition {
       throw new Error('a stream of one partition is not advanced');
     },
     nowMs: () => this.env.clock.nowMs(),
+    provenUntilMs: () => this.provenUntilMs,
+    prove: (done) => {
+      this.proofsAsked++;
+      this.scheduler.after(this.proofMs, () => {
+        this.provenUntilMs = this.scheduler.nowMs + this.proofLastsMs;
+        done();
+      });
+    },
   };
 
   readonly outlet: Outlet = {
@@ -241,7 +255,7 @@ export class FakePartition {
     expect(restored.digest()).toBe(this.table.digest());
     this.table = restored;
     this.engine = this.#newEngine();
-    this.engine.onLeading();
+    this.engine.onLeading(++this.#term);
   }
 
   run(ms = 5): this {

@@ -42,6 +42,7 @@ const homeFrame: fc.Arbitrary<HomeFrame> = fc.oneof(
     news: count,
     taken: count,
     poll: count,
+    round: count,
     level: count,
   }),
   fc.record({ kind: fc.constant(PartFrame.rewind), session: count, name: text, taken: count }),
@@ -67,6 +68,7 @@ const STANDING: PartStanding = {
   settled: 90,
   lastSeq: 95,
   poll: 2,
+  round: 3,
   voided: 4,
   voidedNews: 5,
   lastsEnd: 6,
@@ -150,6 +152,7 @@ test('a home that has handed out more than was sent is told to begin anew', () =
     news: 2,
     taken: 0,
     poll: 0,
+    round: 0,
     level: 0,
   });
   const message = { deliveries: 1, stampUs: 1, subject: 's', hdr: new Uint8Array(0), payload: new Uint8Array(3) };

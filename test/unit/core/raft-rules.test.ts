@@ -1,6 +1,7 @@
 // The rules of Raft that implementations get wrong, one by one, on a single core.
 import { describe, expect, test } from 'vitest';
-import type { Membership, Ready } from '../../../cluster/core/types.ts';
+import { defaultLimits } from '../../../cluster/core/limits.ts';
+import type { Membership, PeerId, Ready } from '../../../cluster/core/types.ts';
 import { EntryKind } from '../../../cluster/core/types.ts';
 import { change, entry, NO_BYTES, OneCore, sent } from './one-core.ts';
 
@@ -516,16 +517,83 @@ describe('transfer', () => {
   });
 });
 
+describe('proof of leadership', () => {
+  const { proofMs, heartbeatMs } = defaultLimits;
+
+  /** The last message to a peer, answered. */
+  function answered(core: OneCore, peer: PeerId, ready: Ready): void {
+    for (const { message } of [...sent(ready, 'heartbeat'), ...sent(ready, 'append')]) {
+      if (message.to !== peer) continue;
+      if (message.type === 'append') core.ack(peer, message.last, message.round);
+      else core.put({ type: 'heartbeat-reply', from: peer, term: core.raft.term, round: message.round });
+    }
+  }
+
+  test('it counts from when the message left, not from when its answer came; a majority must have answered', () => {
+    const core = new OneCore([1], { membership: { voters: [1, 2, 3, 4, 5], learners: [6] } });
+    expect(core.raft.provenUntilMs).toBe(Number.NEGATIVE_INFINITY);
+    core.leadAndCommit();
+    core.tick(1000 - heartbeatMs);
+    core.take();
+    for (const peer of [2, 3, 4, 5]) core.ack(peer, core.raft.lastIndex);
+    core.tick(1000);
+    const beat = core.take();
+    expect(sent(beat, 'heartbeat')).toHaveLength(5);
+    core.nowMs = 1300;
+    answered(core, 6, beat);
+    answered(core, 4, beat);
+    expect(core.raft.provenUntilMs).toBeLessThan(1000);
+    answered(core, 2, beat);
+    expect(core.raft.provenUntilMs).toBe(1000 + proofMs);
+  });
+
+  test('answers to appends prove it as well; without any answer it runs out', () => {
+    const core = new OneCore();
+    core.leadAndCommit();
+    core.raft.setNow(500);
+    core.raft.propose(EntryKind.batch, NO_BYTES, 0);
+    const ready = core.durable();
+    core.nowMs = 510;
+    answered(core, 3, ready);
+    expect(core.raft.provenUntilMs).toBe(500 + proofMs);
+    for (let atMs = 600; atMs < 1500; atMs += 50) {
+      core.tick(atMs);
+      core.take();
+    }
+    expect(core.raft.role).toBe('leader');
+    expect(core.raft.provenUntilMs).toBeLessThanOrEqual(500 + proofMs);
+    // An answer from an earlier round, however late.
+    core.nowMs = 1500;
+    answered(core, 3, ready);
+    expect(core.raft.provenUntilMs).toBeLessThanOrEqual(500 + proofMs);
+  });
+
+  test('an answer of an earlier term proves nothing; a lone voter needs none; who does not lead has none', () => {
+    const core = new OneCore();
+    core.leadAndCommit();
+    core.put({ type: 'heartbeat', from: 2, term: 5, commit: 0, round: 0, quiesce: false, lastIndex: 0 });
+    expect(core.raft.provenUntilMs).toBe(Number.NEGATIVE_INFINITY);
+    core.lead();
+    core.put({ type: 'heartbeat-reply', from: 2, term: 1, round: 1e9 });
+    core.put({ type: 'heartbeat-reply', from: 3, term: 1, round: 1e9 });
+    core.take();
+    expect(core.raft.provenUntilMs).toBe(Number.NEGATIVE_INFINITY);
+    const lone = new OneCore([], { membership: { voters: [1], learners: [2] } });
+    lone.raft.campaign(0);
+    expect(lone.raft.provenUntilMs).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
 describe('reads', () => {
   test('no answer without a round that began afterwards: a leader that slept through its overthrow serves nothing', () => {
     const core = new OneCore();
     core.leadAndCommit();
     core.raft.readIndex(1, 10);
-    expect(sent(core.take(), 'heartbeat').map(({ message }) => message.round)).toEqual([1, 1]);
+    expect(sent(core.take(), 'heartbeat').map(({ message }) => message.round)).toEqual([2, 2]);
     core.raft.readIndex(2, 11);
     core.take();
     // An answer to the first round confirms the first read only.
-    core.put({ type: 'heartbeat-reply', from: 2, term: 1, round: 1 });
+    core.put({ type: 'heartbeat-reply', from: 2, term: 1, round: 2 });
     expect(core.take().reads).toEqual([{ context: 1, ok: true, index: 1 }]);
     // The process stood still for a minute.
     core.raft.readIndex(3, 60_000);
@@ -547,8 +615,8 @@ describe('reads', () => {
     expect(core.raft.commit).toBe(0);
     core.ack(2, 2);
     core.raft.readIndex(2, 0);
-    expect(sent(core.take(), 'heartbeat').map(({ message }) => message.round)).toEqual([1, 1]);
-    core.ack(3, 2, 1);
+    expect(sent(core.take(), 'heartbeat').map(({ message }) => message.round)).toEqual([2, 2]);
+    core.ack(3, 2, 2);
     const ready = core.take();
     expect(ready.reads).toEqual([
       { context: 1, ok: true, index: 2 },

@@ -129,6 +129,7 @@ class FakeGroup implements Group {
   applied: Index = 0;
   leading = false;
   inFlightBytes = 0;
+  readonly provenUntilMs = Number.POSITIVE_INFINITY;
 
   constructor(node: FakeNode, id: GroupId, shared: SharedGroup, machine: GroupMachine, preferred: PeerId) {
     this.#node = node;

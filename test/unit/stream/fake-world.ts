@@ -87,9 +87,10 @@ export function fakeEnv(clock: FakeClock, seed = 1): Env {
 /** Entries are committed by `commit`; bodies are read "from disk" when `cold`. */
 export class FakeGroup implements Group {
   readonly id = 64;
+  provenUntilMs = Number.POSITIVE_INFINITY;
   leading = false;
   leader = 0;
-  term = 1;
+  term = 0;
   applied = 0;
   inFlightBytes = 0;
   /** Reads of bodies go to disk and wait for `readDisk`. */
