@@ -9,7 +9,7 @@ import { contentOf } from './workload.ts';
 
 const REQUEST_MS = 10_000;
 const LEAD_MS_MAX = 60_000;
-const FETCH_MAX = 5000;
+const FETCH_MAX = 20_000;
 
 export interface Replica {
   cluster: Cluster;

@@ -185,7 +185,7 @@ class Run {
     const faults = rounds.flatMap((round) => faultRows(round.faults, startMs));
     return {
       seed: this.#seed,
-      command: `npm run chaos -- ${[...positionals, '--minutes', values.minutes, '--seed', this.#seed, '--rate', values.rate, '--bulk', values.bulk].join(' ')}`,
+      command: this.#command(),
       startedAt: this.#startedAt,
       seconds: Math.round((performance.now() - startMs) / 1000),
       rounds: rounds.length,
@@ -207,6 +207,16 @@ class Run {
       faults,
       acksPerSecond: this.#acksPerSecond,
     };
+  }
+
+  #command(): string {
+    const { minutes, round, rate, bulk, payload } = values;
+    const flags = { minutes, seed: this.#seed, round, rate, bulk, payload };
+    return [
+      'npm run chaos --',
+      ...positionals,
+      ...Object.entries(flags).map(([flag, value]) => `--${flag} ${value}`),
+    ].join(' ');
   }
 
   #keepEvidence(cluster: Cluster): void {

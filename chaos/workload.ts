@@ -32,7 +32,7 @@ const KEYS = 8;
 const WORKERS = 'workers';
 const READER = 'reader';
 /** Per connection. */
-const LANES = { withIds: 5, withoutIds: 2, work: 2, parts: 2, keyValue: 2, bulk: 64 };
+const LANES = { withIds: 5, withoutIds: 2, work: 2, parts: 2, keyValue: 2, bulk: 192 };
 const PACED = LANES.withIds + LANES.withoutIds + LANES.work + LANES.parts;
 /** Of one lane of the stream of several partitions. */
 const SUBJECTS = 11;
