@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, headers as makeHeaders, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { USUAL_STREAM } from '../unit/plain-stream.ts';
 import { against } from './harness.ts';
 import { Target, targetKind } from './target.ts';
 
@@ -31,24 +32,8 @@ afterAll(async () => {
 const VOLATILE = new Set(['ts', 'created', 'cluster', 'first_ts', 'last_ts', 'metadata', 'time', 'last_active', 'api']);
 /** Of configurations only what is not usual is shown. */
 const USUAL: Record<string, unknown> = {
-  retention: 'limits',
-  max_consumers: -1,
-  max_msgs: -1,
-  max_bytes: -1,
-  max_age: 0,
-  max_msgs_per_subject: -1,
-  max_msg_size: -1,
-  discard: 'old',
-  storage: 'file',
-  num_replicas: 1,
+  ...USUAL_STREAM,
   duplicate_window: 120_000_000_000,
-  compression: 'none',
-  allow_direct: false,
-  mirror_direct: false,
-  sealed: false,
-  deny_delete: false,
-  deny_purge: false,
-  allow_rollup_hdrs: false,
   allow_msg_ttl: false,
   deliver_policy: 'all',
   ack_wait: 30_000_000_000,

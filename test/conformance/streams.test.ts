@@ -2,6 +2,7 @@
 // the client generations' own stream managers are in clients.test.ts.
 
 import { beforeAll, describe, expect, test } from 'vitest';
+import { USUAL_STREAM } from '../unit/plain-stream.ts';
 import { differs } from './differences.ts';
 import {
   api,
@@ -54,25 +55,8 @@ describe('create', () => {
     expect(fields).toEqual({
       name,
       subjects: [name],
-      retention: 'limits',
-      max_consumers: -1,
-      max_msgs: -1,
-      max_bytes: -1,
-      max_age: 0,
-      max_msgs_per_subject: -1,
-      max_msg_size: -1,
-      discard: 'old',
-      storage: 'file',
-      num_replicas: 1,
+      ...USUAL_STREAM,
       duplicate_window: 120_000_000_000,
-      compression: 'none',
-      allow_direct: false,
-      mirror_direct: false,
-      sealed: false,
-      deny_delete: false,
-      deny_purge: false,
-      allow_rollup_hdrs: false,
-      consumer_limits: {},
       allow_msg_ttl: false,
     });
     expect(Object.keys(metadata as Json).sort()).toEqual(['_nats.level', '_nats.req.level', '_nats.ver']);

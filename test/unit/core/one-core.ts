@@ -98,3 +98,12 @@ export function sent<T extends RaftMessage['type']>(
       .map((message) => ({ message, durable }));
   return [...pick(ready.send, false), ...pick(ready.sendDurable, true)];
 }
+
+export function vote(core: OneCore, from: number, term: number, last: [number, number], transfer = false): Ready {
+  core.put({ type: 'vote', from, term, lastIndex: last[0], lastTerm: last[1], transfer });
+  return core.take();
+}
+
+export function granted(ready: Ready): boolean | undefined {
+  return sent(ready, 'vote-reply')[0]?.message.granted;
+}
