@@ -34,6 +34,8 @@ export function metricsDoc(): string {
     '',
     'Every node serves `/metrics` on its monitoring port (`-m`). All series carry `server`, the name of the node. What is counted is counted',
     'all the time in plain numbers; a scrape reads them in slices of a few milliseconds, whatever the number of streams and consumers.',
+    'With 1,000 streams and 10,000 consumers no slice of a scrape holds the event loop for more than 10 ms; `node bench/scrape.ts` shows it',
+    '(a garbage collection may fall into any turn, and is told apart).',
     '',
     '## The node',
     '',
