@@ -7,6 +7,9 @@ import { StartError, type StartedServer, startServer } from './server.ts';
 
 export { StartError, type StartedServer } from './server.ts';
 
+const HEALTHY_MS_MAX = 30_000;
+const HEALTH_LOOK_MS = 20;
+
 export interface StartNodeOptions {
   name?: string;
   /** Default: any free one. */
@@ -20,23 +23,30 @@ export interface StartNodeOptions {
 /** Starts one node on 127.0.0.1 in this process. Throws StartError with one clear line. */
 export async function startNode(options: StartNodeOptions = {}): Promise<StartedServer> {
   const storeDir = options.storeDir ?? mkdtempSync(join(tmpdir(), 'flotilla-'));
-  const started = await startServer(configOf(options, storeDir));
-  if (options.storeDir !== undefined) return started;
-  return Object.assign(Object.create(started) as StartedServer, {
-    close: async () => {
-      await started.close();
-      rmSync(storeDir, { recursive: true, force: true });
-    },
-  });
+  const removeDir = (): void => {
+    if (options.storeDir === undefined) rmSync(storeDir, { recursive: true, force: true });
+  };
+  try {
+    const started = await startServer(configOf(options, storeDir));
+    return Object.assign(Object.create(started) as StartedServer, {
+      close: async () => {
+        await started.close();
+        removeDir();
+      },
+    });
+  } catch (error) {
+    removeDir();
+    throw error;
+  }
 }
 
-/** Starts `count` nodes that form one cluster; resolves when all of them are healthy. */
+/** Starts `count` nodes that form one cluster; resolves when all of them are healthy. When one of them cannot start, none is left. */
 export async function startCluster(
   count: number,
   options: { clusterPorts: number[]; storeDirs?: string[] },
 ): Promise<StartedServer[]> {
   const routes = options.clusterPorts.map((port) => `127.0.0.1:${port}`);
-  return await Promise.all(
+  const outcomes = await Promise.allSettled(
     Array.from({ length: count }, (_, i) =>
       startNode({
         name: `n${i + 1}`,
@@ -46,6 +56,22 @@ export async function startCluster(
       }),
     ),
   );
+  const nodes = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  const isHealthy = failed === undefined && (await healthy(nodes));
+  if (isHealthy) return nodes;
+  await Promise.all(nodes.map((node) => node.close()));
+  throw failed?.reason ?? new StartError(`the cluster is not healthy after ${HEALTHY_MS_MAX / 1000} s`);
+}
+
+/** What /healthz of each node says, without asking for it. */
+async function healthy(nodes: readonly StartedServer[]): Promise<boolean> {
+  const untilMs = performance.now() + HEALTHY_MS_MAX;
+  while (performance.now() < untilMs) {
+    if (nodes.every(({ node }) => node?.meta.ready)) return true;
+    await new Promise((resume) => setTimeout(resume, HEALTH_LOOK_MS));
+  }
+  return false;
 }
 
 function configOf(options: StartNodeOptions, storeDir: string): ServerConfig {

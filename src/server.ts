@@ -378,7 +378,7 @@ class Server implements StartedServer {
     // A write still under way would land in a directory that belongs to another process by now, or to nobody.
     await new Promise<void>((done) => this.#env.whenDiskIdle(done));
     this.#lock?.release();
-    this.log.flushSync();
+    this.log.close();
   }
 }
 

@@ -22,6 +22,8 @@ export interface NodeLog extends Logger {
   fatalSync(reason: string): void;
   /** Blocks until everything logged so far is written. */
   flushSync(): void;
+  /** Flushed, and the process's end no longer looks after it: for servers that come and go in one process. */
+  close(): void;
 }
 
 const TAGS: Record<number, string> = { 20: 'DBG', 30: 'INF', 40: 'WRN', 50: 'ERR', 60: 'FTL' };
@@ -90,6 +92,10 @@ export function createNodeLog(options: NodeLogOptions): NodeLog {
       log.level = level;
     },
     flushSync,
+    close() {
+      flushSync();
+      process.off('exit', flushSync);
+    },
     fatalSync(reason) {
       flushSync();
       try {

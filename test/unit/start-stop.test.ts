@@ -10,6 +10,7 @@ const filesBelow = (dir: string): string[] => readdirSync(dir, { recursive: true
 const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 
 test('a node closed at any moment of its start leaves its directory alone afterwards', async () => {
+  const exitListeners = process.listenerCount('exit');
   for (let waitMs = 0; waitMs < 20; waitMs++) {
     const storeDir = mkdtempSync(join(tmpdir(), 'flotilla-start-stop-'));
     const node = await startNode({ name: 'brief', monitorPort: 0, storeDir });
@@ -21,4 +22,5 @@ test('a node closed at any moment of its start leaves its directory alone afterw
     await pause(5);
     expect(() => readdirSync(storeDir)).toThrow('ENOENT');
   }
+  expect(process.listenerCount('exit')).toBe(exitListeners);
 });

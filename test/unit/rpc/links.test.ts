@@ -27,7 +27,16 @@ function quietEnv(lines: string[]): NodeEnv {
     lines.push(message);
   };
   const none = () => {};
-  const log = { debug: say, info: say, warn: say, error: say, setLevel: none, flushSync: none, fatalSync: none };
+  const log = {
+    debug: say,
+    info: say,
+    warn: say,
+    error: say,
+    setLevel: none,
+    flushSync: none,
+    close: none,
+    fatalSync: none,
+  };
   return createNodeEnv({ dataDir: os.tmpdir(), log });
 }
 
