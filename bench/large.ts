@@ -15,6 +15,7 @@ import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
 import { freePorts, Target } from '../test/conformance/target.ts';
 import { cpuMsOf } from './proc.ts';
+import { measureSteps } from './large-steps.ts';
 
 const STREAM = 'BIG';
 const PAYLOAD_BYTES = 128;
@@ -27,6 +28,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: 'restart,catch-up,compacted' },
     subjects: { type: 'string', default: 'one,distinct' },
     data: { type: 'string' },
+    step: { type: 'string', default: '' },
     fill: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -248,6 +250,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const only = values.only.split(',');
+  if (only.includes('steps')) measureSteps(messages, values.step, print);
   if (only.includes('restart')) for (const kind of kinds) await restart(messages, kind === 'distinct');
   if (only.includes('catch-up')) await comeBack(messages, false);
   if (only.includes('compacted')) await comeBack(messages, true);

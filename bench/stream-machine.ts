@@ -3,8 +3,8 @@
 
 import type { Group } from '../cluster/host/types.ts';
 import type { Env } from '../src/kit/env.ts';
-import { BatchBuilder, CommandType, encodeConfig } from '../src/stream/batch-codec.ts';
 import { ColdBodies } from '../src/stream/body-cache.ts';
+import { BatchBuilder, CommandType, ENTRY_WORK, encodeConfig } from '../src/stream/batch-codec.ts';
 import { compileFilter } from '../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
 import { StreamMachine } from '../src/stream/machine.ts';
@@ -56,7 +56,7 @@ function buildAndApply(): void {
   const start = performance.now();
   for (let seq = 1, index = 1; seq <= MESSAGES; index++) {
     const buildStart = performance.now();
-    builder.begin(seq, index * 1000);
+    builder.begin(seq, index * 1000, ENTRY_WORK);
     if (index === 1) builder.command(CommandType.config, encodeConfig(1, CONFIG));
     for (let i = 0; i < BATCH && seq <= MESSAGES; i++, seq++) builder.publish(pick(), NONE, PAYLOAD, 0, 0, 0, 0);
     const body = builder.finish();
@@ -118,6 +118,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
     stride: 1,
     config: CONFIG,
     clusterTimeUs: () => stamp++,
+    entryWork: ENTRY_WORK,
     outlet: { deliverTo: () => false, hasInterest: () => false, publish() {} },
   });
   let log: Uint8Array[] = [];
@@ -187,7 +188,7 @@ function watchStart(): void {
   const builder = new BatchBuilder();
   const count = 1_000_000;
   for (let seq = 1, index = 1; seq <= count; index++) {
-    builder.begin(seq, index);
+    builder.begin(seq, index, ENTRY_WORK);
     if (index === 1) builder.command(CommandType.config, encodeConfig(1, { ...CONFIG, max_msgs: -1 }));
     for (let i = 0; i < BATCH; i++, seq++) builder.publish(`$KV.bucket.key.${seq}`, NONE, NONE, 0, 0, 0, 0);
     machine.apply(index, builder.finish());

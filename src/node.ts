@@ -22,6 +22,7 @@ import type { Env } from './kit/env.ts';
 import { createMeta, type Identity, type Meta } from './meta/meta.ts';
 import { groupOf, type StreamRecord } from './meta/types.ts';
 import { ColdBodies } from './stream/body-cache.ts';
+import { ENTRY_WORK } from './stream/batch-codec.ts';
 import { BodySlab } from './stream/body-slab.ts';
 import { createDeliveryCounts, type DeliveryCounts } from './stream/delivery-counts.ts';
 import { Partition } from './stream/partition.ts';
@@ -48,6 +49,7 @@ export interface NodeOptions {
     snapshots?: Partial<SnapshotPolicy>;
     diskReserveBytes?: number;
     digestEvery?: number;
+    entryWork?: number;
   };
 }
 
@@ -136,6 +138,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       stride: record.stride,
       config: record.config,
       clusterTimeUs: () => host.clusterTimeUs(),
+      entryWork: options.tuning?.entryWork ?? ENTRY_WORK,
       isDiskLow: () => host.restsOnLowDisk(groupOf(record.streamId, number)),
       links: record.partitions > 1 ? partRouter.linksOf(record) : undefined,
       bodies,

@@ -6,7 +6,7 @@ import { BodySlab } from './body-slab.ts';
 import { writeUtf8 } from './text.ts';
 
 /** Version of what `apply` means. A batch or snapshot of a higher version is not touched. */
-export const MACHINE_VERSION = 1;
+export const MACHINE_VERSION = 2;
 
 /** Commands 32..63 belong to the consumers and are opaque here. */
 export const CommandType = { publish: 1, purge: 2, delete: 3, config: 4, expire: 5, advance: 6 } as const;
@@ -14,10 +14,12 @@ export const CONSUMER_COMMAND_FIRST = 32;
 export const CONSUMER_COMMAND_LAST = 63;
 
 /**
- * Header: version u8, flags u8 (0), reserved u16, commands u32, base seq f64, stamp in µs f64, publishes u32, reserved u32.
- * Base seq is the local seq of the first publish: the machine's last seq + 1.
+ * Header: version u8, flags u8 (0), work u16, commands u32, base seq f64, stamp in µs f64, publishes u32, reserved u32.
+ * Base seq is the local seq of the first publish: the machine's last seq + 1. Work is what the entry's apply may spend on removals beyond one
+ * for each publish, about a tenth of a microsecond each; 0 (batches of version 1): no bound.
  */
 export const BATCH_HEADER_BYTES = 32;
+const AT_WORK = 2;
 const AT_COMMANDS = 4;
 const AT_BASE = 8;
 const AT_STAMP = 16;
@@ -42,8 +44,12 @@ const COMMAND_HEAD_BYTES = 8;
 export const SUBJECT_BYTES_MAX = 0xffff;
 export const HDR_BYTES_MAX = 0xffff;
 
+/** What one entry may spend. */
+export const ENTRY_WORK = 40_000;
+
 export interface BatchHeader {
   version: number;
+  work: number;
   commands: number;
   baseSeq: number;
   stampUs: number;
@@ -57,6 +63,7 @@ export function viewOf(body: Uint8Array): DataView {
 export function readBatchHeader(view: DataView): BatchHeader {
   return {
     version: view.getUint8(0),
+    work: view.getUint16(AT_WORK, true),
     commands: view.getUint32(AT_COMMANDS, true),
     baseSeq: view.getFloat64(AT_BASE, true),
     stampUs: view.getFloat64(AT_STAMP, true),
@@ -144,6 +151,7 @@ export class BatchBuilder {
   #view = EMPTY_VIEW;
   #length = 0;
   #commands = 0;
+  #work = 0;
   /** Capacity of the next buffer: what the last batch needed. */
   #expected = BUFFER_FIRST;
   #lastSubject = '';
@@ -167,7 +175,8 @@ export class BatchBuilder {
     return this.#length;
   }
 
-  begin(baseSeq: number, stampUs: number): void {
+  begin(baseSeq: number, stampUs: number, work: number): void {
+    this.#work = work;
     this.baseSeq = baseSeq;
     this.stampUs = stampUs;
     this.publishes = 0;
@@ -269,7 +278,8 @@ export class BatchBuilder {
   /** The finished body; the builder keeps nothing of it. */
   finish(): Uint8Array {
     const view = this.#view;
-    view.setUint32(0, MACHINE_VERSION, true);
+    view.setUint16(0, MACHINE_VERSION, true);
+    view.setUint16(AT_WORK, this.#work, true);
     view.setUint32(AT_COMMANDS, this.#commands, true);
     view.setFloat64(AT_BASE, this.baseSeq, true);
     view.setFloat64(AT_STAMP, this.stampUs, true);
@@ -311,7 +321,7 @@ export interface PurgeCommand {
   filter: string;
   /** Local seq: only messages below it go; 0 for no bound. */
   below: number;
-  /** Newest matching messages that stay. */
+  /** Newest matching messages that stay; with `from`: of those below it, the newer ones were counted. */
   keep: number;
   /** Local seq where to go on; 0 at first. */
   from: number;
@@ -371,6 +381,8 @@ export function decodeAdvance(body: Uint8Array): number {
 export const EXPIRE_AGE = 1;
 export const EXPIRE_IDS = 2;
 export const EXPIRE_TTL = 4;
+/** What an earlier command could not remove at once (backlog.ts), and what is above the stream's limits. */
+export const EXPIRE_BACKLOG = 8;
 
 /** `max`: at most so many of each kind leave, so that one apply stays short. */
 export function encodeExpire(kinds: number, max: number): Uint8Array {

@@ -98,6 +98,27 @@ export class PendingSet {
     if (deliveries > 1) this.#redelivered++;
   }
 
+  /** What the other has, with due times; returns the earliest, Infinity when there is nothing. */
+  copyFrom(other: PendingSet, dueOf: (deliveries: number) => number): number {
+    const count = other.#tail - other.#head;
+    this.#seqs = other.#seqs.slice(other.#head, other.#tail);
+    this.#consumerSeqs = other.#consumerSeqs.slice(other.#head, other.#tail);
+    this.#deliveries = other.#deliveries.slice(other.#head, other.#tail);
+    this.#dues = new Float64Array(count);
+    this.#head = 0;
+    this.#tail = count;
+    this.#size = other.#size;
+    this.#redelivered = other.#redelivered;
+    let earliest = Number.POSITIVE_INFINITY;
+    for (let slot = 0; slot < count; slot++) {
+      if (this.#deliveries[slot] === 0) continue;
+      const due = dueOf(this.#deliveries[slot]);
+      this.#dues[slot] = due;
+      if (due < earliest) earliest = due;
+    }
+    return earliest;
+  }
+
   /** False when it was not pending. */
   remove(seq: number): boolean {
     const slot = this.find(seq);
@@ -115,6 +136,12 @@ export class PendingSet {
       this.#skipCleared();
       onRemoved(removed);
     }
+  }
+
+  clear(): void {
+    this.#size = 0;
+    this.#redelivered = 0;
+    this.#skipCleared();
   }
 
   #clear(slot: number): void {

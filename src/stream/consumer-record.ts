@@ -126,6 +126,11 @@ export class ConsumerRecord {
   wants(seq: number, subject: string): boolean {
     if (seq <= this.deliveredSeq) return this.pending.has(seq);
     if (this.ahead.size > 0 && this.ahead.has(seq)) return false;
+    return this.admits(seq, subject);
+  }
+
+  /** Filter and deliver policy let the message through. */
+  admits(seq: number, subject: string): boolean {
     if (seq <= this.lastsEnd) return this.lasts[lowerBound(this.lasts, seq)] === seq;
     return this.filter.matches(subject);
   }
@@ -186,6 +191,13 @@ export class ConsumerRecord {
       return false;
     }
     return this.pending.remove(seq);
+  }
+
+  /** All messages are gone. */
+  forgetAll(): void {
+    this.pending.clear();
+    this.ahead = new SeqSet();
+    this.settle();
   }
 
   /** Smallest seq whose removal matters to the state; Infinity: none does. */

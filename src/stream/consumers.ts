@@ -10,15 +10,10 @@ import { ConsumerRecord } from './consumer-record.ts';
 import { decideCreate, placeError, sameConfig } from './consumer-rules.ts';
 import { RollingDigest } from './digest.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
-import type { ConsumerTable, MessageView } from './types.ts';
+import type { ConsumerTable, ConsumerTableOptions, MessageView } from './types.ts';
 
 /** 2: records name their home. */
 const SNAPSHOT_VERSION = 2;
-
-export interface ConsumerTableOptions {
-  /** The stream's configuration as the log has made it: equal on every replica at the same place of the log. */
-  config: () => StreamConfig;
-}
 
 /** What makes the body of a command different per type: called with the record it names. */
 type Handler = (
@@ -36,6 +31,7 @@ export function createConsumerTable(options: ConsumerTableOptions): ConsumerRegi
 
 export class ConsumerRegistry implements ConsumerTable {
   readonly #config: () => StreamConfig;
+  readonly #lostInterest: (patterns: readonly string[]) => void;
   readonly #byId = new Map<number, ConsumerRecord>();
   readonly #byName = new Map<string, ConsumerRecord>();
   /** Consumers for which the removal of a message can matter; the others cost nothing per message. */
@@ -46,6 +42,7 @@ export class ConsumerRegistry implements ConsumerTable {
 
   constructor(options: ConsumerTableOptions) {
     this.#config = options.config;
+    this.#lostInterest = options.lostInterest;
   }
 
   get count(): number {
@@ -82,9 +79,9 @@ export class ConsumerRegistry implements ConsumerTable {
     view: MessageView,
     remove: (seq: number) => void,
   ): ApiError | undefined {
-    if (type === ConsumerCommand.create) return this.#create(body, stampUs, view, remove);
-    if (type === ConsumerCommand.remove) return this.#remove(body, view, remove);
-    if (type === ConsumerCommand.part) return this.#part(body, stampUs, view, remove);
+    if (type === ConsumerCommand.create) return this.#create(body, stampUs, view);
+    if (type === ConsumerCommand.remove) return this.#remove(body);
+    if (type === ConsumerCommand.part) return this.#part(body, stampUs, view);
     const handler = HANDLERS[type];
     if (handler === undefined) throw new Error(`unknown consumer command ${type}`);
     const reader = new ByteReader(body);
@@ -106,6 +103,12 @@ export class ConsumerRegistry implements ConsumerTable {
       from = Math.min(from, record.heldFrom);
     }
     this.#heldFrom = from;
+  }
+
+  onCleared(): void {
+    for (const record of this.#holding) record.forgetAll();
+    this.#holding.clear();
+    this.#heldFrom = Number.POSITIVE_INFINITY;
   }
 
   /** Nothing to keep: who wants a message follows from positions and filters. */
@@ -160,7 +163,7 @@ export class ConsumerRegistry implements ConsumerTable {
     this.onRemoved(seq);
   }
 
-  #create(body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
+  #create(body: Uint8Array, stampUs: number, view: MessageView): ApiError | undefined {
     const { action, config, start } = decodeCreate(body);
     const existing = this.#byName.get(config.name ?? config.durable_name ?? '');
     const outcome = decideCreate(existing?.config, config, action);
@@ -177,24 +180,24 @@ export class ConsumerRegistry implements ConsumerTable {
       this.#add(record);
       return undefined;
     }
-    this.#reconfigure(existing, config, view, remove);
+    this.#reconfigure(existing, config, view);
     return undefined;
   }
 
-  #reconfigure(record: ConsumerRecord, config: ConsumerConfig, view: MessageView, remove: (seq: number) => void): void {
+  #reconfigure(record: ConsumerRecord, config: ConsumerConfig, view: MessageView): void {
     const before = record.filter;
     record.reconfigure(config, view);
     this.#track(record);
-    if (before.patterns.join(' ') !== record.filter.patterns.join(' ')) this.#releaseUnwanted(before, view, remove);
+    if (before.patterns.join(' ') !== record.filter.patterns.join(' ')) this.#releaseUnwanted(before);
   }
 
   /** The home has decided what may be: here it is only followed. A part of an earlier consumer of the name gives way. */
-  #part(body: Uint8Array, stampUs: number, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
+  #part(body: Uint8Array, stampUs: number, view: MessageView): ApiError | undefined {
     const { homeId, config, start } = decodePart(body);
     const existing = this.#byName.get(config.name ?? '');
     if (existing !== undefined && existing.homeId > homeId) return apiError(10014);
     if (existing?.homeId === homeId) {
-      if (!sameConfig(existing.config, config)) this.#reconfigure(existing, config, view, remove);
+      if (!sameConfig(existing.config, config)) this.#reconfigure(existing, config, view);
       return undefined;
     }
     if (existing !== undefined) this.#forget(existing);
@@ -202,16 +205,16 @@ export class ConsumerRegistry implements ConsumerTable {
     record.homeId = homeId;
     record.begin(view, start);
     this.#add(record);
-    if (existing !== undefined) this.#releaseUnwanted(existing.filter, view, remove);
+    if (existing !== undefined) this.#releaseUnwanted(existing.filter);
     return undefined;
   }
 
-  #remove(body: Uint8Array, view: MessageView, remove: (seq: number) => void): ApiError | undefined {
+  #remove(body: Uint8Array): ApiError | undefined {
     const { id, name } = decodeRemove(body);
     const record = id === 0 ? this.#byName.get(name) : this.#byId.get(id);
     if (record === undefined) return apiError(10014);
     this.#forget(record);
-    this.#releaseUnwanted(record.filter, view, remove);
+    this.#releaseUnwanted(record.filter);
     return undefined;
   }
 
@@ -221,14 +224,9 @@ export class ConsumerRegistry implements ConsumerTable {
     this.#holding.delete(record);
   }
 
-  /** Interest retention: a consumer has lost interest in what matches `filter`. */
-  #releaseUnwanted(filter: ConsumerRecord['filter'], view: MessageView, remove: (seq: number) => void): void {
-    if (!this.keepsByInterest) return;
-    for (let seq = view.next(view.firstSeq, filter); seq !== 0; seq = view.next(seq + 1, filter)) {
-      if (this.isWanted(seq, view.subjectOf(seq))) continue;
-      remove(seq);
-      if (seq >= view.lastSeq) break;
-    }
+  /** A consumer has lost interest in what matches `filter`. */
+  #releaseUnwanted(filter: ConsumerRecord['filter']): void {
+    if (this.keepsByInterest) this.#lostInterest(filter.patterns);
   }
 
   #add(record: ConsumerRecord): void {

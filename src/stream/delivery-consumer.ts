@@ -98,17 +98,13 @@ export class LiveConsumer implements TimedItem {
         onReserved: () => host.ready(this),
       });
     }
-    if (part !== undefined) {
-      // No demand of its own.
-    } else if (record.config.deliver_subject) {
+    // A part has no demand of its own.
+    if (part === undefined && record.config.deliver_subject) {
       this.push = new PushTarget(host.env, host.outlet, host.streamName, record.name);
-    } else this.queue = new PullQueue(record.config.max_waiting || 512, host);
+    } else if (part === undefined) this.queue = new PullQueue(record.config.max_waiting || 512, host);
     this.#pace = new ReplayPace(record.config.replay_policy === 'original' ? host.view.lastSeq : 0);
     this.configure();
-    const { pending } = record;
-    for (let slot = pending.first(); slot >= 0; slot = pending.next(slot)) {
-      this.#redeliveries.add(pending.seqAt(slot), pending.consumerSeqAt(slot), pending.deliveriesAt(slot), nowMs);
-    }
+    this.#redeliveries.begin(record.pending, nowMs);
     this.reschedule();
   }
 
@@ -499,7 +495,7 @@ export class LiveConsumer implements TimedItem {
     let known: boolean;
     if (all) {
       const before = pending.size;
-      pending.removeUpTo(seq, ignore);
+      pending.removeUpTo(seq, () => {});
       known = pending.size < before;
       this.#host.counts.acked += before - pending.size;
     } else {
@@ -521,7 +517,7 @@ export class LiveConsumer implements TimedItem {
     const { record } = this;
     if (seq > view.lastSeq || (this.part === undefined && consumerSeq > record.reservedConsumerSeq)) return;
     if (record.config.ack_policy === 'all') {
-      this.#redeliveries.pending.removeUpTo(seq, ignore);
+      this.#redeliveries.pending.removeUpTo(seq, () => {});
       this.#deliveredSeq = seq;
       this.#cursor = Math.max(this.#cursor, seq);
       log.earlyAckAll(seq, reply);
@@ -557,6 +553,12 @@ export class LiveConsumer implements TimedItem {
       this.part.withdraw(seq);
       this.#host.ready(this);
     }
+  }
+
+  onCleared(): void {
+    this.#redeliveries.pending.clear();
+    this.#count.invalidate();
+    if (this.part?.withdrawAll()) this.#host.ready(this);
   }
 
   /** Removals of messages from this seq on matter to it; Infinity: none do. */
@@ -692,5 +694,3 @@ export class LiveConsumer implements TimedItem {
     return this.#host.streamSeq(seq);
   }
 }
-
-function ignore(): void {}

@@ -55,13 +55,14 @@ export class UndeliveredCount {
     this.#value--;
   }
 
+  /** The message is about to be removed. */
   removed(seq: number, cursor: number, ahead: SeqSet): void {
     if (!this.#valid) return;
     if (++this.#removals > REMOVALS_MAX) this.#valid = false;
-    else if (seq > cursor && seq <= this.#countedTo) {
-      const everything = this.#record.filter.patterns.length === 0 && seq > this.#record.lastsEnd;
-      if (everything && !ahead.has(seq)) this.#value--;
-      else this.#valid = false;
+    else if (seq > cursor && seq <= this.#countedTo && !ahead.has(seq)) {
+      const { filter } = this.#record;
+      const subject = filter.patterns.length === 0 ? '' : this.#view.subjectOf(seq);
+      if (this.#record.admits(seq, subject)) this.#value--;
     }
   }
 }

@@ -30,6 +30,11 @@ export class Redeliveries {
     return this.#queue.length - this.#queueHead;
   }
 
+  /** A leader begins: all that is pending waits anew. */
+  begin(pending: PendingSet, nowMs: number): void {
+    this.nextDueMs = this.pending.copyFrom(pending, (deliveries) => nowMs + this.#waitFor(deliveries));
+  }
+
   add(seq: number, consumerSeq: number, deliveries: number, nowMs: number): void {
     const dueMs = nowMs + this.#waitFor(deliveries);
     this.pending.add(seq, consumerSeq, deliveries, dueMs);

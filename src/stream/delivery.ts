@@ -139,11 +139,7 @@ export class DeliveryEngine implements DeliveryHost {
 
   readonly #wakeHungry = (consumer: LiveConsumer): void => this.ready(consumer);
 
-  /** Removals below it change nothing. */
-  get watchedFrom(): number {
-    return this.#watchedFrom;
-  }
-
+  /** A message is about to be removed. */
   onRemoved(seq: number): void {
     if (seq < this.#watchedFrom) return;
     let from = Number.POSITIVE_INFINITY;
@@ -153,6 +149,13 @@ export class DeliveryEngine implements DeliveryHost {
       if (consumer.watchedFrom === Number.POSITIVE_INFINITY) this.#watching.delete(consumer);
     }
     this.#watchedFrom = from;
+  }
+
+  /** All messages are about to be removed. */
+  onCleared(): void {
+    for (const consumer of this.#watching) consumer.onCleared();
+    this.#watching.clear();
+    this.#watchedFrom = Number.POSITIVE_INFINITY;
   }
 
   /** Someone subscribed to this subject: a push consumer need not wait for its next look. */

@@ -1,13 +1,13 @@
 // Wakes the leader when messages grow too old or message ids leave the duplicate window, and proposes that they go: only the log
-// removes them, equally everywhere (DESIGN §7). Used by partition.ts. Nothing ticks while nothing is due: one timer, at the
+// removes them, equally everywhere (DESIGN §7). Also proposes what works off a backlog (backlog.ts). Used by partition.ts. Nothing ticks while nothing is due: one timer, at the
 // earliest due time. Invariant: at most one expiry is in flight.
 import type { Env, Timer } from '../kit/env.ts';
-import { CommandType, EXPIRE_AGE, EXPIRE_IDS, EXPIRE_TTL, encodeExpire } from './batch-codec.ts';
+import { CommandType, EXPIRE_AGE, EXPIRE_BACKLOG, EXPIRE_IDS, EXPIRE_TTL, encodeExpire } from './batch-codec.ts';
 import type { PartitionLeader } from './leader.ts';
 import type { StreamMachine } from './machine.ts';
 
 /** Removals of one kind per command: an apply stays short. */
-const REMOVALS_MAX = 10_000;
+const REMOVALS_MAX = 5_000;
 const MARKERS_MAX = 1000;
 /** Expiries that fall due one after the other leave together. */
 const SLACK_MS = 50;
@@ -39,6 +39,11 @@ export class ExpiryTimers {
   applied(): void {
     const { machine, env, clusterTimeUs } = this.#options;
     if (this.#proposed) return;
+    if (machine.hasBacklog) {
+      env.crashPoint('stream:backlog');
+      this.#propose(EXPIRE_BACKLOG);
+      return;
+    }
     // Stamps only grow: nothing becomes due before the timer, except by a time to live or another configuration.
     if (this.#timer !== undefined && machine.ttls.dueUs >= this.#dueUs && this.#revision === machine.configRevision)
       return;
@@ -67,13 +72,17 @@ export class ExpiryTimers {
     for (const seq of machine.dueForMarker(nowUs, MARKERS_MAX)) {
       if (!leader.storeMarker(seq, machine.markerTtlSeconds)) break;
     }
+    this.#propose(kinds);
+  };
+
+  #propose(kinds: number): void {
     this.#proposed = true;
-    leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), (gone) => {
+    this.#options.leader.command(CommandType.expire, encodeExpire(kinds, REMOVALS_MAX), (gone) => {
       this.#proposed = false;
       // A full command: there may be more, which need not wait.
       if (typeof gone === 'number' && gone >= REMOVALS_MAX) this.#wake();
     });
-  };
+  }
 
   stop(): void {
     this.#cancel();

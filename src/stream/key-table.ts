@@ -47,6 +47,8 @@ interface Chunk {
 
 interface Slots {
   ids: Uint32Array;
+  /** Some bits of each id's hash, so that a row, which is far away, is looked at only when it is likely the one. */
+  tags: Uint8Array;
   used: number;
   depth: number;
 }
@@ -162,11 +164,13 @@ export class KeyTable {
   // ---- index
 
   #lookup(hash: number, bytes: Uint8Array, from: number, to: number): number {
-    const ids = this.#slotsOf(hash).ids;
+    const { ids, tags } = this.#slotsOf(hash);
     const mask = ids.length - 1;
+    const tag = tagOf(hash);
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const id = ids[slot];
       if (id === 0) return 0;
+      if (tags[slot] !== tag) continue;
       const index = id - 1;
       const words = this.#pages[index >>> PAGE_BITS].words;
       const at = (index & (PAGE_ROWS - 1)) * this.#stride;
@@ -239,6 +243,7 @@ export class KeyTable {
   #grow(slots: Slots): void {
     const old = slots.ids;
     slots.ids = new Uint32Array(old.length * 2);
+    slots.tags = new Uint8Array(old.length * 2);
     slots.used = 0;
     for (let i = 0; i < old.length; i++) if (old[i] !== 0) place(slots, this.#hashOf(old[i]), old[i]);
   }
@@ -268,7 +273,7 @@ export class KeyTable {
 
   #unindex(hash: number, id: number): void {
     const slots = this.#slotsOf(hash);
-    const ids = slots.ids;
+    const { ids, tags } = slots;
     const mask = ids.length - 1;
     let hole = hash & mask;
     while (ids[hole] !== id) hole = (hole + 1) & mask;
@@ -277,6 +282,7 @@ export class KeyTable {
       const home = this.#hashOf(ids[slot]) & mask;
       if (((slot - home) & mask) >= ((slot - hole) & mask)) {
         ids[hole] = ids[slot];
+        tags[hole] = tags[slot];
         hole = slot;
       }
     }
@@ -432,7 +438,7 @@ export class KeyTable {
     for (const chunk of this.#chunks) sum += chunk.bytes.byteLength;
     let last: Slots | undefined;
     for (const slots of this.#directory) {
-      if (slots !== last) sum += slots.ids.byteLength;
+      if (slots !== last) sum += slots.ids.byteLength + slots.tags.byteLength;
       last = slots;
     }
     return sum;
@@ -440,7 +446,12 @@ export class KeyTable {
 }
 
 function newSlots(depth: number, length = SLOTS_FIRST): Slots {
-  return { ids: new Uint32Array(length), used: 0, depth };
+  return { ids: new Uint32Array(length), tags: new Uint8Array(length), used: 0, depth };
+}
+
+/** Bits that neither the directory nor the place in a small table use, as long as there are not too many of those. */
+function tagOf(hash: number): number {
+  return (hash >>> 12) & 0xff;
 }
 
 function place(slots: Slots, hash: number, id: number): void {
@@ -448,6 +459,7 @@ function place(slots: Slots, hash: number, id: number): void {
   let slot = hash & mask;
   while (slots.ids[slot] !== 0) slot = (slot + 1) & mask;
   slots.ids[slot] = id;
+  slots.tags[slot] = tagOf(hash);
   slots.used++;
 }
 

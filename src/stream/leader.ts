@@ -22,11 +22,11 @@ import { compileFilter } from './consumer-filter.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { Fifo } from './fifo.ts';
 import { type CommandDone, HeldQueue } from './held-queue.ts';
-import { accountedBytes, type CommandResult, type StreamMachine } from './machine.ts';
+import type { CommandResult, StreamMachine } from './machine.ts';
 import { partitionOfSubject } from './partitioning.ts';
 import { PubAckQueue } from './pub-ack-queue.ts';
 import { endsItsKey, Header, markerHeaders, PublishHeaders, withoutStatus } from './publish-headers.ts';
-import { earlyRefusal, lateRefusal, refusalOfPartitions, rollupOf, ttlOf } from './publish-rules.ts';
+import { accountedBytes, earlyRefusal, lateRefusal, refusalOfPartitions, rollupOf, ttlOf } from './publish-rules.ts';
 import { Tentative } from './tentative.ts';
 import { TextKey, utf8Length } from './text.ts';
 import type { AckSink } from './types.ts';
@@ -52,6 +52,8 @@ export interface LeaderOptions {
   /** The configuration that new records must meet: the newest that the metadata has committed. */
   config: () => StreamConfig;
   limits: LeaderLimits;
+  /** What the apply of one entry may spend on removals. */
+  entryWork: number;
   /** Memory for its batches, shared with others. */
   bodies?: BodySlab;
 }
@@ -582,7 +584,7 @@ export class PartitionLeader {
   #beginBatch(): void {
     if (this.#trackWanted) this.#track();
     this.#stampUs = this.#batchStampUs();
-    this.#builder.begin(this.#tentative.lastSeq + 1, this.#stampUs);
+    this.#builder.begin(this.#tentative.lastSeq + 1, this.#stampUs, this.#options.entryWork);
     this.#roomMessages = 0;
     this.#roomBytes = 0;
     this.#askTurn();

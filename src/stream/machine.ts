@@ -1,8 +1,10 @@
 // The partition's state machine: what a batch of commands does to a stream (DESIGN §7). Pure and deterministic: its clock is the
 // stamp of the batch, its configuration comes through the log. Called by partition.ts on every replica, leader or not.
 // Invariants: a batch continues exactly at lastSeq + 1 and stamps never go back; what follows from state (limits, rollup, interest) happens
-// in the apply that causes it; what follows from time only when an expire command says so. Message bytes are not kept.
+// in the apply that causes it, or, when that would be long, in entries that follow (backlog.ts); what follows from time only when an expire
+// command says so. Message bytes are not kept.
 import type { StateSink } from '../../cluster/host/state-sink.ts';
+import { Backlog, type ChoreKind } from './backlog.ts';
 import {
   BATCH_HEADER_BYTES,
   CONSUMER_COMMAND_FIRST,
@@ -16,6 +18,7 @@ import {
   decodeExpire,
   decodePurge,
   EXPIRE_AGE,
+  EXPIRE_BACKLOG,
   EXPIRE_IDS,
   EXPIRE_TTL,
   HAS_ID,
@@ -23,6 +26,7 @@ import {
   MACHINE_VERSION,
   NO_MARKER,
   PublishView,
+  type PurgeCommand,
   ROLLUP_ALL,
   ROLLUP_SUBJECT,
   readBatchHeader,
@@ -39,7 +43,7 @@ import { RecentIds } from './recent-ids.ts';
 import { SnapshotError, SnapshotReader, SnapshotWriter, type Steps } from './snapshot-codec.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
 import { TtlHeap } from './ttl-heap.ts';
-import type { ConsumerTable } from './types.ts';
+import type { ConsumerTable, ConsumerTableOptions, SubjectFilter } from './types.ts';
 
 /** Why a batch cannot be applied: the replica must stop (the caller ends the process). */
 export class MachineError extends Error {}
@@ -50,25 +54,28 @@ export interface PurgeProgress {
   from: number;
   below: number;
   limit: number;
+  keep: number;
 }
 
 /** Result of a command that is not a publish: an error, a count of removals (purge, expire), or nothing to say. */
 export type CommandResult = ApiError | PurgeProgress | number | undefined;
 
-/** What a removal costs of a purge's budget; looking at a message costs 1. */
+/** What a removal costs of an entry's work; looking at a message costs 1, and asking who wants it so much. */
 const REMOVAL_COST = 8;
+const WANTED_COST = 4;
 
 const MICROSECOND_NS = 1000;
 
-/** What `state.bytes` counts for one message (nats-surface X7). */
-export function accountedBytes(storage: 'file' | 'memory', subject: number, hdr: number, payload: number): number {
-  if (storage === 'memory') return subject + hdr + payload + 16;
-  return 22 + subject + payload + 8 + (hdr > 0 ? 4 + hdr : 0);
+/** Called before the messages go. */
+export interface RemovalWatcher {
+  onRemoved(seq: number): void;
+  /** All messages at once. */
+  onCleared(): void;
 }
 
 export interface MachineOptions {
   /** Makes the (empty) consumer table; seqs handed to it are local. `config` is the log's. */
-  consumers: (options: { config: () => StreamConfig }) => ConsumerTable;
+  consumers: (options: ConsumerTableOptions) => ConsumerTable;
   /** Seeds the hash tables; any number, may differ between replicas. */
   seed: number;
   /** Stream `first_seq` -> first local seq. */
@@ -93,19 +100,39 @@ export class StreamMachine {
   readonly results: CommandResult[] = [];
   /** Messages below it that still exist never grow too old. */
   #ageCursor = 0;
-  /** Called on the leader for each message that leaves. */
-  onRemoved: ((seq: number) => void) | undefined;
-  /** Removals of smaller seqs interest nobody; Infinity: none does. */
-  watchedFrom: () => number = () => 0;
+  /** Told, on the leader, of what is about to leave. */
+  watcher: RemovalWatcher | undefined;
+  readonly #backlog = new Backlog();
+  /** What the entry being applied may still spend. */
+  #work = 0;
+  #isBounded = false;
 
   readonly #toLocalFirst: (firstSeq: number) => number;
   readonly #noConsumers: Uint8Array;
   readonly #digest = new RollingDigest();
   readonly #publish = new PublishView();
   readonly #removeAcked = (seq: number) => {
-    if (!this.index.remove(seq)) return;
+    if (!this.index.exists(seq)) return;
+    this.watcher?.onRemoved(seq);
+    this.index.remove(seq);
+    this.#work -= REMOVAL_COST;
     this.#digest.addNumber(seq);
-    if (this.onRemoved !== undefined) this.onRemoved(seq);
+  };
+  /** What a chore does with a message that it looks at. */
+  readonly #chores: Record<ChoreKind, (seq: number) => boolean> = {
+    'per-subject': (seq) => {
+      if (this.index.exceeds(seq, this.#perSubjectMax)) this.#remove(seq);
+      return true;
+    },
+    'rolled-up': (seq) => {
+      this.#remove(seq);
+      return true;
+    },
+    unwanted: (seq) => {
+      this.#work -= WANTED_COST + this.consumers.count;
+      if (!this.consumers.isWanted(seq, this.index.subjectOf(seq))) this.#removeAcked(seq);
+      return true;
+    },
   };
 
   // The configuration as apply uses it: 0 or false when it does not apply.
@@ -119,7 +146,10 @@ export class StreamMachine {
   constructor(options: MachineOptions) {
     this.index = new MessageIndex(options.seed);
     this.ids = new RecentIds(options.seed ^ 0x5bd1e995);
-    this.consumers = options.consumers({ config: () => this.#knownConfig() });
+    this.consumers = options.consumers({
+      config: () => this.#knownConfig(),
+      lostInterest: (patterns) => this.#backlog.add('unwanted', patterns, this.index.firstSeq, this.index.lastSeq + 1),
+    });
     this.#noConsumers = this.consumers.snapshot();
     this.#toLocalFirst = options.toLocalFirst;
   }
@@ -144,6 +174,8 @@ export class StreamMachine {
     if (header.stampUs < this.stampUs) throw new MachineError(`batch stamp ${header.stampUs} before ${this.stampUs}`);
     this.stampUs = header.stampUs;
     this.results.length = 0;
+    this.#isBounded = header.work > 0;
+    this.#work = this.#isBounded ? header.work : Number.POSITIVE_INFINITY;
     messages.beginEntry(index, header.stampUs);
     let at = BATCH_HEADER_BYTES;
     let commands = header.commands;
@@ -203,7 +235,7 @@ export class StreamMachine {
       const subjectLength = publish.subjectEnd - subjectAt;
       const size = memory ? subjectLength + hdr + payload + 16 : 30 + subjectLength + payload + (hdr > 0 ? 4 + hdr : 0);
       messages.add(subject, at, size, (publish.flags & (HAS_TTL | NO_MARKER)) === 0 ? 0 : marksOf(publish));
-      if (publish.flags !== 0) this.#afterPublish(body, subject, stampUs);
+      if (publish.flags !== 0) subject = this.#afterPublish(body, at, size, subject, stampUs);
       if (this.#perMessageStored) this.#offerToConsumers(body);
       this.#enforceLimits(subject);
       at = next;
@@ -214,10 +246,13 @@ export class StreamMachine {
     return at;
   }
 
-  /** Message id, time to live and rollup of the message just stored. */
-  #afterPublish(body: Uint8Array, subject: number, stampUs: number): void {
+  /** Rollup, message id and time to live of the message just stored. Returns the id of its subject, which may be another one now. */
+  #afterPublish(body: Uint8Array, at: number, size: number, subject: number, stampUs: number): number {
     const { flags, idAt, idEnd, ttlSeconds } = this.#publish;
     const seq = this.index.lastSeq;
+    let id = subject;
+    if ((flags & ROLLUP_SUBJECT) !== 0) this.#rollUpSubject(subject);
+    else if ((flags & ROLLUP_ALL) !== 0) id = this.#rollUpAll(body, at, size, subject);
     if ((flags & HAS_ID) !== 0 && this.#dedupes()) this.ids.set(body, idAt, idEnd, seq, stampUs);
     if (ttlSeconds !== 0 && ttlSeconds !== TTL_NEVER) {
       // Where subjects keep several messages, none goes earlier than a marker would (ADR-43).
@@ -226,11 +261,36 @@ export class StreamMachine {
       if (this.ttls.size > 1024 && this.ttls.size > 2 * this.index.messages)
         this.ttls.prune((s) => this.index.exists(s));
     }
-    if ((flags & ROLLUP_SUBJECT) !== 0) {
-      while (this.index.countOfSubject(subject) > 1) this.#remove(this.index.firstOfSubject(subject));
-    } else if ((flags & ROLLUP_ALL) !== 0) {
-      while (this.index.firstSeq < seq) this.#remove(this.index.firstSeq);
+    return id;
+  }
+
+  #rollUpSubject(subject: number): void {
+    const { index } = this;
+    while (index.countOfSubject(subject) > 1) {
+      const first = index.firstOfSubject(subject);
+      if (this.#work <= 0) {
+        this.#backlog.add('rolled-up', [index.subjectOf(first)], first, index.lastSeq);
+        return;
+      }
+      this.#remove(first);
     }
+  }
+
+  /** The message just stored is the only one: the tables go as a whole, and it is stored again. Returns the id of its subject. */
+  #rollUpAll(body: Uint8Array, at: number, size: number, subject: number): number {
+    const { index } = this;
+    const seq = index.lastSeq;
+    if (!this.#isBounded) {
+      while (index.firstSeq < seq) this.#remove(index.firstSeq);
+      return subject;
+    }
+    if (index.firstSeq === seq) return subject;
+    const publish = this.#publish;
+    this.#removeAll();
+    index.startAt(seq);
+    const id = index.subjectId(body, publish.subjectAt, publish.subjectEnd);
+    index.add(id, at, size, marksOf(publish));
+    return id;
   }
 
   #dedupes(): boolean {
@@ -251,29 +311,80 @@ export class StreamMachine {
     if (this.#perSubjectMax > 0 && messages.messages > 0) {
       // The message may be gone already (no interest), and its subject with it.
       const last = messages.lastSeq;
-      if (messages.exists(last)) {
-        while (messages.countOfSubject(subject) > this.#perSubjectMax) this.#remove(messages.firstOfSubject(subject));
+      if (messages.exists(last) && messages.countOfSubject(subject) > this.#perSubjectMax) {
+        this.#makeRoom(messages.firstOfSubject(subject));
+        while (messages.countOfSubject(subject) > this.#perSubjectMax && this.#work > 0)
+          this.#remove(messages.firstOfSubject(subject));
       }
     }
-    this.#enforceTotals();
+    if (this.#isAboveLimits) {
+      this.#makeRoom(messages.firstSeq);
+      this.#enforceTotals();
+    }
+  }
+
+  /** For the message just stored: as many come as go, and it costs no work. */
+  #makeRoom(seq: number): void {
+    this.#remove(seq);
+    this.#work += REMOVAL_COST;
   }
 
   #enforceTotals(): void {
-    const messages = this.index;
-    if (this.#messagesMax > 0) while (messages.messages > this.#messagesMax) this.#remove(messages.firstSeq);
-    if (this.#bytesMax > 0) while (messages.bytes > this.#bytesMax) this.#remove(messages.firstSeq);
+    while (this.#isAboveLimits && this.#work > 0) this.#remove(this.index.firstSeq);
+  }
+
+  get #isAboveLimits(): boolean {
+    const { messages, bytes } = this.index;
+    return (this.#messagesMax > 0 && messages > this.#messagesMax) || (this.#bytesMax > 0 && bytes > this.#bytesMax);
   }
 
   #remove(seq: number): void {
-    if (!this.index.remove(seq)) throw new MachineError(`message ${seq} is not there to be removed`);
+    if (!this.index.exists(seq)) throw new MachineError(`message ${seq} is not there to be removed`);
+    this.watcher?.onRemoved(seq);
+    this.index.remove(seq);
+    this.#work -= REMOVAL_COST;
     this.#digest.addNumber(seq);
     this.consumers.onRemoved(seq);
-    if (this.onRemoved !== undefined) this.onRemoved(seq);
+  }
+
+  /** Hands over the messages of [from, below) that match, oldest first, until it says false or the work is spent: then where to go on. 0: through. */
+  #sweep(from: number, below: number, filter: SubjectFilter, each: (seq: number) => boolean): number {
+    const messages = this.index;
+    const all = filter.patterns.length === 0;
+    let seq = messages.nextFrom(from);
+    while (seq !== 0 && seq < below) {
+      if (filter.literal) {
+        seq = messages.next(seq, filter);
+        if (seq === 0 || seq >= below) return 0;
+      }
+      if (this.#work <= 0) return seq;
+      this.#work--;
+      if ((all || filter.literal || messages.matches(seq, filter)) && !each(seq)) return 0;
+      seq = messages.nextFrom(seq + 1);
+    }
+    return 0;
+  }
+
+  #workOff(): void {
+    for (let chore = this.#backlog.first; chore !== undefined; chore = this.#backlog.first) {
+      const next = this.#sweep(chore.from, chore.below, chore.filter, this.#chores[chore.kind]);
+      if (next !== 0) {
+        chore.from = next;
+        return;
+      }
+      this.#backlog.shift();
+    }
+  }
+
+  /** There is something to remove for which entries that follow are needed. */
+  get hasBacklog(): boolean {
+    return this.#backlog.first !== undefined || this.#isAboveLimits;
   }
 
   #applyCommand(type: number, body: Uint8Array): void {
     if (type >= CONSUMER_COMMAND_FIRST && type <= CONSUMER_COMMAND_LAST) {
       this.results.push(this.consumers.apply(type, body, this.stampUs, this.index, this.#removeAcked));
+      this.#workOff();
       return;
     }
     switch (type) {
@@ -307,49 +418,57 @@ export class StreamMachine {
 
   /** Removes what the request names, oldest first; returns how many, or where to go on. */
   #purge(body: Uint8Array): number | PurgeProgress {
-    const { filter, below, keep, from, limit, budget } = decodePurge(body);
+    const command = decodePurge(body);
+    const entryWork = this.#work;
+    this.#work = command.budget > 0 ? command.budget : Number.POSITIVE_INFINITY;
+    const result = this.#purgeSome(command);
+    this.#work = entryWork;
+    return result;
+  }
+
+  #purgeSome({ filter, below, keep, from, limit }: PurgeCommand): number | PurgeProgress {
     const messages = this.index;
     const before = messages.messages;
     const all = filter === '' || filter === '>';
-    if (all && below === 0 && keep === 0 && from === 0 && this.consumers.count === 0) {
+    if (all && below === 0 && keep === 0 && from === 0 && (this.#isBounded || this.consumers.count === 0)) {
       this.#removeAll();
       return before;
     }
     const matching = compileFilter(all ? [] : [filter]);
-    const bound = below > 0 ? below : messages.lastSeq + 1;
+    let bound = below > 0 ? below : messages.lastSeq + 1;
     let left = limit > 0 ? limit : Number.POSITIVE_INFINITY;
-    if (keep > 0) left = messages.count(0, matching) - keep;
-    let work = budget > 0 ? budget : Number.POSITIVE_INFINITY;
-    let seq = messages.nextFrom(from);
-    while (seq !== 0 && seq < bound && left > 0) {
-      if (matching.literal && !all) {
-        seq = messages.next(seq, matching);
-        if (seq === 0 || seq >= bound) break;
-      }
-      if (work <= 0) {
-        const gone = before - messages.messages;
-        return { gone, from: seq, below: bound, limit: left === Number.POSITIVE_INFINITY ? 0 : left };
-      }
-      work--;
-      if (all || matching.literal || messages.matches(seq, matching)) {
-        this.#remove(seq);
-        left--;
-        work -= REMOVAL_COST;
-      }
-      seq = messages.nextFrom(seq + 1);
+    let start = from;
+    if (keep > 0 && (all || matching.literal || !this.#isBounded)) {
+      left = messages.count(0, matching) - keep;
+    } else if (keep > 0) {
+      const { seq, missing, looks } = messages.newest(
+        matching,
+        from > 0 ? from - 1 : messages.lastSeq,
+        keep,
+        this.#work,
+      );
+      this.#work -= looks;
+      if (seq === 0) return 0;
+      if (missing > 0) return { gone: 0, from: seq, below: bound, limit: 0, keep: missing };
+      bound = Math.min(bound, seq);
+      start = 0;
     }
-    return before - messages.messages;
+    if (left <= 0) return 0;
+    const next = this.#sweep(start, bound, matching, (seq) => {
+      this.#remove(seq);
+      return --left > 0;
+    });
+    const gone = before - messages.messages;
+    return next === 0 ? gone : { gone, from: next, below: bound, limit: Number.isFinite(left) ? left : 0, keep: 0 };
   }
 
-  /** The tables go as a whole: only without consumers. Who is told does not show in the state. */
+  /** The tables go as a whole. */
   #removeAll(): void {
-    const messages = this.index;
-    const told: number[] = [];
-    if (this.onRemoved !== undefined) {
-      for (let seq = messages.nextFrom(this.watchedFrom()); seq !== 0; seq = messages.nextFrom(seq + 1)) told.push(seq);
-    }
-    messages.removeAll();
-    for (const seq of told) this.onRemoved?.(seq);
+    this.watcher?.onCleared();
+    this.index.removeAll();
+    this.ttls.clear();
+    this.#backlog.clear();
+    this.consumers.onCleared();
   }
 
   #configure(body: Uint8Array): void {
@@ -357,12 +476,13 @@ export class StreamMachine {
     // A leader that lagged behind the metadata may propose an older one.
     if (this.config !== undefined && revision <= this.configRevision) return;
     const first = this.config === undefined;
+    const perSubjectMax = this.#perSubjectMax;
     this.#adopt(JSON.parse(json) as StreamConfig, revision);
     const config = this.config as StreamConfig | undefined;
     if (first && config?.first_seq !== undefined && config.first_seq > 1 && this.index.lastSeq === 0) {
       this.index.startAt(this.#toLocalFirst(config.first_seq));
     }
-    this.#enforceAfterUpdate();
+    this.#enforceAfterUpdate(perSubjectMax);
   }
 
   #adopt(config: StreamConfig, revision: number): void {
@@ -377,19 +497,18 @@ export class StreamMachine {
     this.#perMessageStored = config.retention !== 'limits';
   }
 
-  /** A smaller limit takes effect at once; no duplicate window means no ids. */
-  #enforceAfterUpdate(): void {
-    const messages = this.index;
+  /** A smaller limit takes effect from now on; no duplicate window means no ids. A subject with more than its limit begins where the chore has
+   * not been yet: what it left behind has no more, and publishes keep it so. */
+  #enforceAfterUpdate(perSubjectBefore: number): void {
+    const { index } = this;
+    const max = this.#perSubjectMax;
     if (!this.#dedupes()) this.ids.clear();
-    if (this.#perSubjectMax > 0) {
-      const excess: number[] = [];
-      messages.eachSubject(compileFilter([]), (id) => {
-        if (messages.countOfSubject(id) > this.#perSubjectMax) excess.push(id);
-      });
-      for (const id of excess) {
-        while (messages.countOfSubject(id) > this.#perSubjectMax) this.#remove(messages.firstOfSubject(id));
-      }
+    if (max === 0) this.#backlog.drop('per-subject');
+    else if (perSubjectBefore === 0 || max < perSubjectBefore) {
+      this.#backlog.drop('per-subject');
+      this.#backlog.add('per-subject', [], index.firstSeq, index.lastSeq + 1);
     }
+    this.#workOff();
     this.#enforceTotals();
   }
 
@@ -413,6 +532,10 @@ export class StreamMachine {
         gone++;
         if (this.index.exists(seq)) this.#remove(seq);
       }
+    }
+    if ((kinds & EXPIRE_BACKLOG) !== 0) {
+      this.#workOff();
+      this.#enforceTotals();
     }
     if ((kinds & EXPIRE_IDS) !== 0) gone += this.ids.dropUntilStamp(this.stampUs - this.windowUs, max);
     return gone;
@@ -503,6 +626,7 @@ export class StreamMachine {
     out.bytes(utf8Bytes(this.config === undefined ? '' : JSON.stringify(this.config)));
     for (const lane of this.#digest.lanes) out.u32(lane);
     out.block(this.consumers.snapshot());
+    out.bytes(this.#backlog.write());
     this.index.write(out);
     this.ids.write(out);
     out.number(this.#ageCursor);
@@ -544,6 +668,7 @@ export class StreamMachine {
     if (json.length > 0) this.#adopt(JSON.parse(utf8Text(json, 0, json.length)) as StreamConfig, revision);
     for (let i = 0; i < this.#digest.lanes.length; i++) this.#digest.lanes[i] = from.u32();
     this.consumers.restore(yield* from.block());
+    if (version > 1) this.#backlog.read(from.bytes());
     yield* this.index.read(from);
     yield* this.ids.read(from);
     this.#ageCursor = from.number();
@@ -555,6 +680,7 @@ export class StreamMachine {
     this.index.startAt(1);
     this.ids.clear();
     this.ttls.clear();
+    this.#backlog.clear();
     this.#ageCursor = 0;
     this.config = undefined;
     this.configRevision = 0;

@@ -102,7 +102,7 @@ export class MessageIndex implements MessageView {
     this.#entryLive = 0;
   }
 
-  /** The next seq will be `seq` (only while nothing was ever stored). */
+  /** The next seq will be `seq` (only while nothing is stored). */
   startAt(seq: number): void {
     this.firstSeq = seq;
     this.lastSeq = seq - 1;
@@ -266,6 +266,14 @@ export class MessageIndex implements MessageView {
     return at >= 0 && this.#subjects.matches(this.#rows.get(at, SUBJECT), this.#matchersOf(filter));
   }
 
+  /** The message is the oldest of a subject that has more than `max`. */
+  exceeds(seq: number, max: number): boolean {
+    const at = this.#rows.find(seq);
+    if (at < 0) return false;
+    const subject = this.#rows.get(at, SUBJECT);
+    return this.countOfSubject(subject) > max && this.firstOfSubject(subject) === seq;
+  }
+
   isLastOfSubject(seq: number): boolean {
     const at = this.#rows.find(seq);
     return at >= 0 && this.lastOfSubject(this.#rows.get(at, SUBJECT)) === seq;
@@ -375,6 +383,30 @@ export class MessageIndex implements MessageView {
   nextFrom(from: number): number {
     const start = Math.max(from, this.firstSeq);
     return start > this.lastSeq || this.messages === 0 ? 0 : Math.max(0, this.#rows.nextLive(start));
+  }
+
+  /** Largest existing seq <= upTo; 0 when there is none. */
+  lastUpTo(upTo: number): number {
+    return this.messages === 0 || upTo < this.firstSeq ? 0 : this.#rows.previousLive(upTo);
+  }
+
+  /** The message up to `upTo` that matches and has `count` - 1 newer ones which do; 0: there is none. Looks at `looksMax` messages: `missing` > 0: so
+   * many were not found among them, and the rest begins with `seq` - 1. */
+  newest(
+    filter: SubjectFilter,
+    upTo: number,
+    count: number,
+    looksMax: number,
+  ): { seq: number; missing: number; looks: number } {
+    let missing = count;
+    let looks = 0;
+    let seq = this.lastUpTo(upTo);
+    for (; seq !== 0; seq = this.lastUpTo(seq - 1)) {
+      if (looks >= looksMax) return { seq: seq + 1, missing, looks };
+      looks++;
+      if (this.matches(seq, filter) && --missing === 0) break;
+    }
+    return { seq, missing, looks };
   }
 
   next(from: number, filter: SubjectFilter): number {

@@ -267,6 +267,21 @@ export class PagedRows {
     }
   }
 
+  /** Largest live key <= upTo, or 0. */
+  previousLive(upTo: number): number {
+    const pages = this.#pages;
+    for (let index = this.#indexOf(upTo); index >= this.#head; index--) {
+      const page = pages[index];
+      let slot = slotAtOrAfter(page, upTo + 1) - 1;
+      while (slot >= 0 && !this.#isLive(page, slot)) slot--;
+      if (slot >= 0) {
+        this.page = page;
+        return keyOf(page, slot);
+      }
+    }
+    return 0;
+  }
+
   /** Slot of the row that nextLive found. */
   foundAt = 0;
 

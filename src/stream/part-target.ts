@@ -174,6 +174,12 @@ export class PartTarget {
     return Math.floor((this.#onTheWay.peek() ?? 0) / 2);
   }
 
+  /** False: none is on its way. */
+  withdrawAll(): boolean {
+    this.#onTheWay.each((item) => this.withdraw(Math.floor(item / 2)));
+    return this.#onTheWay.size > 0;
+  }
+
   withdraw(seq: number): void {
     this.#begin();
     this.#writer.withdraw(seq);

@@ -75,15 +75,14 @@ export interface PartitionOptions {
   links?: PartLinks;
   inFlightBytesMax?: number;
   inFlightMessagesMax?: number;
+  /** What one entry may spend on removals (batch-codec.ts). */
+  entryWork: number;
   bodies?: LeaderOptions['bodies'];
   /** Shared by all partitions of the node. */
   coldBodies: ColdBodies;
 }
 
 type Done<T> = (result: T | ApiError) => void;
-
-/** Looks at 40,000 messages, or removes 4,500, in one command. */
-const PURGE_BUDGET = 40_000;
 
 export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly account: string;
@@ -95,6 +94,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly #env: Env;
   readonly #isDiskLow: () => boolean;
   readonly #stride: number;
+  readonly #entryWork: number;
   readonly #leader: PartitionLeader;
   readonly #engine: DeliveryEngine;
   /** On a stream of several partitions: its consumers are parts; the first partition is their home. */
@@ -123,6 +123,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#coldBodies = options.coldBodies;
     this.partition = partition;
     this.#stride = stride;
+    this.#entryWork = options.entryWork;
     this.#config = config;
     this.#configRevision = options.configRevision ?? options.streamId;
     this.#isDiskLow = options.isDiskLow ?? (() => false);
@@ -140,6 +141,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       partition,
       clusterTimeUs,
       config: () => this.#config,
+      entryWork: options.entryWork,
       bodies: options.bodies,
       limits: {
         inFlightBytesMax: options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX,
@@ -307,8 +309,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     if (this.#closed) return;
     this.#stopLeading();
     const { machine } = this;
-    machine.onRemoved = (seq) => this.#engine.onRemoved(seq);
-    machine.watchedFrom = () => this.#engine.watchedFrom;
+    machine.watcher = this.#engine;
     this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
     this.#engine.onLeading(term);
@@ -322,8 +323,8 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   #stopLeading(): void {
     const { machine } = this;
-    if (machine.onRemoved !== undefined) {
-      machine.onRemoved = undefined;
+    if (machine.watcher !== undefined) {
+      machine.watcher = undefined;
       if (!this.#closed) {
         this.#home?.onNotLeading();
         this.#engine.onNotLeading();
@@ -400,16 +401,9 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       done(refusal);
       return;
     }
-    const below = request.seq === undefined || request.seq <= 0 ? 0 : this.#toLocalFrom(request.seq);
-    const first = {
-      filter: request.filter ?? '',
-      below,
-      keep: request.keep ?? 0,
-      from: 0,
-      limit: 0,
-      budget: PURGE_BUDGET,
-    };
-    this.#purgeOn(first, 0, done);
+    const { filter = '', seq = 0, keep = 0 } = request;
+    const below = seq <= 0 ? 0 : this.#toLocalFrom(seq);
+    this.#purgeOn({ filter, below, keep, from: 0, limit: 0, budget: this.#entryWork }, 0, done);
   }
 
   /** Of a large stream a part goes with each command, so that no apply is long. */
@@ -418,8 +412,8 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       if (typeof result === 'number') done(before + result);
       else if (result === undefined || 'code' in result) done(result ?? before);
       else {
-        const { from, below, limit, gone } = result;
-        this.#purgeOn({ ...command, from, below, limit, keep: 0 }, before + gone, done);
+        const { gone, ...rest } = result;
+        this.#purgeOn({ ...command, ...rest }, before + gone, done);
       }
     });
   }

@@ -60,3 +60,9 @@ const OF_THE_WHOLE: [header: Header, what: string][] = [
   [Header.expectedLastSeq, 'the expected last sequence of the stream'],
   [Header.expectedLastMsgId, 'the expected last message id'],
 ];
+
+/** What `state.bytes` counts for one message (nats-surface X7). */
+export function accountedBytes(storage: 'file' | 'memory', subject: number, hdr: number, payload: number): number {
+  if (storage === 'memory') return subject + hdr + payload + 16;
+  return 22 + subject + payload + 8 + (hdr > 0 ? 4 + hdr : 0);
+}

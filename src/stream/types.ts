@@ -247,6 +247,14 @@ export interface MessageView {
   seqAtOrAfter(stampUs: number): number;
 }
 
+/** What a consumer table is made with, by the machine that owns it. */
+export interface ConsumerTableOptions {
+  /** The stream's configuration as the log has made it: equal on every replica at the same place of the log. */
+  config: () => StreamConfig;
+  /** Interest retention: a consumer no longer wants what matches (everything when there are no patterns); who else does must be asked. */
+  lostInterest: (patterns: readonly string[]) => void;
+}
+
 /** Consumer state kept by the partition's log; implemented in consumers.ts, owned by StreamMachine. */
 export interface ConsumerTable {
   /** A command of type 32..63 from a batch, at its place in the log. Removals by ack go through `remove`. Returns the command's
@@ -260,6 +268,8 @@ export interface ConsumerTable {
   ): ApiError | undefined;
   /** A message was removed by limit, purge, delete or rollup: it is no longer pending anywhere. */
   onRemoved(seq: number): void;
+  /** All messages were removed. */
+  onCleared(): void;
   /** Messages first..last were stored (for interest retention: the table keeps who must ack what). */
   onStored(first: number, last: number): void;
   /** Interest retention: does any consumer still want this message? */

@@ -43,6 +43,8 @@ const MUST_HAPPEN: readonly string[] = [
   'publish refused 10047',
   'stream updated',
   'stream purged',
+  'stream purged by a wildcard, some kept',
+  'visited stream:backlog',
   'stream deleted',
   'message deleted',
   'ordered reader heard nothing',

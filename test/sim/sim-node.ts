@@ -9,12 +9,13 @@ import { type ClockModel, createSimEnv, type SimEnv } from './sim-env.ts';
 import { SimKv } from './sim-kv.ts';
 import type { World } from './world.ts';
 
-/** Small enough that a short run seals, compacts, takes snapshots and transfers them. */
+/** Small enough that a short run seals, compacts, takes snapshots and transfers them, and removes what goes in several entries. */
 export const TUNING = {
   wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, preallocate: false },
   snapshots: { bytes: 32 * 1024, entries: 150 },
   diskReserveBytes: 512 * 1024,
   digestEvery: 64,
+  entryWork: 100,
 };
 
 export class SimNode implements ClientHost {

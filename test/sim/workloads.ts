@@ -13,6 +13,8 @@ const NO_MESSAGE = 10037;
 const UNKNOWN_SETTLES_MS = 12_000;
 /** Least number of messages that any update leaves per subject. */
 const KEPT_MIN = 8;
+/** And in all. */
+const ALL_KEPT_MIN = 30;
 
 interface Answer {
   error?: ApiProblem;
@@ -215,7 +217,7 @@ export class RemovalLoad extends StreamLoad {
       if (kind < 0.7) removal.seq = seq;
       else if (kind < 0.8) removal.filter = filter;
       else if (kind < 0.9) Object.assign(removal, { filter, below: seq });
-      else removal.keep = 30;
+      else Object.assign(removal, { keep: 30, filter: kind < 0.95 ? undefined : this.subjects });
       this.#removals.push(removal);
       const { filter: of, below, keep } = removal;
       const [subject, body] =
@@ -227,6 +229,7 @@ export class RemovalLoad extends StreamLoad {
         const wasGone = answer?.error?.err_code === NO_SUCH_SEQ || answer?.error?.err_code === NO_MESSAGE;
         if (answer?.success !== true && !wasGone) return;
         removal.until = scheduler.nowMs;
+        if (of === this.subjects) this.world.count('stream purged by a wildcard, some kept');
         this.world.count(removal.seq !== undefined ? 'message deleted' : 'stream purged');
       });
     };
@@ -249,7 +252,7 @@ export class RemovalLoad extends StreamLoad {
         const isNamed =
           removal.seq !== undefined
             ? removal.seq === event.seq
-            : (removal.filter === undefined || removal.filter === sent?.subject) &&
+            : (removal.filter === undefined || removal.filter === this.subjects || removal.filter === sent?.subject) &&
               (removal.below === undefined || event.seq < removal.below);
         if (!isNamed || sentAt > removal.until) continue;
         removed.add(event.seq);
@@ -348,8 +351,10 @@ export class UpdateLoad extends StreamLoad {
     const next = (): void => {
       if (!this.run.publishing) return;
       const kept = [-1, 20, KEPT_MIN][Math.floor(chance.float() * 3)];
+      const all = [-1, -1, 10 * ALL_KEPT_MIN, ALL_KEPT_MIN][Math.floor(chance.float() * 4)];
       const body = this.config({
         num_replicas: 3,
+        max_msgs: all,
         max_msgs_per_subject: kept,
         description: `update ${this.#update++}`,
         subjects: chance.float() < 0.5 ? [this.subjects] : [this.subjects, `${this.name.toLowerCase()}x.>`],
@@ -362,22 +367,26 @@ export class UpdateLoad extends StreamLoad {
     next();
   }
 
-  /** Only the limit per subject removes messages, and it never goes below KEPT_MIN. */
+  /** Only limits remove messages, and never so that less is left than KEPT_MIN of a subject and ALL_KEPT_MIN in all. */
   protected override judge(): Partial<History> {
     const removed = new Set<number>();
     // Publishes of unknown outcome may be stored, too.
     const later = new Map<string, number>();
+    let laterInAll = 0;
     for (const event of this.events) {
       if (event.kind !== 'unknown') continue;
       const subject = this.sentAs(event.id)?.subject ?? '';
       later.set(subject, (later.get(subject) ?? 0) + 1);
+      laterInAll++;
     }
     const acks = this.events.filter((event) => event.kind === 'acked').sort((a, b) => b.seq - a.seq);
     for (const { id, seq, duplicate } of acks) {
       const subject = this.sentAs(id)?.subject ?? '';
       const count = later.get(subject) ?? 0;
-      if (count >= KEPT_MIN) removed.add(seq);
-      if (!duplicate) later.set(subject, count + 1);
+      if (count >= KEPT_MIN || laterInAll >= ALL_KEPT_MIN) removed.add(seq);
+      if (duplicate) continue;
+      later.set(subject, count + 1);
+      laterInAll++;
     }
     return { removed };
   }

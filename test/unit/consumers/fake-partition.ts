@@ -3,6 +3,7 @@
 // A second table applies the same log and must always agree with the first.
 import { expect } from 'vitest';
 import type { ConsumerConfig, StreamConfig } from '../../../src/stream/config.ts';
+import { compileFilter } from '../../../src/stream/consumer-filter.ts';
 import { type ConsumerRegistry, createConsumerTable } from '../../../src/stream/consumers.ts';
 import { DeliveryEngine } from '../../../src/stream/delivery.ts';
 import { type ApiError, apiError, isApiError } from '../../../src/stream/errors.ts';
@@ -118,6 +119,7 @@ export class FakePartition {
   readonly advisories: { subject: string; body: Record<string, unknown> }[] = [];
   /** Commands that were proposed and not committed. */
   #proposed: Command[] = [];
+  readonly #lost: (readonly string[])[] = [];
   #commitAsked = false;
   /** From proposal to commit; Infinity: not until it is lowered and something is proposed, or `commit` is called. */
   commitMs = 1;
@@ -140,8 +142,8 @@ export class FakePartition {
     this.scheduler = createScheduler(prng);
     this.env = createSimEnv({ scheduler: this.scheduler, seed: 1, node: 'n1' });
     this.stream = { ...STREAM, ...stream };
-    this.table = createConsumerTable({ config: () => this.stream });
-    this.follower = createConsumerTable({ config: () => this.stream });
+    this.table = this.#newTable();
+    this.follower = this.#newTable();
     this.engine = this.#newEngine();
     this.engine.onLeading(++this.#term);
   }
@@ -186,6 +188,22 @@ export class FakePartition {
     },
   };
 
+  #newTable(): ConsumerRegistry {
+    return createConsumerTable({ config: () => this.stream, lostInterest: (patterns) => this.#lost.push(patterns) });
+  }
+
+  /** What no consumer wants of that in which one has lost interest since the last call. */
+  #unwanted(table: ConsumerRegistry): number[] {
+    const { messages } = this;
+    const unwanted = new Set<number>();
+    for (const patterns of this.#lost.splice(0)) {
+      const filter = compileFilter(patterns);
+      for (let seq = messages.next(messages.firstSeq, filter); seq !== 0; seq = messages.next(seq + 1, filter))
+        if (!table.isWanted(seq, messages.subjectOf(seq))) unwanted.add(seq);
+    }
+    return [...unwanted];
+  }
+
   #newEngine(): DeliveryEngine {
     return new DeliveryEngine({
       env: this.env,
@@ -214,8 +232,10 @@ export class FakePartition {
     this.#stampUs += 1000;
     const removed: number[] = [];
     const result = this.table.apply(type, body, this.#stampUs, this.messages, (seq) => removed.push(seq));
+    removed.push(...this.#unwanted(this.table));
     const removedToo: number[] = [];
     const resultToo = this.follower.apply(type, body, this.#stampUs, this.messages, (seq) => removedToo.push(seq));
+    removedToo.push(...this.#unwanted(this.follower));
     expect(resultToo).toEqual(result);
     expect(removedToo).toEqual(removed);
     for (const seq of removed) expect(this.messages.remove(seq)).toBe(true);
@@ -237,10 +257,10 @@ export class FakePartition {
 
   /** By limit, purge or delete. */
   remove(seq: number): void {
+    this.engine.onRemoved(seq);
     this.messages.remove(seq);
     this.table.onRemoved(seq);
     this.follower.onRemoved(seq);
-    this.engine.onRemoved(seq);
   }
 
   /** The leader is gone with what it did not commit; another one comes, whose table comes from a snapshot. */
@@ -250,7 +270,7 @@ export class FakePartition {
     const old = this.engine;
     old.onNotLeading();
     for (const { done } of lost) done?.(apiError(10008));
-    const restored = createConsumerTable({ config: () => this.stream });
+    const restored = this.#newTable();
     restored.restore(this.table.snapshot());
     expect(restored.digest()).toBe(this.table.digest());
     this.table = restored;

@@ -7,6 +7,7 @@ import {
   commandBody,
   commandEnd,
   PublishView,
+  readBatchHeader,
   readPublish,
   viewOf,
 } from '../../../src/stream/batch-codec.ts';
@@ -34,7 +35,7 @@ describe('batch', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(publish, command), { minLength: 1, maxLength: 30 }), (items) => {
         const builder = new BatchBuilder();
-        builder.begin(2 ** 40, 1_700_000_000_000_123);
+        builder.begin(2 ** 40, 1_700_000_000_000_123, 77);
         for (const item of items) {
           if ('type' in item) builder.command(item.type, item.body);
           else {
@@ -44,6 +45,7 @@ describe('batch', () => {
         }
         const body = builder.finish();
         const view = viewOf(body);
+        expect(readBatchHeader(view)).toMatchObject({ work: 77, baseSeq: 2 ** 40, stampUs: 1_700_000_000_000_123 });
         const out = new PublishView();
         const read: unknown[] = [];
         for (let at = BATCH_HEADER_BYTES; at < body.length; ) {

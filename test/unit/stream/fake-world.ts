@@ -2,6 +2,7 @@
 import type { Group, GroupMachine, GroupStatus } from '../../../cluster/host/types.ts';
 import type { Env, Timer } from '../../../src/kit/env.ts';
 import { ColdBodies } from '../../../src/stream/body-cache.ts';
+import { ENTRY_WORK } from '../../../src/stream/batch-codec.ts';
 import type { StreamConfig } from '../../../src/stream/config.ts';
 import type { ApiError } from '../../../src/stream/errors.ts';
 import { Partition, type PartitionOptions } from '../../../src/stream/partition.ts';
@@ -41,18 +42,26 @@ export class FakeClock {
     while (this.#turn.length > 0) this.#turn.shift()?.();
   }
 
+  /** What is asked for at the end of the turn, or the next timer, is run alone. False: neither is there up to `untilMs`. */
+  step(untilMs: number): boolean {
+    const last = this.#turn.shift();
+    if (last !== undefined) {
+      last();
+      return true;
+    }
+    const next = this.timers.filter((t) => t.dueMs <= untilMs).sort((a, b) => a.dueMs - b.dueMs)[0];
+    if (next === undefined) return false;
+    this.wall += (next.dueMs - this.ms) * 1000;
+    this.ms = next.dueMs;
+    this.cancel(next);
+    next.fn();
+    return true;
+  }
+
   /** Both clocks go on; due timers run in order. */
   advance(ms: number): void {
     const until = this.ms + ms;
-    for (;;) {
-      const next = this.timers.filter((t) => t.dueMs <= until).sort((a, b) => a.dueMs - b.dueMs)[0];
-      if (next === undefined) break;
-      this.wall += (next.dueMs - this.ms) * 1000;
-      this.ms = next.dueMs;
-      this.cancel(next);
-      next.fn();
-      this.turn();
-    }
+    while (this.step(until)) {}
     this.wall += (until - this.ms) * 1000;
     this.ms = until;
   }
@@ -233,6 +242,7 @@ export class World {
       stride: 1,
       config: streamConfig(config),
       clusterTimeUs: () => this.clock.wall,
+      entryWork: ENTRY_WORK,
       outlet: {
         deliverTo: (inbox, { subject, reply }) => this.delivered.push({ inbox, subject, reply }) > 0,
         hasInterest: () => true,

@@ -10,6 +10,7 @@ import {
   decodeDelete,
   decodeExpire,
   decodePurge,
+  ENTRY_WORK,
   HAS_ID,
   PublishView,
   ROLLUP_ALL,
@@ -140,7 +141,7 @@ function run(actions: Action[], discard: 'old' | 'new'): void {
     const outcome = { code: 503, err_code: 10008, description: 'of another client' };
     asked.set(token, { publish: plain, expectedSubject: 0, expectedLast: 0, askedAt: 0, answeredAt: 0, outcome });
     const builder = new BatchBuilder();
-    builder.begin(partition.machine.lastSeq + 1, partition.machine.stampUs);
+    builder.begin(partition.machine.lastSeq + 1, partition.machine.stampUs, ENTRY_WORK);
     builder.publish(subject, new Uint8Array(0), new TextEncoder().encode(String(token)), 0, 0, 0, 0);
     group.follow(builder.finish());
   }

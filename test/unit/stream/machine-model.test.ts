@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import {
   BatchBuilder,
   CommandType,
+  ENTRY_WORK,
   EXPIRE_AGE,
+  EXPIRE_BACKLOG,
   EXPIRE_IDS,
   encodeConfig,
   encodeDelete,
@@ -106,15 +108,23 @@ const entries = fc.array(
 );
 
 describe('machine against a naive model', () => {
-  test.each(['file', 'memory'] as const)('%s storage', (storage) => {
+  /** Entries of version 1 have no bound; with little work a command is gone on with in the entries after it. */
+  test.each([
+    { storage: 'file', work: 0 },
+    { storage: 'memory', work: ENTRY_WORK },
+    { storage: 'file', work: 3 },
+  ] as const)('%o', ({ storage, work }) => {
+    let gaps = 0;
     fc.assert(
-      fc.property(entries, (log) => {
+      fc.property(entries, (drawn) => {
+        const log =
+          work !== 3 ? drawn : drawn.flatMap(({ steps, ...rest }) => steps.map((step) => ({ ...rest, steps: [step] })));
         const config = streamConfig({ storage });
         const model = new Model(config);
         let machine = newMachine(7);
         const twin = newMachine(8);
         // A leader listens to removals; that must not change results.
-        twin.onRemoved = () => {};
+        twin.watcher = { onRemoved() {}, onCleared() {} };
         const builder = new BatchBuilder();
         let index = 0;
         let stampUs = 1_000_000;
@@ -123,7 +133,7 @@ describe('machine against a naive model', () => {
         for (const [number, entry] of log.entries()) {
           index += entry.skip;
           stampUs += entry.gapUs;
-          builder.begin(last + 1, stampUs);
+          builder.begin(last + 1, stampUs, work);
           if (number === 0) builder.command(CommandType.config, encodeConfig(revision, config));
           for (const each of entry.steps) {
             const hdrLength = append(builder, each, () => ++revision, model.config);
@@ -133,6 +143,17 @@ describe('machine against a naive model', () => {
           const body = builder.finish();
           machine.apply(index, body);
           twin.apply(index, body);
+          while (machine.hasBacklog) {
+            gaps++;
+            expect(twin.hasBacklog).toBe(true);
+            if (entry.snapshot) machine = restored(machine, 11);
+            index++;
+            builder.begin(last + 1, stampUs, work);
+            builder.command(CommandType.expire, encodeExpire(EXPIRE_BACKLOG, 0));
+            const rest = builder.finish();
+            machine.apply(index, rest);
+            twin.apply(index, rest);
+          }
           if (entry.snapshot) {
             const whole = concat(machine.snapshot());
             machine = newMachine(9);
@@ -146,6 +167,8 @@ describe('machine against a naive model', () => {
       }),
       { numRuns: 60 },
     );
+    if (work === 3) expect(gaps).toBeGreaterThan(20);
+    else expect(gaps).toBe(0);
   });
 });
 
