@@ -1,7 +1,9 @@
 // `npm run large`: states far larger than a test's, against real processes. It prints, per scenario, how long a node takes until it serves,
 // how much memory it needs and how long its event loop stood still. Figures depend on the machine; docs/SIZES.md has some of them.
-//   npm run large -- [--messages n] [--only restart,catch-up,compacted] [--subjects one,distinct] [--data dir]
-// restart    one node, R1: filled in a process of its own, killed, started again; once more after a clean stop
+//   npm run large -- [--messages n] [--only steps,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]
+// restart    one node, R1: filled in a process of its own, killed, started again; once more after a clean stop. With --replicas 3 three nodes:
+//            one of them is killed and started, then all of them at once
+// steps      the longest single step of what goes over many messages (large-steps.ts); not part of what is run when nothing is named
 // catch-up   three nodes, R3: one is away while the messages go by, and comes back by the log while publishing goes on
 // compacted  the same with max_msgs, so that the log is gone and a snapshot has to come
 import { execFileSync, spawn } from 'node:child_process';
@@ -10,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { runtimeEnv, V8_FLAGS } from '../src/cli/runtime.mjs';
 import { startNode } from '../src/index.ts';
 import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
@@ -27,6 +30,7 @@ const { values } = parseArgs({
     messages: { type: 'string', default: '1000000' },
     only: { type: 'string', default: 'restart,catch-up,compacted' },
     subjects: { type: 'string', default: 'one,distinct' },
+    replicas: { type: 'string', default: '1' },
     data: { type: 'string' },
     step: { type: 'string', default: '' },
     fill: { type: 'string' },
@@ -79,10 +83,10 @@ async function fill(dir: string, messages: number, distinct: boolean): Promise<v
   process.kill(process.pid, 'SIGKILL');
 }
 
-async function request(client: RawClient, subject: string, body: string): Promise<string> {
+async function request(client: RawClient, subject: string, body: string, withinMs = 10_000): Promise<string> {
   client.send(`CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB answer 1\r\n`);
   client.send(`PUB ${subject} answer ${Buffer.byteLength(body)}\r\n${body}\r\n`);
-  return await client.until(/H?MSG answer .*\r\n[\s\S]*\r\n/, 10_000);
+  return await client.until(/H?MSG answer .*\r\n[\s\S]*\r\n/, withinMs);
 }
 
 function memory(pid: number): string {
@@ -106,7 +110,7 @@ async function messagesOn(port: number): Promise<number> {
   const client = await RawClient.connect(port).catch(() => undefined);
   if (client === undefined) return -1;
   try {
-    return Number(/"messages":(\d+)/.exec(await request(client, `$JS.API.STREAM.INFO.${STREAM}`, ''))?.[1] ?? -1);
+    return Number(/"messages":(\d+)/.exec(await request(client, `$JS.API.STREAM.INFO.${STREAM}`, '', 500))?.[1] ?? -1);
   } catch {
     return -1;
   } finally {
@@ -120,7 +124,10 @@ async function serve(dir: string, messages: number, signal: 'SIGKILL' | 'SIGTERM
   const startedMs = performance.now();
   const main = resolve(import.meta.dirname, '../src/cli/main.ts');
   const flags = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort), '-n', 'node1', '-js', '-sd', dir];
-  const child = spawn(process.execPath, [main, 'server', ...flags], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(process.execPath, [...V8_FLAGS, main, 'server', ...flags], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: runtimeEnv(process.env),
+  });
   const gone = new Promise((done) => child.once('exit', done));
   const pid = child.pid as number;
   for (let found = -1; found !== messages; found = await messagesOn(port)) {
@@ -190,6 +197,62 @@ async function localState(monitorUrl: string): Promise<{ messages: number; last:
   return { messages: Number(state?.[1] ?? -1), last: Number(state?.[2] ?? -1) };
 }
 
+/** Waits until the nodes tell clients of all messages (behind a read barrier) and have applied all of them themselves; prints what each took. */
+async function served(target: Target, nodes: number[], messages: number, startedMs: number): Promise<void> {
+  await Promise.all(
+    nodes.map(async (i) => {
+      const port = Number(new URL(target.urls[i]).port);
+      const pid = target.pid(i) as number;
+      for (let found = -1; found !== messages; found = await messagesOn(port)) {
+        if (found >= 0) throw new Error(`${found} of ${messages} messages`);
+        if (performance.now() - startedMs > WITHIN_MS || !isRunning(pid)) throw new Error(target.logs());
+        await sleep(20);
+      }
+      const servingMs = performance.now() - startedMs;
+      for (let own = -1; own !== messages; await sleep(20)) {
+        own = (await localState(target.monitorUrls[i]).catch(() => undefined))?.messages ?? -1;
+        if (performance.now() - startedMs > WITHIN_MS || !isRunning(pid)) throw new Error(target.logs());
+      }
+      const wholeMs = performance.now() - startedMs;
+      const cpu = cpuSeconds(pid).toFixed(1);
+      print(
+        `  node ${i + 1} serving after ${seconds(servingMs)}, has all after ${seconds(wholeMs)} (${cpu} s of CPU), ${memory(pid)}`,
+      );
+    }),
+  );
+}
+
+async function restartCluster(messages: number, distinct: boolean): Promise<void> {
+  print(`restart of three nodes, R3, ${messages} messages, ${distinct ? 'a subject each' : 'one subject'}`);
+  const dir = mkdtempSync(join(tmpdir(), 'large-'));
+  const target = new Target('flotilla');
+  try {
+    const binary = buildLoad(dir);
+    await target.start(3);
+    await load(binary, target.urls[0], ['-mode', 'create']);
+    const flags = ['-mode', 'async', '-clients', '1', '-window', '4000', '-size', String(PAYLOAD_BYTES)];
+    if (distinct) flags.push('-distinct');
+    const filled = await load(binary, target.urls[0], [...flags, '-msgs', String(messages)]);
+    print(`  filled: ${Math.round(filled.perSecond)}/s, ${filled.errors} errors`);
+    for (const i of [0, 1, 2]) print(`  node ${i + 1}: ${memory(target.pid(i) as number)}`);
+    // Where messages were acknowledged late, more of them are there than were counted.
+    const { messages: all } = await localState(target.monitorUrls[0]);
+    print('  one after kill -9:');
+    await target.kill(2);
+    let startedMs = performance.now();
+    target.launch(2);
+    await served(target, [2], all, startedMs);
+    print('  all three after kill -9:');
+    await Promise.all([0, 1, 2].map((i) => target.kill(i)));
+    startedMs = performance.now();
+    for (const i of [0, 1, 2]) target.launch(i);
+    await served(target, [0, 1, 2], all, startedMs);
+  } finally {
+    await target.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
 async function comeBack(messages: number, compacted: boolean): Promise<void> {
   print(`away while ${messages} messages went by, ${compacted ? 'log compacted (max_msgs 10000)' : 'all kept'}`);
   const dir = mkdtempSync(join(tmpdir(), 'large-'));
@@ -241,7 +304,7 @@ async function main(): Promise<number> {
   const kinds = values.subjects.split(',');
   if (values.help || !(messages > 0)) {
     print(
-      'usage: npm run large -- [--messages n] [--only restart,catch-up,compacted] [--subjects one,distinct] [--data dir]',
+      'usage: npm run large -- [--messages n] [--only steps,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]',
     );
     return values.help ? 0 : 1;
   }
@@ -251,7 +314,8 @@ async function main(): Promise<number> {
   }
   const only = values.only.split(',');
   if (only.includes('steps')) measureSteps(messages, values.step, print);
-  if (only.includes('restart')) for (const kind of kinds) await restart(messages, kind === 'distinct');
+  const restartAll = Number(values.replicas) > 1 ? restartCluster : restart;
+  if (only.includes('restart')) for (const kind of kinds) await restartAll(messages, kind === 'distinct');
   if (only.includes('catch-up')) await comeBack(messages, false);
   if (only.includes('compacted')) await comeBack(messages, true);
   return 0;
