@@ -17,8 +17,8 @@ import { startNode } from '../src/index.ts';
 import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
 import { freePorts, Target } from '../test/conformance/target.ts';
-import { cpuMsOf } from './proc.ts';
 import { measureSteps } from './large-steps.ts';
+import { cpuMsOf } from './proc.ts';
 
 const STREAM = 'BIG';
 const PAYLOAD_BYTES = 128;
@@ -214,7 +214,7 @@ async function served(target: Target, nodes: number[], messages: number, started
         if (performance.now() - startedMs > WITHIN_MS || !isRunning(pid)) throw new Error(target.logs());
       }
       const wholeMs = performance.now() - startedMs;
-      const cpu = cpuSeconds(pid).toFixed(1);
+      const cpu = (cpuMsOf(pid) / 1000).toFixed(1);
       print(
         `  node ${i + 1} serving after ${seconds(servingMs)}, has all after ${seconds(wholeMs)} (${cpu} s of CPU), ${memory(pid)}`,
       );

@@ -3,8 +3,8 @@
 
 import type { Group } from '../cluster/host/types.ts';
 import type { Env } from '../src/kit/env.ts';
-import { ColdBodies } from '../src/stream/body-cache.ts';
 import { BatchBuilder, CommandType, ENTRY_WORK, encodeConfig } from '../src/stream/batch-codec.ts';
+import { ColdBodies } from '../src/stream/body-cache.ts';
 import { compileFilter } from '../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
 import { StreamMachine } from '../src/stream/machine.ts';

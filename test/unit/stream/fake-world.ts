@@ -1,8 +1,8 @@
 // A world for one partition in tests: a clock that the test moves, a group that commits when told and can lose leadership.
 import type { Group, GroupMachine, GroupStatus } from '../../../cluster/host/types.ts';
 import type { Env, Timer } from '../../../src/kit/env.ts';
-import { ColdBodies } from '../../../src/stream/body-cache.ts';
 import { ENTRY_WORK } from '../../../src/stream/batch-codec.ts';
+import { ColdBodies } from '../../../src/stream/body-cache.ts';
 import type { StreamConfig } from '../../../src/stream/config.ts';
 import type { ApiError } from '../../../src/stream/errors.ts';
 import { Partition, type PartitionOptions } from '../../../src/stream/partition.ts';
