@@ -10,7 +10,7 @@ const filesBelow = (dir: string): string[] => readdirSync(dir, { recursive: true
 const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 
 test('a node closed at any moment of its start leaves its directory alone afterwards', async () => {
-  const exitListeners = process.listenerCount('exit');
+  const exitListeners: number[] = [];
   for (let waitMs = 0; waitMs < 20; waitMs++) {
     const storeDir = mkdtempSync(join(tmpdir(), 'flotilla-start-stop-'));
     const node = await startNode({ name: 'brief', monitorPort: 0, storeDir });
@@ -21,6 +21,8 @@ test('a node closed at any moment of its start leaves its directory alone afterw
     rmSync(storeDir, { recursive: true });
     await pause(5);
     expect(() => readdirSync(storeDir)).toThrow('ENOENT');
+    exitListeners.push(process.listenerCount('exit'));
   }
-  expect(process.listenerCount('exit')).toBe(exitListeners);
+  // What the first one loads may listen for good; no node adds to it.
+  expect(exitListeners.at(-1)).toBe(exitListeners[0]);
 });
