@@ -35,3 +35,13 @@ function concat(parts: readonly Uint8Array[], from: number, end: number, bytes: 
   }
   return chunk;
 }
+
+/** What is left when the first `written` bytes are on their way. */
+export function restOf(buffers: Uint8Array[], written: number): Uint8Array[] {
+  let skip = 0;
+  let left = written;
+  while (skip < buffers.length && left >= buffers[skip].length) left -= buffers[skip++].length;
+  const rest = buffers.slice(skip);
+  if (rest.length > 0) rest[0] = rest[0].subarray(left);
+  return rest;
+}
