@@ -1,7 +1,10 @@
 // Entries that are damaged here come back from the other members; no leader is needed for it. Owned by the host: recovery's damaged
 // ranges, and whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (committed at
 // its sender, or of the term that the log here has at that index, which by log matching names one entry); nothing is
-// truncated; until the log above the snapshot is whole again this node does not stand for election.
+// truncated; until the log above the snapshot is whole again this node does not stand for election. A leader leads on with a hole that others
+// can fill; when a majority has none of the entry it gives way to them, for it could never send what it cannot read: they
+// decide what the entry was, by the log that they have.
+import { majorityOf } from '../core/membership.ts';
 import type { GroupId, Index, LogEntry, PeerId } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
@@ -20,6 +23,8 @@ interface Task {
   asking: boolean;
   /** Whom to ask next, as a position in the list of members. */
   turn: number;
+  /** Members that are known not to have the entry at `first`. */
+  lacking: Set<PeerId>;
   waiters: (() => void)[];
 }
 
@@ -31,6 +36,8 @@ interface Owner extends RunnerOwner {
   groups(): Iterable<GroupRunner>;
   /** The log above the snapshot is whole again. */
   repaired(runner: GroupRunner): void;
+  /** The right to vote and to lead has changed. */
+  reviewVote(runner: GroupRunner): void;
 }
 
 export class Repair {
@@ -90,6 +97,8 @@ export class Repair {
   keepHouse(): void {
     this.lookForMore();
     for (const task of [...this.tasks]) this.ask(task);
+    // What another leader's entries have replaced is no damage any more.
+    for (const runner of this.holding) this.settleTail(runner);
   }
 
   /** Compaction meets damage as well, and tells nobody but the log. */
@@ -111,7 +120,7 @@ export class Repair {
   }
 
   private add(runner: GroupRunner, first: Index, last: Index, then: () => void): void {
-    const task: Task = { runner, first, last, asking: false, turn: 0, waiters: [then] };
+    const task: Task = { runner, first, last, asking: false, turn: 0, lacking: new Set(), waiters: [then] };
     this.tasks.push(task);
     this.owner.stats.rangesDamaged++;
     this.owner.stats.rangesInRepair = this.tasks.length;
@@ -141,7 +150,22 @@ export class Repair {
       const entries = (batch?.entries ?? []).filter((entry) => this.isSame(task, entry, batch!.commit));
       if (entries.length > 0) this.take(task, entries);
       else if (batch?.gone && batch.commit >= last && last > runner.applied) this.wantSnapshot(task, last);
+      else if (batch !== undefined && batch.commit < task.first) this.lacks(task, peer);
     });
+  }
+
+  /** The entry at `first` is not committed on that member, and not the same if it is there. */
+  private lacks(task: Task, peer: PeerId): void {
+    const { runner } = task;
+    task.lacking.add(peer);
+    if (runner.raft.role !== 'leader' || task.first < this.owner.wal.firstIndex(runner.id)) return;
+    const { voters } = runner.raft.membership;
+    if (voters.filter((voter) => task.lacking.has(voter)).length < majorityOf(voters)) return;
+    this.owner.env.log.error(
+      `group ${runner.id}: entry ${task.first} is damaged and nobody else has it: a member without it is to lead`,
+    );
+    this.holding.add(runner);
+    this.owner.reviewVote(runner);
   }
 
   /** Last index of the run to ask for next; skips what lies below the snapshot and is dead. Undefined: nothing is left. */
@@ -181,6 +205,7 @@ export class Repair {
     wal.flush(() => {
       if (runner.closed || !this.tasks.includes(task)) return;
       this.owner.stats.entriesRepaired += entries.length;
+      task.lacking.clear();
       const left = wal.damagedRanges(runner.id).find((range) => range.last >= task.first && range.first <= task.last);
       if (left !== undefined && left.first > task.first) task.first = left.first;
       if (left === undefined) this.finish(task);
