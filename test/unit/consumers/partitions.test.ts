@@ -2,7 +2,9 @@
 // an idle partition costs. What the official clients see is in the conformance suite, what faults do to it in the simulator's load.
 import { describe, expect, test } from 'vitest';
 import { apiError } from '../../../src/stream/errors.ts';
-import type { Partition } from '../../../src/stream/partition.ts';
+import { HomeEngine } from '../../../src/stream/home-engine.ts';
+import { HomeSource } from '../../../src/stream/home-source.ts';
+import { Partition } from '../../../src/stream/partition.ts';
 import { SimClient } from '../../sim/sim-client.ts';
 import { World } from '../../sim/world.ts';
 
@@ -95,6 +97,74 @@ const ORDERED = {
   num_replicas: 1,
   inactive_threshold: 300 * SECOND,
 };
+
+describe('a home hands out on proof (docs/adr/0007)', () => {
+  /** The original is back at the end, and with it what waited. */
+  function held<T extends object, K extends keyof T>(of: T, key: K, value: T[K], body: () => void): void {
+    const original = of[key];
+    of[key] = value;
+    try {
+      body();
+    } finally {
+      of[key] = original;
+    }
+  }
+
+  test.each(['explicit', 'all'])('of the part that it is still led by the same: ack %s', (ack_policy) => {
+    const cluster = new Cluster(31);
+    cluster.stream();
+    cluster.fill(13);
+    cluster.consumer('C', { ack_policy });
+    held(
+      HomeSource.prototype,
+      'mayHandOut',
+      () => false,
+      () => {
+        expect(cluster.pull('C', { batch: 13, expires: 20 * SECOND }, 3000)).toEqual([]);
+      },
+    );
+    expect(cluster.pull('C', { batch: 13, expires: 20 * SECOND }, 3000)).toHaveLength(13);
+  });
+
+  test('of its own leadership; parts give it nothing without theirs', () => {
+    const cluster = new Cluster(32);
+    cluster.stream();
+    cluster.fill(13);
+    cluster.consumer('C');
+    held(
+      Partition.prototype,
+      'provenUntilMs',
+      () => Number.NEGATIVE_INFINITY,
+      () => {
+        expect(cluster.pull('C', { batch: 13, expires: 20 * SECOND }, 3000)).toEqual([]);
+      },
+    );
+    expect(cluster.pull('C', { batch: 13, expires: 20 * SECOND }, 3000)).toHaveLength(13);
+    // Only the home's fails now: what the parts have given waits there.
+    cluster.got.length = 0;
+    held(
+      HomeEngine.prototype,
+      'mayHandOut',
+      () => false,
+      () => {
+        cluster.fill(13, 13);
+        expect(cluster.got).toEqual([]);
+      },
+    );
+    expect(cluster.pull('C', { batch: 13, expires: 20 * SECOND }, 3000)).toHaveLength(13);
+  });
+
+  test('a message after a long silence comes as soon as both were asked', () => {
+    const cluster = new Cluster(33);
+    cluster.stream();
+    cluster.consumer('C');
+    expect(cluster.pull('C', { batch: 20, expires: 100 * SECOND }, 60_000)).toEqual([]);
+    cluster.client.publish('s.1', 'late');
+    const publishedMs = cluster.world.scheduler.nowMs;
+    cluster.world.scheduler.runUntilTrue(() => cluster.got.length === 1, { timeoutMs: 1000 });
+    expect(cluster.world.scheduler.nowMs - publishedMs).toBeLessThan(100);
+  });
+});
 
 describe('all or nothing', () => {
   test('a part that could not be made is made later; until then nobody was told that the consumer is there', () => {
