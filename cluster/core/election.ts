@@ -2,9 +2,17 @@
 // the right to vote neither grants nor stands; a vote goes only to a log at least as complete as one's own; while a leader
 // works nobody else is helped (stickiness), except by that leader's own wish (transfer). Requests for votes and votes leave only
 // when everything they claim is durable; whoever is asked answers whatever it believes the membership to be (thesis §4.1).
+// Many groups lose their leaders at once when a node ends. So each has an heir, which all members know without a word and which differs from
+// group to group: it stands at once, the others wait for it, and nobody stands against anybody.
 import type { MessageOf } from './replication.ts';
 import { becomeCandidate, becomeFollower, becomeLeader, becomePreCandidate } from './roles.ts';
 import type { RaftState } from './state.ts';
+import type { PeerId, RaftMessage } from './types.ts';
+
+/** A candidacy or a vote: what must be durable before it leaves. */
+export function isVote(message: RaftMessage): boolean {
+  return message.type === 'vote' || (message.type === 'vote-reply' && message.granted);
+}
 
 /** Asks whether an election could be won, without disturbing anyone (thesis §9.6). */
 export function campaign(s: RaftState): void {
@@ -20,6 +28,17 @@ export function campaign(s: RaftState): void {
   }
 }
 
+/** After the link to the leader was reset: how long until this member stands. */
+export function successionMs(s: RaftState, lost: PeerId): number {
+  if (s.preferred) return 0;
+  const { heirMs, nextHeirMs } = s.limits;
+  const heirs = s.members.latest.voters.filter((peer) => peer !== lost);
+  const at = heirs.indexOf(s.id);
+  if (at < 0) return heirMs + nextHeirMs * heirs.length;
+  const first = (Math.imul(s.group % 2 ** 32, 0x9e3779b1) >>> 16) % heirs.length;
+  return heirMs + nextHeirMs * ((at - first + heirs.length) % heirs.length);
+}
+
 /** A real candidacy. The own vote needs no waiting: requests leave after it is durable, so no answer can come before;
  * a lone voter leads at once but stays mute until then. */
 export function stand(s: RaftState, transfer: boolean): void {
@@ -28,6 +47,7 @@ export function stand(s: RaftState, transfer: boolean): void {
     becomeLeader(s);
     return;
   }
+  s.promisedMs = s.nowMs;
   const { lastIndex, lastTerm } = s.log;
   for (const peer of s.members.latest.voters) {
     if (peer !== s.id) s.sendDurable(peer, { type: 'vote', lastIndex, lastTerm, transfer });
@@ -35,9 +55,15 @@ export function stand(s: RaftState, transfer: boolean): void {
 }
 
 export function onPreVote(s: RaftState, m: MessageOf<'pre-vote'>): void {
-  const granted = s.mayVote && !s.sticky && m.term > s.term && s.log.isUpToDate(m.lastIndex, m.lastTerm);
+  // Who stands, or has a vote under way, does not help another one to overtake that: a slow disk would let no election end.
+  const isFree = s.mayVote && !s.sticky && !s.promising && s.role !== 'candidate' && m.term > s.term;
+  const granted = isFree && s.log.isUpToDate(m.lastIndex, m.lastTerm);
   s.send(m.from, { type: 'pre-vote-reply', term: granted ? m.term : s.term, granted });
-  if (!granted) return;
+  if (!granted) {
+    // Nobody leads, and this log is the better one.
+    if (isFree && s.role === 'follower') s.electionDueMs = Math.min(s.electionDueMs, s.nowMs);
+    return;
+  }
   // Give way to the one who asked first, for a moment. Two that ask at once must not split the votes: the better log goes on,
   // of equal ones the higher id.
   const { lastIndex, lastTerm } = s.log;
@@ -45,7 +71,7 @@ export function onPreVote(s: RaftState, m: MessageOf<'pre-vote'>): void {
   if (s.role === 'pre-candidate' && better) becomeFollower(s, s.term, 0);
   if (s.role !== 'follower') return;
   const { heartbeatMs } = s.limits;
-  s.electionDueMs = Math.max(s.electionDueMs, s.nowMs + heartbeatMs * (1 + s.random()));
+  s.electionDueMs = Math.max(s.electionDueMs, s.nowMs + heartbeatMs * 2 * (1 + s.random()));
 }
 
 export function onPreVoteReply(s: RaftState, m: MessageOf<'pre-vote-reply'>): void {
@@ -65,6 +91,7 @@ export function onVote(s: RaftState, m: MessageOf<'vote'>): void {
     s.hardStateChanged = true;
   }
   s.drawElectionTimeout();
+  s.promisedMs = s.nowMs;
   s.sendDurable(m.from, { type: 'vote-reply', granted: true });
 }
 

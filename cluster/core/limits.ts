@@ -10,8 +10,10 @@ export interface Limits {
   quiesceAfterMs: number;
   /** Answers to what was sent prove for so long that this replica leads. Far longer than a round trip, or nothing is ever proven. */
   proofMs: number;
-  /** After a reset link to the leader, pre-votes start within this time. */
-  linkDownStaggerMs: number;
+  /** After a reset link to the leader its heir starts a pre-vote, … */
+  heirMs: number;
+  /** … and the others, should that come to nothing, each so much later than the one before. */
+  nextHeirMs: number;
   /** Entries named by one append message. */
   appendEntriesMax: number;
   /** Append messages on their way to one follower. */
@@ -24,7 +26,8 @@ export const defaultLimits: Limits = {
   heartbeatMs: 150,
   quiesceAfterMs: 1500,
   proofMs: 400,
-  linkDownStaggerMs: 50,
+  heirMs: 10,
+  nextHeirMs: 300,
   appendEntriesMax: 64,
   inflightMax: 64,
 };

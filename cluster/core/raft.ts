@@ -3,7 +3,7 @@
 // chance in here: the same calls give the same effects. The rules are in election.ts, replication.ts, leadership.ts, reads.ts;
 // this file holds the door and the two tables that say which rule meets which message.
 import { assert } from './assert.ts';
-import { campaign, onPreVote, onPreVoteReply, onTimeoutNow, onVote, onVoteReply } from './election.ts';
+import { campaign, onPreVote, onPreVoteReply, onTimeoutNow, onVote, onVoteReply, successionMs } from './election.ts';
 import * as leadership from './leadership.ts';
 import { settle } from './leadership.ts';
 import type { Limits } from './limits.ts';
@@ -335,7 +335,7 @@ export class Raft {
       if (s.quiesced) return Number.POSITIVE_INFINITY;
       return Math.min(s.lead.heartbeatDueMs, s.lead.transfer?.untilMs ?? Number.POSITIVE_INFINITY);
     }
-    const electionMs = s.electable && !s.quiesced ? s.electionDueMs : Number.POSITIVE_INFINITY;
+    const electionMs = s.electable && !s.quiesced && !s.promising ? s.electionDueMs : Number.POSITIVE_INFINITY;
     return s.forwarded.length > 0 ? Math.min(electionMs, s.forwarded[0].untilMs) : electionMs;
   }
 
@@ -361,7 +361,7 @@ export class Raft {
     reads.expireReads(s);
     if (s.lead !== undefined) {
       if (!s.quiesced) leadership.tickLeader(s);
-    } else if (!s.quiesced && s.nowMs >= s.electionDueMs) campaign(s);
+    } else if (!s.quiesced && !s.promising && s.nowMs >= s.electionDueMs) campaign(s);
   }
 
   /** Without news: what is made from now on is of this time. */
@@ -396,6 +396,19 @@ export class Raft {
     settle(s);
   }
 
+  /** Votes, or requests for votes, have left, durable: from now on what they lead to is waited for. */
+  votesLeft(nowMs: number): void {
+    const s = this.state;
+    s.nowMs = Math.max(s.nowMs, nowMs);
+    if (s.promising) s.promiseLeft();
+  }
+
+  /** This node's loop stood still for so long: what it could not hear is held against no leader. */
+  stalled(ms: number): void {
+    const s = this.state;
+    if (s.lead === undefined && !s.quiesced) s.electionDueMs += ms;
+  }
+
   /** A read barrier: its answer is in a later Ready's `reads` under the same context. */
   readIndex(context: number, nowMs: number): void {
     this.wake(nowMs);
@@ -426,7 +439,7 @@ export class Raft {
     else s.heardLeader();
   }
 
-  /** The link to that peer was reset or is silent. A lost leader is replaced at once, the preferred successor first. */
+  /** The link to that peer was reset or is silent. A lost leader is replaced at once, by its heir. */
   peerDown(peer: PeerId, nowMs: number): void {
     const s = this.state;
     s.nowMs = Math.max(s.nowMs, nowMs);
@@ -439,9 +452,8 @@ export class Raft {
     } else if (peer === s.leader) {
       s.quiesced = false;
       s.heardLeaderMs = Number.NEGATIVE_INFINITY;
-      const { linkDownStaggerMs } = s.limits;
-      const stagger = s.preferred ? s.random() * 0.2 : 0.2 + s.random() * 0.8;
-      s.electionDueMs = Math.min(s.electionDueMs, s.nowMs + stagger * linkDownStaggerMs);
+      // The deadline of a group that slept is long past: all members would stand at once.
+      s.electionDueMs = s.nowMs + successionMs(s, peer);
     }
   }
 

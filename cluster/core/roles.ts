@@ -57,6 +57,7 @@ function leave(s: RaftState, role: Role, leader: PeerId): void {
   reads.refuseForwarded(s);
   s.lead = undefined;
   s.votes = undefined;
+  s.promisedMs = undefined;
   s.role = role;
   s.leader = leader;
   s.quiesced = false;

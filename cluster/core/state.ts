@@ -102,6 +102,8 @@ export class RaftState {
   electionDueMs = 0;
   heardLeaderMs = -Infinity;
 
+  /** Since when a vote, or a candidate's requests, have waited for the disk: the time in which a leader must be heard has not begun. */
+  promisedMs: number | undefined;
   /** Voters that said yes to this candidate or pre-candidate. */
   votes: Set<PeerId> | undefined;
   lead: Leadership | undefined;
@@ -199,6 +201,18 @@ export class RaftState {
         : electionMinMs + span * (0.2 + 0.8 * chance);
     }
     this.restartElectionTimer();
+  }
+
+  get promising(): boolean {
+    return this.promisedMs !== undefined;
+  }
+
+  /** What had to be durable is, and has left. The others' disks are given as much time as the own one took. */
+  promiseLeft(): void {
+    const tookMs = this.nowMs - (this.promisedMs ?? this.nowMs);
+    this.promisedMs = undefined;
+    this.restartElectionTimer();
+    this.electionDueMs += Math.min(tookMs, this.limits.electionMaxMs);
   }
 
   restartElectionTimer(): void {

@@ -4,6 +4,7 @@
 // Invariants: nothing that rests on durability leaves before the flush that covers it; a message for a group that is not here
 // is dropped; no step takes longer than the apply budget except a single entry's application; idle groups cost nothing.
 import type { Env, Timer } from '../../src/kit/env.ts';
+import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Raft } from '../core/raft.ts';
 import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
@@ -112,7 +113,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private passQueued = false;
   private applyTimer: Timer | undefined;
   private timer: Timer | undefined;
+  /** The deadline that the timer is set for, which may have been past by then, and when it should fire. */
   private timerMs = Number.POSITIVE_INFINITY;
+  private timerDueMs = 0;
   private warnedMs = Number.NEGATIVE_INFINITY;
   /** When the flushes that are not done yet were asked for, ascending. */
   private readonly flushesMs: number[] = [];
@@ -416,7 +419,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   private onTimer(): void {
     this.timer = undefined;
-    const lateMs = this.env.clock.nowMs() - this.timerMs;
+    const lateMs = this.env.clock.nowMs() - this.timerDueMs;
     this.timerMs = Number.POSITIVE_INFINITY;
     if (lateMs <= STALL_MS) {
       this.tick();
@@ -424,6 +427,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     }
     // The loop stood still, and timers run before sockets are read: heartbeats of a living leader may be waiting.
     this.stats.stalls++;
+    for (const runner of this.runners.values()) runner.raft.stalled(lateMs);
     this.env.clock.endOfTurn(() => this.tick());
   }
 
@@ -444,8 +448,10 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (nextMs >= this.timerMs || this.closed) return;
     if (this.timer !== undefined) this.env.clock.cancel(this.timer);
     this.timerMs = nextMs;
+    const nowMs = this.env.clock.nowMs();
+    this.timerDueMs = Math.max(nextMs, nowMs);
     // A hair late, so that rounding of the difference never makes it early.
-    const delayMs = Math.max(0, nextMs - this.env.clock.nowMs()) + TIMER_SLACK_MS;
+    const delayMs = this.timerDueMs - nowMs + TIMER_SLACK_MS;
     this.timer = this.env.clock.after(delayMs, () => this.onTimer());
   }
 
@@ -512,9 +518,12 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const { runner, index, term, messages } of durables) {
       if (runner.closed) continue;
       for (const message of messages) this.dispatch(runner, message);
+      if (messages.some(isVote)) runner.raft.votesLeft(this.env.clock.nowMs());
       runner.raft.persisted(index, term);
       if (runner.hasNews) this.dirty(runner);
+      else this.deadlines.update(runner);
     }
+    this.armTimer();
   }
 
   private dispatch(runner: GroupRunner, message: RaftMessage): void {

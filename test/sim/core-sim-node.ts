@@ -1,5 +1,6 @@
 // One node of test/sim/core-sim.ts: a core, its disk, and the smallest honest host around them: it does what each Ready
 // says, in the order that types.ts demands, and reports every step to the checker.
+import { isVote } from '../../cluster/core/election.ts';
 import type { Limits } from '../../cluster/core/limits.ts';
 import type { Raft } from '../../cluster/core/raft.ts';
 import type { Index, Membership, PeerId, RaftMessage, Ready, SnapshotMeta, Term } from '../../cluster/core/types.ts';
@@ -258,6 +259,7 @@ export class CoreNode {
       this.disk.flush(() =>
         this.run(() => {
           for (const message of late) this.send(message);
+          if (ready.sendDurable.some(isVote)) raft.votesLeft(this.nowMs);
           raft.persisted(lastIndex, lastTerm);
         }),
       );

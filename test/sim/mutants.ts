@@ -139,7 +139,7 @@ export const MUTANTS: readonly Mutant[] = [
           },
       ),
     options: { faults: ['partition', 'process crash'], workloads: [] },
-    seeds: 4,
+    seeds: 8,
   },
   {
     name: 'syncs make nothing durable',

@@ -2,6 +2,7 @@
 // rest on what is durable: each vote, and a sample of the acknowledgements, is held against what a recovery would find if the power went at
 // this moment. What a leader commits beyond what it began with ends with an entry of its own term (figure 8 of the Raft paper).
 // Owned by World. Finds in one run what a crash at the wrong moment finds in a thousand.
+import { isVote } from '../../cluster/core/election.ts';
 import { Raft } from '../../cluster/core/raft.ts';
 import type { GroupId, Index, PeerId, RaftMessage, Term } from '../../cluster/core/types.ts';
 import type { GroupRunner } from '../../cluster/host/group-runner.ts';
@@ -84,10 +85,6 @@ class OpenRaft extends Raft {
   static termOf(raft: Raft, index: Index): Term | undefined {
     return (raft as OpenRaft).state.log.termOf(index);
   }
-}
-
-function isVote(message: RaftMessage): boolean {
-  return message.type === 'vote' || (message.type === 'vote-reply' && message.granted);
 }
 
 function isAcknowledgement(message: RaftMessage): boolean {

@@ -1,4 +1,5 @@
 // One core without a cluster around it: messages are put in by hand, Readys taken out. Used by the tests of this folder.
+import { isVote } from '../../../cluster/core/election.ts';
 import { Raft, type RaftOptions } from '../../../cluster/core/raft.ts';
 import type { LogEntry, Membership, PeerId, RaftMessage, Ready, Term } from '../../../cluster/core/types.ts';
 import { EntryKind } from '../../../cluster/core/types.ts';
@@ -55,6 +56,7 @@ export class OneCore {
   /** Takes a Ready and makes it durable. */
   durable(): Ready {
     const ready = this.take();
+    if (ready.sendDurable.some(isVote)) this.raft.votesLeft(this.nowMs);
     this.raft.persisted(this.raft.lastIndex, this.raft.lastTerm);
     return ready;
   }

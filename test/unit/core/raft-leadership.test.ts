@@ -1,6 +1,7 @@
 // Rules of one core that concern who leads: elections, transfer, reads through the leader, quiescence. The log's are in raft-rules.test.ts.
 import { describe, expect, test } from 'vitest';
 import { defaultLimits } from '../../../cluster/core/limits.ts';
+import type { RaftOptions } from '../../../cluster/core/raft.ts';
 import type { PeerId, Ready } from '../../../cluster/core/types.ts';
 import { EntryKind } from '../../../cluster/core/types.ts';
 import { entry, granted, NO_BYTES, OneCore, sent, vote } from './one-core.ts';
@@ -56,18 +57,80 @@ describe('elections', () => {
     expect([core.raft.role, core.raft.leader]).toEqual(['follower', 0]);
   });
 
-  test('a reset link to the leader starts a pre-vote at once, the preferred node first', () => {
-    for (const preferred of [false, true]) {
-      const core = new OneCore([1], { preferred });
-      core.append(2, 1, [1, 1], []);
-      core.nowMs = 100;
-      core.raft.peerDown(3, 100);
-      expect(core.raft.nextDeadlineMs).toBeGreaterThan(600);
-      core.raft.peerDown(2, 100);
-      expect(core.raft.nextDeadlineMs).toBeCloseTo(preferred ? 105 : 130);
-      core.tick(150);
-      expect(core.raft.role).toBe('pre-candidate');
+  /** When this member of the group stands after its leader, node 2, is lost at 100 ms. */
+  function standsMs(options: Partial<RaftOptions>): number {
+    const core = new OneCore([1], options);
+    core.append(2, 1, [1, 1], []);
+    core.nowMs = 100;
+    core.raft.peerDown(3, 100);
+    expect(core.raft.nextDeadlineMs).toBeGreaterThan(600);
+    core.raft.peerDown(2, 100);
+    const atMs = core.raft.nextDeadlineMs;
+    core.tick(atMs);
+    expect(core.raft.role).toBe('pre-candidate');
+    return atMs;
+  }
+
+  test('a reset link to the leader: its heir stands at once, the other one waits; each has its share of the groups', () => {
+    const heirs = { 1: 0, 3: 0 };
+    for (let group = 64; group < 64 * 1001; group += 64) {
+      const [one, three] = [
+        standsMs({ group }),
+        standsMs({ group, id: 3, membership: { voters: [1, 2, 3], learners: [] } }),
+      ];
+      expect([one, three].sort((a, b) => a - b)).toEqual([110, 410]);
+      heirs[one < three ? 1 : 3]++;
     }
+    expect(Math.min(heirs[1], heirs[3])).toBeGreaterThan(450);
+    expect(standsMs({ preferred: true })).toBe(100);
+    const five = [1, 3, 4, 5].map((id) => standsMs({ id, membership: { voters: [5, 4, 3, 2, 1], learners: [] } }));
+    expect(five.sort((a, b) => a - b)).toEqual([110, 410, 710, 1010]);
+  });
+
+  test('asked by a log that lacks something while nobody leads: the better one stands at once', () => {
+    const core = new OneCore([1, 1]);
+    core.append(2, 1, [2, 1], []);
+    core.take();
+    core.nowMs = 100;
+    core.put({ type: 'pre-vote', from: 3, term: 2, lastIndex: 1, lastTerm: 1 });
+    expect(core.raft.nextDeadlineMs).toBeGreaterThan(600);
+    core.take();
+    core.raft.peerDown(2, 100);
+    core.put({ type: 'pre-vote', from: 3, term: 2, lastIndex: 1, lastTerm: 1 });
+    expect(sent(core.take(), 'pre-vote-reply')).toMatchObject([{ message: { granted: false } }]);
+    expect(core.raft.nextDeadlineMs).toBe(100);
+    core.tick(100);
+    expect(core.raft.role).toBe('pre-candidate');
+  });
+
+  test('the time of who gave a vote begins when that leaves', () => {
+    const core = new OneCore([1]);
+    core.put({ type: 'vote', from: 3, term: 2, lastIndex: 1, lastTerm: 1, transfer: false });
+    expect(core.raft.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+    core.tick(5000);
+    expect(core.raft.role).toBe('follower');
+    core.nowMs = 5000;
+    core.durable();
+    expect(core.raft.nextDeadlineMs).toBeGreaterThanOrEqual(5600);
+    // Whoever is elected meanwhile is waited for as ever.
+    const other = new OneCore([1]);
+    other.put({ type: 'vote', from: 3, term: 2, lastIndex: 1, lastTerm: 1, transfer: false });
+    other.append(3, 2, [1, 1], []);
+    expect(other.raft.nextDeadlineMs).toBeLessThan(1200);
+  });
+
+  test('the time of a candidate begins when its requests leave, however long its disk takes', () => {
+    const core = new OneCore([1]);
+    core.raft.campaign(0);
+    core.put({ type: 'pre-vote-reply', from: 3, term: 2, granted: true });
+    expect(core.raft.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+    core.tick(5000);
+    expect([core.raft.role, core.raft.term]).toEqual(['candidate', 2]);
+    core.nowMs = 5000;
+    core.durable();
+    expect(core.raft.nextDeadlineMs).toBeGreaterThanOrEqual(5600);
+    core.tick(core.raft.nextDeadlineMs);
+    expect([core.raft.role, core.raft.term]).toEqual(['pre-candidate', 2]);
   });
 
   test('without the right to vote: no grant, no candidacy, no leadership; it still replicates', () => {

@@ -1,5 +1,6 @@
 // A cluster of cores under the full control of a script: no chance, time moves only by command, messages wait in a queue until
 // they are delivered, disks may be slow. Everything that happens is written to `lines`. Used by scripts.test.ts.
+import { isVote } from '../../../cluster/core/election.ts';
 import type { Limits } from '../../../cluster/core/limits.ts';
 import { Raft, type RaftOptions } from '../../../cluster/core/raft.ts';
 import type {
@@ -355,6 +356,7 @@ export class ScriptCluster {
       if (ready.hardState !== undefined) node.durable.hardState = ready.hardState;
       appendTo(node.durable, ready.append);
       for (const message of ready.sendDurable) this.post(node, message);
+      if (ready.sendDurable.some(isVote)) node.raft.votesLeft(this.nowMs);
       node.raft.persisted(lastIndex, lastTerm);
     }
   }

@@ -1,0 +1,121 @@
+// A node that leads many groups ends: all of them have a new leader at once, with one election each, and what that costs the disks does not
+// grow with their number. A disk that is slow, or a loop that stood still, starts no elections of its own.
+import { describe, expect, test } from 'vitest';
+import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
+import { World, type WorldNode } from './world.ts';
+
+const GROUPS = Array.from({ length: 300 }, (_, i) => 64 * (i + 1) + 1);
+const HOST = { rebalance: false };
+
+interface Before {
+  world: World;
+  victim: WorldNode;
+  others: WorldNode[];
+  led: number[];
+}
+
+function begin(seed: number): Before {
+  const world = new World({ seed, nodes: 3, groups: GROUPS, host: HOST });
+  world.start();
+  world.until('leaders', () => GROUPS.every((group) => world.leader(group) !== undefined), 20_000);
+  world.scheduler.runFor(5000);
+  const victim = world.node(1);
+  const others = [world.node(2), world.node(3)];
+  const led = GROUPS.filter((group) => world.leader(group) === victim);
+  expect(led.length).toBeGreaterThan(50);
+  return { world, victim, others, led };
+}
+
+function sum(nodes: WorldNode[], read: (node: WorldNode) => number): number {
+  return nodes.reduce((total, node) => total + read(node), 0);
+}
+
+describe('a node that leads many groups is killed', () => {
+  for (const [disk, syncMs] of [
+    ['fast', undefined],
+    ['slow', 400],
+  ] as const) {
+    test(`one election for each group, a few syncs for all: ${disk} disk`, () => {
+      const { world, victim, others, led } = begin(7);
+      const terms = new Map(led.map((group) => [group, others[0].group(group).term]));
+      const before = {
+        started: sum(others, (node) => node.host.stats.electionsStarted),
+        changes: sum(others, (node) => node.wal.stats.stateChanges),
+        files: sum(others, (node) => node.wal.stats.stateFilesReplaced),
+        syncs: sum(others, (node) => node.wal.stats.syncs),
+      };
+      if (syncMs !== undefined) for (const node of others) node.disk.latency.syncMs = syncMs;
+      const killedMs = world.scheduler.nowMs;
+      victim.kill();
+      world.until('new leaders', () => led.every((group) => world.leader(group) !== undefined), 10_000);
+      // Vote, answer, no-op: three syncs one after the other, each behind those of the groups that were a little earlier.
+      expect(world.scheduler.nowMs - killedMs).toBeLessThan(syncMs === undefined ? 250 : 10 * syncMs);
+      const started = sum(others, (node) => node.host.stats.electionsStarted) - before.started;
+      expect(started).toBeLessThanOrEqual(syncMs === undefined ? led.length : 3 * led.length);
+      for (const group of led) expect(others[0].group(group).term).toBe((terms.get(group) as number) + 1);
+      expect(sum(others, (node) => node.wal.stats.stateChanges) - before.changes).toBeLessThan(20);
+      expect(sum(others, (node) => node.wal.stats.syncs) - before.syncs).toBeLessThan(40);
+      expect(sum(others, (node) => node.wal.stats.stateFilesReplaced)).toBe(before.files);
+      // Shared, not left to one of them.
+      for (const node of others) expect(led.filter((group) => world.leader(group) === node).length).toBeGreaterThan(20);
+    });
+  }
+});
+
+test('votes that are lost on the way are asked for again, also by disks that took longer than an election', () => {
+  const { world, victim, others, led } = begin(17);
+  const terms = new Map(led.map((group) => [group, victim.group(group).term]));
+  for (const node of others) node.disk.latency.syncMs = 700;
+  victim.kill();
+  const isVotedFor = (group: number): boolean =>
+    others.every((node) => node.group(group).term > (terms.get(group) as number));
+  world.until('votes', () => led.filter(isVotedFor).length > 20);
+  world.network.faults.loss = 1;
+  for (let i = 0; i < 100; i++) {
+    world.scheduler.runFor(100);
+    // Whoever waits for something has a timer for it.
+    for (const node of others) {
+      const runners = led.map((group) => node.group(group) as GroupRunner).filter(({ queued }) => !queued);
+      for (const { queuedMs, deadlineMs } of runners) expect(queuedMs).toBeLessThanOrEqual(deadlineMs);
+    }
+  }
+  world.network.faults.loss = 0;
+  for (const node of others) node.disk.latency.syncMs = 1;
+  world.until('new leaders', () => led.every((group) => world.leader(group) !== undefined), 10_000);
+});
+
+describe('a loop that stood still', () => {
+  test('holds its own silence against nobody', () => {
+    const { world, others } = begin(11);
+    const [, stalled] = others;
+    const busy = GROUPS.slice(0, 40);
+    const keepBusy = (): void => {
+      for (const group of busy) {
+        const leader = world.leader(group);
+        leader?.env.run(() => leader.group(group).propose(Buffer.from('x')));
+      }
+      world.scheduler.after(100, keepBusy);
+    };
+    keepBusy();
+    world.scheduler.runFor(1000);
+    const ledElsewhere = busy.filter((group) => world.leader(group) !== stalled);
+    expect(ledElsewhere.length).toBeGreaterThan(10);
+    const started = stalled.host.stats.electionsStarted;
+    for (let i = 0; i < 20; i++) {
+      stalled.env.pause(550);
+      world.scheduler.runFor(700);
+    }
+    expect(stalled.host.stats.stalls).toBeGreaterThan(0);
+    expect(stalled.host.stats.electionsStarted).toBe(started);
+  });
+
+  test('a group that slept is woken: its old deadline is no stall', () => {
+    const { world, victim, led } = begin(13);
+    world.scheduler.runFor(60_000);
+    const before = victim.host.stats.stalls;
+    for (const group of led.slice(0, 20)) world.put('awake', group);
+    expect(victim.host.stats.stalls).toBe(before);
+    world.scheduler.runFor(3000);
+    expect(sum(world.nodes, (node) => node.host.stats.stalls)).toBe(0);
+  });
+});
