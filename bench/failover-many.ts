@@ -170,6 +170,7 @@ export class ManyStreams {
   /** All streams in turn; one that has not answered is passed over. */
   async #load(): Promise<void> {
     const under: Promise<void>[] = [];
+    const failures: unknown[] = [];
     while (this.#loading) {
       for (let n = (this.#rate * PACE_MS) / 1000; n > 0; n--) {
         const stream = this.#next++ % this.#streams;
@@ -177,14 +178,17 @@ export class ManyStreams {
         this.#busy[stream] = true;
         const done = this.#publish(stream, performance.now() + OBSERVE_MS_MAX);
         under.push(
-          done.finally(() => {
-            this.#busy[stream] = false;
-          }),
+          done
+            .catch((error: unknown) => failures.push(error))
+            .then(() => {
+              this.#busy[stream] = false;
+            }),
         );
       }
       await pause(PACE_MS);
     }
     await Promise.all(under);
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Streams that each node leads. */
