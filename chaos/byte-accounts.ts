@@ -10,6 +10,8 @@ export interface LinkCounts {
   out: number;
   /** Links that ended. */
   downs: number;
+  /** From the last time that it was asked to its end; 0 while it runs. */
+  unseenMs: number;
 }
 
 export interface ByteAccount {
@@ -27,8 +29,9 @@ export interface ByteAccount {
 const LOST_PER_LINK = 16 * 1024;
 /** Attempts to reach a node that is not there. */
 const LOST_BY_PROCESS = 64 * 1024;
-/** What a killed process wrote after it was last asked. */
-const UNSEEN_PER_KILL = { bytes: 64 * 1024, seconds: 0.5 };
+/** What a process wrote after it was last asked: less than this, and so many times what its node writes on average. */
+const UNSEEN_BYTES = 64 * 1024;
+const UNSEEN_RATE = 2;
 
 export const proxyName = (from: string, to: string): string => `${from}-${to}`;
 
@@ -42,10 +45,14 @@ export function accountsOf(
     const account: ByteAccount = { node, out: 0, taken: 0, owed: 0, in: 0, ok: false };
     const lives = processes.get(node) ?? [];
     let downs = 0;
+    let ended = 0;
+    let unseenMs = 0;
     for (const life of lives) {
       account.out += life.out;
       account.in += life.in;
       downs += life.downs;
+      unseenMs += life.unseenMs;
+      if (life.unseenMs > 0) ended++;
     }
     for (const other of nodes) {
       if (other === node) continue;
@@ -55,8 +62,7 @@ export function accountsOf(
       account.owed += (dialed?.downstream ?? 0) + (accepted?.upstream ?? 0);
     }
     const { out, taken, owed, in: read } = account;
-    const kills = lives.length - 1;
-    const unseen = kills * (UNSEEN_PER_KILL.bytes + (taken / seconds) * UNSEEN_PER_KILL.seconds);
+    const unseen = ended * UNSEEN_BYTES + UNSEEN_RATE * (taken / seconds) * (unseenMs / 1000);
     const lost = downs * LOST_PER_LINK + lives.length * LOST_BY_PROCESS;
     account.ok = read > 0 && read <= owed && taken <= out + unseen && out <= taken + lost;
     return account;

@@ -12,6 +12,7 @@ const SCRAPE_MS_MAX = 3000;
 const SAMPLE_EVERY_MS = 2000;
 const COUNTED_MS_MAX = 5000;
 const COUNTED_EVERY_MS = 200;
+const UNSEEN: LinkCounts = { in: 0, out: 0, downs: 0, unseenMs: 0 };
 /** Between the end of a toxic that cuts and the next change of the same proxy. */
 const CUT_MS = 50;
 
@@ -42,8 +43,9 @@ export class Cluster {
   readonly #toxiproxy: ToxiproxyServer;
   readonly #between = new Map<string, Toxi>();
   readonly #clients: Toxi[] = [];
-  /** Link counters by node and process. */
-  readonly #links = new Map<string, Map<number, LinkCounts>>();
+  /** Per node: its processes by their ids, and when one of them was last asked for its counters. */
+  readonly #lives = NODES.map(() => new Map<number, LinkCounts>());
+  readonly #seenAt = NODES.map(() => performance.now());
   /** By proxy and stream. */
   readonly #rooms = new Map<string, Toxic<unknown>>();
   #toxicsMade = 0;
@@ -144,13 +146,22 @@ export class Cluster {
   // ---- processes
 
   async kill(node: number): Promise<void> {
-    await this.sampleLinks(node);
-    await this.target.kill(node);
+    await this.#endedBy(node, () => this.target.kill(node));
   }
 
   async stopNode(node: number): Promise<void> {
+    await this.#endedBy(node, () => this.target.stopNode(node));
+  }
+
+  /** A process takes with it what it counted since it was last asked. */
+  async #endedBy(node: number, end: () => Promise<void>): Promise<void> {
     await this.sampleLinks(node);
-    await this.target.stopNode(node);
+    const pid = this.target.pid(node);
+    await end();
+    if (pid === undefined) return;
+    const unseenMs = performance.now() - this.#seenAt[node];
+    this.#lives[node].set(pid, { ...(this.#lives[node].get(pid) ?? UNSEEN), unseenMs });
+    this.#seenAt[node] = performance.now();
   }
 
   // ---- what nodes say of themselves
@@ -171,18 +182,18 @@ export class Cluster {
   async sampleLinks(node: number): Promise<void> {
     const pid = this.target.pid(node);
     if (pid === undefined) return;
+    const askedAt = performance.now();
     const metrics = await this.metrics(node);
     if (metrics === undefined || this.target.pid(node) !== pid) return;
-    const name = this.names[node];
-    let lives = this.#links.get(name);
-    if (lives === undefined) this.#links.set(name, (lives = new Map()));
-    const known = lives.get(pid) ?? { in: 0, out: 0, downs: 0 };
+    const known = this.#lives[node].get(pid) ?? UNSEEN;
     const most = (before: number, series: string): number => Math.max(before, metrics.get(series) ?? 0);
-    lives.set(pid, {
+    this.#lives[node].set(pid, {
       in: most(known.in, 'flotilla_link_bytes_total{direction="in"}'),
       out: most(known.out, 'flotilla_link_bytes_total{direction="out"}'),
       downs: most(known.downs, 'flotilla_link_changes_total{change="down"}'),
+      unseenMs: 0,
     });
+    this.#seenAt[node] = askedAt;
   }
 
   /** Ends all links for good: a proxy counts a connection when it has ended. */
@@ -195,7 +206,7 @@ export class Cluster {
     const deadline = performance.now() + COUNTED_MS_MAX;
     for (;;) {
       for (const node of NODES) await this.sampleLinks(node);
-      const lives = new Map([...this.#links].map(([name, byPid]) => [name, [...byPid.values()]]));
+      const lives = new Map(NODES.map((node) => [this.names[node], [...this.#lives[node].values()]]));
       const accounts = accountsOf(this.names, lives, await this.#toxiproxy.carried(), seconds);
       if (accounts.every(({ ok }) => ok) || performance.now() > deadline) return accounts;
       await pause(COUNTED_EVERY_MS);

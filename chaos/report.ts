@@ -1,4 +1,4 @@
-// What a run leaves behind: a table on the terminal, report.json, and report.html with the timeline (acks a second, faults as bands).
+// What a run leaves behind: a table on the terminal, report.json, report.html, and the timeline (acks a second, faults as bands) as a picture.
 // Called by run.ts. Pure but for `write`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -144,4 +144,5 @@ export function write(dir: string, report: Report): void {
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   writeFileSync(join(dir, 'report.html'), htmlOf(report));
+  writeFileSync(join(dir, 'timeline.svg'), timelineOf(report));
 }

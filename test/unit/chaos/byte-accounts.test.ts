@@ -31,43 +31,51 @@ function page(): string {
 
 /** The first node's processes as given; the others wrote and read what the proxies say. */
 const judged = (...lives: LinkCounts[]): boolean => {
-  const processes = new Map(NODES.map((node) => [node, [{ in: 30 * MB, out: 30 * MB, downs: 0 }]]));
+  const processes = new Map(NODES.map((node) => [node, [life(30, 30 * MB, 0)]]));
   processes.set('n1', lives);
   const [first, ...others] = accountsOf(NODES, processes, carriedOf(page(), '7-'), SECONDS);
   expect(others.map(({ ok }) => ok)).toEqual([true, true]);
   return first.ok;
 };
 
+const life = (inMB: number, out: number, downs: number, unseenMs = 0): LinkCounts => ({
+  in: inMB * MB,
+  out,
+  downs,
+  unseenMs,
+});
+
 test('a node that wrote what the proxies took, and read all or less of what they took for it', () => {
-  expect(judged({ in: 30 * MB, out: 30 * MB, downs: 0 })).toBe(true);
-  expect(judged({ in: 20 * MB, out: 30 * MB, downs: 9 })).toBe(true);
+  expect(judged(life(30, 30 * MB, 0))).toBe(true);
+  expect(judged(life(20, 30 * MB, 9))).toBe(true);
 });
 
 test('a byte more read than the proxies took went around them, whatever was cut or killed', () => {
-  expect(judged({ in: 30 * MB + 1, out: 30 * MB, downs: 0 })).toBe(false);
-  expect(judged({ in: 30 * MB + 1, out: 30 * MB, downs: 1000 })).toBe(false);
-  const killed = { in: 10 * MB, out: 10 * MB, downs: 50 };
-  expect(judged(killed, killed, { ...killed, in: 10 * MB + 1 })).toBe(false);
+  const more = 30 + 1 / MB;
+  expect(judged(life(more, 30 * MB, 0))).toBe(false);
+  expect(judged(life(more, 30 * MB, 1000))).toBe(false);
+  expect(judged(life(20, 10 * MB, 50, 3000), life(more - 20, 20 * MB, 50))).toBe(false);
 });
 
 test('what was written around the proxies is not among what they took: beyond what cut links may lose, it is seen', () => {
-  // Half of what it should have read was dropped on the way; a link around the proxies made up for that.
-  expect(judged({ in: 30 * MB, out: 33 * MB, downs: 80 })).toBe(false);
-  expect(judged({ in: 30 * MB, out: 30 * MB + 100 * KB, downs: 0 })).toBe(false);
-  expect(judged({ in: 30 * MB, out: 30 * MB + 100 * KB, downs: 3 })).toBe(true);
+  // Some of what it should have read was dropped on the way; a link around the proxies made up for that.
+  expect(judged(life(30, 33 * MB, 80))).toBe(false);
+  expect(judged(life(30, 30 * MB + 100 * KB, 0))).toBe(false);
+  expect(judged(life(30, 30 * MB + 100 * KB, 3))).toBe(true);
 });
 
-test('a node that wrote less than the proxies took counts wrongly, but for the last moments of killed processes', () => {
-  expect(judged({ in: 30 * MB, out: 30 * MB - 1, downs: 80 })).toBe(false);
-  expect(judged({ in: 10 * MB, out: 10 * MB, downs: 0 }, { in: 20 * MB, out: 20 * MB - 200 * KB, downs: 0 })).toBe(
-    true,
-  );
-  expect(judged({ in: 10 * MB, out: 10 * MB, downs: 0 }, { in: 20 * MB, out: 18 * MB, downs: 0 })).toBe(false);
+test('a node that wrote less than the proxies took counts wrongly, but for the last moments of processes that ended', () => {
+  expect(judged(life(30, 30 * MB - 1, 80))).toBe(false);
+  expect(judged(life(10, 10 * MB, 0, 100), life(20, 20 * MB - 150 * KB, 0))).toBe(true);
+  expect(judged(life(10, 10 * MB, 0, 100), life(20, 20 * MB - 200 * KB, 0))).toBe(false);
+  // Half a megabyte a second: 64 KiB, and twice what it writes in three seconds.
+  expect(judged(life(10, 10 * MB, 0, 3000), life(20, 17 * MB, 0))).toBe(true);
+  expect(judged(life(10, 10 * MB, 0, 3000), life(20, 16 * MB, 0))).toBe(false);
 });
 
 test('a node that nobody asked, or proxies that count nothing, are no account', () => {
   expect(judged()).toBe(false);
-  const processes = new Map(NODES.map((node) => [node, [{ in: 0, out: 0, downs: 0 }]]));
+  const processes = new Map(NODES.map((node) => [node, [life(0, 0, 0)]]));
   expect(accountsOf(NODES, processes, new Map(), SECONDS).map(({ ok }) => ok)).toEqual([false, false, false]);
 });
 
