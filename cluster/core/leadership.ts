@@ -17,24 +17,24 @@ export function settle(s: RaftState): void {
   settleCommit(s);
   reads.settleRounds(s);
   settleTransfer(s, lead);
-  if (s.commit >= s.members.latestIndex && !s.members.isVoter(s.id)) abdicate(s, lead);
+  if (s.commit >= s.members.latestIndex && !s.members.isVoter(s.id)) abdicate(s);
 }
 
 function settleTransfer(s: RaftState, lead: Leadership): void {
   const { transfer } = lead;
   if (transfer === undefined || transfer.sent) return;
-  if (lead.progress.get(transfer.to)?.match !== s.log.lastIndex) return;
+  if (s.progressOf(transfer.to)?.match !== s.log.lastIndex) return;
   transfer.sent = true;
   s.send(transfer.to, { type: 'timeout-now' });
 }
 
 /** A removed leader tells the others what is committed and lets the most complete voter follow at once. */
-function abdicate(s: RaftState, lead: Leadership): void {
+function abdicate(s: RaftState): void {
   broadcastHeartbeat(s, false);
   let heir = 0;
   let best = -1;
   for (const peer of s.members.latest.voters) {
-    const match = lead.progress.get(peer)?.match ?? 0;
+    const match = s.progressOf(peer)?.match ?? 0;
     if (match > best) [heir, best] = [peer, match];
   }
   s.send(heir, { type: 'timeout-now' });
@@ -46,7 +46,7 @@ export function tickLeader(s: RaftState): void {
   if (lead.waking) restartClocks(s, lead);
   if (lead.transfer !== undefined && s.nowMs >= lead.transfer.untilMs) lead.transfer = undefined;
   if (s.nowMs < lead.heartbeatDueMs) return;
-  if (!hasQuorum(s, lead)) {
+  if (!hasQuorum(s)) {
     becomeFollower(s, s.term, 0);
     return;
   }
@@ -66,7 +66,7 @@ function beat(s: RaftState, lead: Leadership): void {
   const { heartbeatMs } = s.limits;
   const since = nowMs - heartbeatMs;
   let dueMs = nowMs + heartbeatMs;
-  for (const progress of lead.progress.values()) {
+  for (const progress of lead.progress) {
     if (progress.sentMs > since && progress.lastActiveMs > since && progress.state === 'replicate') {
       dueMs = Math.min(dueMs, progress.sentMs + heartbeatMs);
     } else if (!lead.muted) sendHeartbeat(s, lead, progress, false);
@@ -76,16 +76,16 @@ function beat(s: RaftState, lead: Leadership): void {
 }
 
 /** Check-quorum: has a majority been heard lately? */
-function hasQuorum(s: RaftState, lead: Leadership): boolean {
+function hasQuorum(s: RaftState): boolean {
   let alive = 0;
   for (const peer of s.members.latest.voters) {
-    if (peer === s.id || isAlive(s, lead, peer)) alive++;
+    if (peer === s.id || isAlive(s, peer)) alive++;
   }
   return alive >= s.quorum;
 }
 
-function isAlive(s: RaftState, lead: Leadership, peer: PeerId): boolean {
-  const progress = lead.progress.get(peer);
+function isAlive(s: RaftState, peer: PeerId): boolean {
+  const progress = s.progressOf(peer);
   return progress !== undefined && s.nowMs - progress.lastActiveMs <= s.limits.electionMaxMs;
 }
 
@@ -94,14 +94,14 @@ function maySleep(s: RaftState, lead: Leadership): boolean {
   if (s.commit !== lastIndex || lead.transfer !== undefined) return false;
   if (lead.readRounds.length > 0 || lead.asks.length > 0 || s.readQueue.length > 0) return false;
   let voters = s.members.isVoter(s.id) ? 1 : 0;
-  for (const progress of lead.progress.values()) {
+  for (const progress of lead.progress) {
     // One that is down is woken for when it is back; the host, or it itself, says so.
     if (progress.down) continue;
-    if (progress.match !== lastIndex || !isAlive(s, lead, progress.peer)) return false;
+    if (progress.match !== lastIndex || !isAlive(s, progress.peer)) return false;
     if (s.members.isVoter(progress.peer)) voters++;
   }
   if (voters < s.quorum) return false;
-  return lead.progress.size === 0 || s.nowMs - lead.activeMs >= s.limits.quiesceAfterMs;
+  return lead.progress.length === 0 || s.nowMs - lead.activeMs >= s.limits.quiesceAfterMs;
 }
 
 /** The group is needed again, and all members are told. */
@@ -116,7 +116,7 @@ function restartClocks(s: RaftState, lead: Leadership): void {
   lead.waking = false;
   lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
   lead.activeMs = s.nowMs;
-  for (const progress of lead.progress.values()) progress.lastActiveMs = s.nowMs;
+  for (const progress of lead.progress) progress.lastActiveMs = s.nowMs;
 }
 
 /** News without a time (a proposal): the clocks start with the tick that is due at once. The news itself wakes the others; one
@@ -129,7 +129,7 @@ export function stir(s: RaftState): void {
 
 /** It may have restarted, and what was under way to it may be lost. */
 export function peerRestarted(s: RaftState, peer: PeerId): void {
-  const progress = s.lead!.progress.get(peer);
+  const progress = s.progressOf(peer);
   if (progress === undefined) return;
   progress.forget(s.log.lastIndex);
   s.flushDue = true;
@@ -141,7 +141,7 @@ export function transfer(s: RaftState, to: PeerId): void {
   if (lead === undefined || to === s.id || !s.members.isVoter(to)) return;
   lead.transfer = { to, untilMs: s.nowMs + s.limits.electionMinMs, sent: false };
   s.flushDue = true;
-  const progress = lead.progress.get(to);
+  const progress = s.progressOf(to);
   if (progress !== undefined) examine(s, lead, progress);
 }
 
@@ -166,6 +166,6 @@ export function proposeMembership(s: RaftState, to: Membership): Index | undefin
 export function reassure(s: RaftState, peer: PeerId): void {
   peerRestarted(s, peer);
   const lead = s.lead!;
-  const progress = lead.progress.get(peer);
+  const progress = s.progressOf(peer);
   if (progress !== undefined && !lead.muted) sendHeartbeat(s, lead, progress, false);
 }

@@ -34,14 +34,14 @@ export function provenUntilMs(s: RaftState): number {
   if (lead === undefined) return Number.NEGATIVE_INFINITY;
   if (s.lone) return Number.POSITIVE_INFINITY;
   const { rounds, ms } = lead.marks;
-  for (let i = rounds.length - 1; i >= 0; i--) if (isConfirmed(s, lead, rounds[i])) return ms[i] + s.limits.proofMs;
+  for (let i = rounds.length - 1; i >= 0; i--) if (isConfirmed(s, rounds[i])) return ms[i] + s.limits.proofMs;
   return Number.NEGATIVE_INFINITY;
 }
 
 /** Has a majority answered messages of this round, or of later ones? */
-export function isConfirmed(s: RaftState, lead: Leadership, round: number): boolean {
+export function isConfirmed(s: RaftState, round: number): boolean {
   const { voters } = s.members.latest;
   let count = 0;
-  for (const peer of voters) if (peer === s.id || (lead.progress.get(peer)?.round ?? 0) >= round) count++;
+  for (const peer of voters) if (peer === s.id || (s.progressOf(peer)?.round ?? 0) >= round) count++;
   return count >= s.quorum;
 }

@@ -14,7 +14,7 @@ import { provenUntilMs } from './proof.ts';
 import * as reads from './reads.ts';
 import * as replication from './replication.ts';
 import { becomeFollower } from './roles.ts';
-import { RaftState } from './state.ts';
+import { NOTHING, RaftState } from './state.ts';
 import type {
   EntryKind,
   GroupId,
@@ -58,8 +58,6 @@ type Handler<T extends RaftMessage['type']> = (s: RaftState, m: replication.Mess
 type Handlers = { [T in RaftMessage['type']]: Handler<T> };
 
 const ignore = (): void => {};
-/** Most parts of most Readys. Given to hosts, which only read them. */
-const NOTHING: never[] = [];
 
 /** A message that only a leader of this term sends: whoever hears it follows. */
 function followThen<T extends RaftMessage['type']>(handler: Handler<T>): Handler<T> {
@@ -200,7 +198,7 @@ function answerEarlierTerm(s: RaftState, m: RaftMessage): void {
 /** Does the message need a group that is awake? Late ones that bring nothing new do not. */
 function rouses(s: RaftState, m: RaftMessage): boolean {
   // Someone who was taken for down speaks: the group fell asleep without it.
-  if (s.lead?.progress.get(m.from)?.down) return true;
+  if (s.progressOf(m.from)?.down) return true;
   switch (m.type) {
     case 'pre-vote':
     case 'vote':
@@ -319,7 +317,7 @@ export class Raft {
   get progress(): { peer: PeerId; match: Index; lastActiveMs: number; state: 'probe' | 'replicate' | 'snapshot' }[] {
     const { lead } = this.state;
     if (lead === undefined) return [];
-    return [...lead.progress.values()].map(({ peer, match, lastActiveMs, state }) => ({
+    return lead.progress.map(({ peer, match, lastActiveMs, state }) => ({
       peer,
       match,
       lastActiveMs,
@@ -444,7 +442,7 @@ export class Raft {
     const s = this.state;
     s.nowMs = Math.max(s.nowMs, nowMs);
     if (s.lead !== undefined) {
-      const progress = s.lead.progress.get(peer);
+      const progress = s.progressOf(peer);
       if (progress === undefined) return;
       this.wake(nowMs);
       leadership.peerRestarted(s, peer);
@@ -461,7 +459,7 @@ export class Raft {
   peerUp(peer: PeerId, nowMs: number): void {
     const s = this.state;
     s.nowMs = Math.max(s.nowMs, nowMs);
-    const progress = s.lead?.progress.get(peer);
+    const progress = s.progressOf(peer);
     if (progress === undefined || !progress.down) return;
     progress.down = false;
     this.wake(nowMs);
@@ -480,7 +478,7 @@ export class Raft {
   /** A follower holds the snapshot at `index`: appends go on from there. */
   snapshotDone(peer: PeerId, index: Index): void {
     const s = this.state;
-    const progress = s.lead?.progress.get(peer);
+    const progress = s.progressOf(peer);
     if (progress === undefined || progress.state !== 'snapshot') return;
     progress.becomeProbe(Math.min(index, s.log.lastIndex) + 1);
     s.flushDue = true;
@@ -488,7 +486,7 @@ export class Raft {
 
   /** Tried again with the follower's next sign of life. */
   snapshotFailed(peer: PeerId): void {
-    const progress = this.state.lead?.progress.get(peer);
+    const progress = this.state.progressOf(peer);
     if (progress === undefined || progress.state !== 'snapshot') return;
     progress.becomeProbe(progress.next);
     progress.paused = true;
@@ -520,7 +518,7 @@ export class Raft {
     assert(meta.index > s.commit, `snapshot at ${meta.index}, at or below the commit index ${s.commit}`);
     assert(s.log.termOf(meta.index) !== meta.term, `snapshot at ${meta.index} replaces a log that holds it`);
     s.installing = false;
-    s.out.append = [];
+    s.out.append = NOTHING;
     becomeFollower(s, Math.max(s.term, meta.term), meta.term > s.term ? 0 : s.leader);
     s.log.reset(meta.index, meta.term);
     s.members.reset(meta.index, meta.membership);
@@ -577,11 +575,11 @@ export class Raft {
       reads: NOTHING,
       snapshotTo: NOTHING,
     };
-    if (out.append.length > 0) [ready.append, out.append] = [out.append, []];
-    if (out.send.length > 0) [ready.send, out.send] = [out.send, []];
-    if (out.sendDurable.length > 0) [ready.sendDurable, out.sendDurable] = [out.sendDurable, []];
-    if (out.reads.length > 0) [ready.reads, out.reads] = [out.reads, []];
-    if (out.snapshotTo.length > 0) [ready.snapshotTo, out.snapshotTo] = [out.snapshotTo, []];
+    if (out.append.length > 0) [ready.append, out.append] = [out.append, NOTHING];
+    if (out.send.length > 0) [ready.send, out.send] = [out.send, NOTHING];
+    if (out.sendDurable.length > 0) [ready.sendDurable, out.sendDurable] = [out.sendDurable, NOTHING];
+    if (out.reads.length > 0) [ready.reads, out.reads] = [out.reads, NOTHING];
+    if (out.snapshotTo.length > 0) [ready.snapshotTo, out.snapshotTo] = [out.snapshotTo, NOTHING];
     return ready;
   }
 }

@@ -3,11 +3,11 @@
 // one question for all its reads of a turn. Invariant: each context is answered exactly once, at the latest after an
 // election timeout or two, or when this replica's leader changes.
 import { isConfirmed } from './proof.ts';
-import type { MessageBody, RaftState } from './state.ts';
+import { added, type MessageBody, type RaftState } from './state.ts';
 import type { Index, PeerId } from './types.ts';
 
 export function answer(s: RaftState, contexts: readonly number[], ok: boolean, index: Index): void {
-  for (const context of contexts) s.out.reads.push({ context, ok, index });
+  for (const context of contexts) s.out.reads = added(s.out.reads, { context, ok, index });
 }
 
 /** A read asked here. */
@@ -59,7 +59,7 @@ export function beginRound(s: RaftState): boolean {
 export function settleRounds(s: RaftState): void {
   const lead = s.lead;
   if (lead === undefined || lead.readRounds.length === 0) return;
-  while (lead.readRounds.length > 0 && isConfirmed(s, lead, lead.readRounds[0].round)) {
+  while (lead.readRounds.length > 0 && isConfirmed(s, lead.readRounds[0].round)) {
     const { index, contexts, asks } = lead.readRounds.shift()!;
     answer(s, contexts, true, index);
     for (const ask of asks) s.send(ask.from, { type: 'read-index-reply', context: ask.context, ok: true, index });

@@ -5,8 +5,8 @@
 import { assert } from './assert.ts';
 import { Progress } from './progress.ts';
 import { roundOfNow } from './proof.ts';
-import type { Leadership, RaftState } from './state.ts';
-import type { Index, LogEntry, Membership, PeerId, RaftMessage } from './types.ts';
+import { added, type Leadership, type RaftState } from './state.ts';
+import type { Index, LogEntry, Membership, PeerId, RaftMessage, Term } from './types.ts';
 import { EntryKind } from './types.ts';
 
 export type MessageOf<T extends RaftMessage['type']> = Extract<RaftMessage, { type: T }>;
@@ -23,7 +23,7 @@ export function appendOwn(
 ): Index {
   s.log.append(s.term);
   const index = s.log.lastIndex;
-  s.out.append.push({ index, term: s.term, kind, body, crc, membership });
+  s.out.append = added(s.out.append, { index, term: s.term, kind, body, crc, membership });
   s.flushDue = true;
   return index;
 }
@@ -33,7 +33,7 @@ export function flushAppends(s: RaftState): void {
   s.flushDue = false;
   const lead = s.lead;
   if (lead === undefined || lead.muted) return;
-  for (const progress of lead.progress.values()) flushPeer(s, lead, progress);
+  for (const progress of lead.progress) flushPeer(s, lead, progress);
 }
 
 function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
@@ -49,7 +49,7 @@ function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
   if (isUntold(s, progress)) {
     progress.sentCommit = Math.min(s.commit, progress.match);
     progress.sentMs = s.nowMs;
-    s.send(progress.peer, { type: 'commit', index: progress.sentCommit });
+    s.post({ from: s.id, to: progress.peer, term: s.term, type: 'commit', index: progress.sentCommit });
   }
 }
 
@@ -75,19 +75,26 @@ function sendAppend(s: RaftState, lead: Leadership, progress: Progress): boolean
   const most = progress.repeating ? 0 : s.limits.appendEntriesMax;
   const last = Math.min(s.log.lastIndex, first + most - 1);
   const { commit } = s;
-  s.send(progress.peer, {
-    type: 'append',
-    prevIndex: first - 1,
-    prevTerm,
-    first,
-    last,
-    commit,
-    round: roundOfNow(s, lead),
-  });
+  postAppend(s, lead, progress.peer, first - 1, prevTerm, first, last);
   progress.sent(last);
   progress.sentMs = s.nowMs;
   progress.sentCommit = Math.max(progress.sentCommit, Math.min(commit, last));
   return true;
+}
+
+function postAppend(
+  s: RaftState,
+  lead: Leadership,
+  to: PeerId,
+  prevIndex: Index,
+  prevTerm: Term,
+  first: Index,
+  last: Index,
+): void {
+  const { id: from, term, commit } = s;
+  const round = roundOfNow(s, lead);
+  const entries = undefined;
+  s.post({ from, to, term, type: 'append', prevIndex, prevTerm, first, last, entries, commit, round });
 }
 
 function needSnapshot(s: RaftState, progress: Progress): void {
@@ -98,12 +105,15 @@ function needSnapshot(s: RaftState, progress: Progress): void {
     return;
   }
   progress.becomeSnapshot();
-  s.out.snapshotTo.push(progress.peer);
+  s.out.snapshotTo = added(s.out.snapshotTo, progress.peer);
 }
 
 export function sendHeartbeat(s: RaftState, lead: Leadership, progress: Progress, quiesce: boolean): void {
   const commit = Math.min(s.commit, progress.match);
-  s.send(progress.peer, { type: 'heartbeat', commit, round: roundOfNow(s, lead), quiesce, lastIndex: s.log.lastIndex });
+  const { id: from, term } = s;
+  const { lastIndex } = s.log;
+  const round = roundOfNow(s, lead);
+  s.post({ from, to: progress.peer, term, type: 'heartbeat', commit, round, quiesce, lastIndex });
   progress.sentCommit = Math.max(progress.sentCommit, commit);
   progress.sentMs = s.nowMs;
 }
@@ -111,11 +121,11 @@ export function sendHeartbeat(s: RaftState, lead: Leadership, progress: Progress
 export function broadcastHeartbeat(s: RaftState, quiesce: boolean): void {
   const lead = s.lead!;
   if (lead.muted) return;
-  for (const progress of lead.progress.values()) sendHeartbeat(s, lead, progress, quiesce);
+  for (const progress of lead.progress) sendHeartbeat(s, lead, progress, quiesce);
 }
 
 export function onAppendReply(s: RaftState, m: MessageOf<'append-reply'>): void {
-  const progress = s.lead!.progress.get(m.from);
+  const progress = s.progressOf(m.from);
   if (progress === undefined || m.index > s.log.lastIndex) return;
   hear(s, progress, m.round);
   if (m.ok) {
@@ -136,7 +146,7 @@ export function onAppendReply(s: RaftState, m: MessageOf<'append-reply'>): void 
 
 export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>): void {
   const lead = s.lead!;
-  const progress = lead.progress.get(m.from);
+  const progress = s.progressOf(m.from);
   if (progress === undefined) return;
   hear(s, progress, m.round);
   if (progress.state === 'probe') {
@@ -159,16 +169,8 @@ export function examine(s: RaftState, lead: Leadership, progress: Progress): voi
     s.flushDue = true;
     return;
   }
-  const [prevIndex, first, last] = [progress.next - 1, progress.next, progress.next - 1];
-  s.send(progress.peer, {
-    type: 'append',
-    prevIndex,
-    prevTerm,
-    first,
-    last,
-    commit: s.commit,
-    round: roundOfNow(s, lead),
-  });
+  const end = progress.next - 1;
+  postAppend(s, lead, progress.peer, end, prevTerm, end + 1, end);
 }
 
 function hear(s: RaftState, progress: Progress, round: number): void {
@@ -180,29 +182,29 @@ function hear(s: RaftState, progress: Progress, round: number): void {
 /** Commits what a majority holds durably, if it is of this term. */
 export function settleCommit(s: RaftState): void {
   if (s.commit === s.log.lastIndex) return;
-  const index = heldByMajority(s, s.lead!);
+  const index = heldByMajority(s);
   if (index <= s.commit || s.log.termOf(index) !== s.term) return;
   s.setCommit(index);
   s.flushDue = true;
 }
 
 /** The highest index above the commit index that a majority of the voters holds durably; 0: none. Asked at every acknowledgement. */
-function heldByMajority(s: RaftState, lead: Leadership): Index {
+function heldByMajority(s: RaftState): Index {
   const { voters } = s.members.latest;
   const { quorum } = s;
   let best = 0;
   for (let i = 0; i < voters.length; i++) {
-    const index = heldBy(s, lead, voters[i]);
+    const index = heldBy(s, voters[i]);
     if (index <= s.commit || index <= best) continue;
     let count = 0;
-    for (let k = 0; k < voters.length; k++) if (heldBy(s, lead, voters[k]) >= index) count++;
+    for (let k = 0; k < voters.length; k++) if (heldBy(s, voters[k]) >= index) count++;
     if (count >= quorum) best = index;
   }
   return best;
 }
 
-function heldBy(s: RaftState, lead: Leadership, voter: PeerId): Index {
-  return voter === s.id ? s.stable : (lead.progress.get(voter)?.match ?? 0);
+function heldBy(s: RaftState, voter: PeerId): Index {
+  return voter === s.id ? s.stable : (s.progressOf(voter)?.match ?? 0);
 }
 
 /** The set of followers follows the membership. */
@@ -210,9 +212,9 @@ export function syncProgress(s: RaftState): void {
   const lead = s.lead!;
   const { voters, learners } = s.members.latest;
   const others = [...voters, ...learners].filter((peer) => peer !== s.id);
-  for (const peer of lead.progress.keys()) if (!others.includes(peer)) lead.progress.delete(peer);
+  lead.progress = lead.progress.filter(({ peer }) => others.includes(peer));
   for (const peer of others) {
-    if (!lead.progress.has(peer)) lead.progress.set(peer, new Progress(peer, s.log.lastIndex + 1, s.nowMs));
+    if (s.progressOf(peer) === undefined) lead.progress.push(new Progress(peer, s.log.lastIndex + 1, s.nowMs));
   }
 }
 
@@ -234,7 +236,8 @@ export function onAppend(s: RaftState, m: MessageOf<'append'>): void {
   for (const entry of entries) if (entry.index > s.commit) takeEntry(s, entry);
   const match = Math.max(m.prevIndex + entries.length, s.commit);
   s.setCommit(Math.min(m.commit, match));
-  s.sendDurable(m.from, { type: 'append-reply', ok: true, index: match, hintTerm: 0, round });
+  const { id: from, term } = s;
+  s.postDurable({ from, to: m.from, term, type: 'append-reply', ok: true, index: match, hintTerm: 0, round });
 }
 
 function takeEntry(s: RaftState, entry: LogEntry): void {
@@ -243,7 +246,7 @@ function takeEntry(s: RaftState, entry: LogEntry): void {
   if (known !== undefined) truncateFrom(s, entry.index);
   s.log.append(entry.term);
   if (entry.membership !== undefined) s.members.append(entry.index, entry.membership);
-  s.out.append.push(entry);
+  s.out.append = added(s.out.append, entry);
 }
 
 function truncateFrom(s: RaftState, index: Index): void {
@@ -269,7 +272,7 @@ function isWellFormed(prevIndex: Index, prevTerm: number, entries: readonly LogE
 export function onHeartbeat(s: RaftState, m: MessageOf<'heartbeat'>): void {
   s.heardLeader();
   if (!s.installing) s.setCommit(Math.min(m.commit, s.log.lastIndex));
-  s.send(m.from, { type: 'heartbeat-reply', round: m.round });
+  s.post({ from: s.id, to: m.from, term: s.term, type: 'heartbeat-reply', round: m.round });
   if (m.quiesce && !s.installing && s.log.lastIndex === m.lastIndex && s.commit === m.lastIndex) s.quiesced = true;
 }
 

@@ -35,7 +35,7 @@ export function becomeLeader(s: RaftState): void {
   assert(s.role === 'candidate' && s.vote === s.id, 'a leader that was no candidate');
   leave(s, 'leader', s.id);
   s.lead = {
-    progress: new Map(),
+    progress: [],
     termStart: s.log.lastIndex + 1,
     muted: s.lone,
     heartbeatDueMs: s.nowMs + s.limits.heartbeatMs,

@@ -20,7 +20,8 @@ export interface ReadRound {
 
 /** What only a leader has. Made when it is elected, dropped when it steps down. */
 export interface Leadership {
-  progress: Map<PeerId, Progress>;
+  /** Of every other member. A list: it is gone through at each message, and has a handful of items at most. */
+  progress: Progress[];
   /** Index of this term's no-op: nothing is served before it is committed. */
   termStart: Index;
   /** A lone voter elects itself before its vote is durable; it says nothing to anyone until it is. */
@@ -55,8 +56,18 @@ export interface Outbox {
   snapshotTo: PeerId[];
 }
 
-export function emptyOutbox(): Outbox {
-  return { append: [], send: [], sendDurable: [], reads: [], snapshotTo: [] };
+/** What most parts of most Readys are. Shared, so never added to: `added` makes a list of its own. */
+export const NOTHING: never[] = [];
+
+function emptyOutbox(): Outbox {
+  return { append: NOTHING, send: NOTHING, sendDurable: NOTHING, reads: NOTHING, snapshotTo: NOTHING };
+}
+
+/** The list with one item more. */
+export function added<T>(list: T[], item: T): T[] {
+  if (list.length === 0) return [item];
+  list.push(item);
+  return list;
 }
 
 type Body<M> = M extends unknown ? Omit<M, 'from' | 'to' | 'term'> & { term?: Term } : never;
@@ -165,11 +176,28 @@ export class RaftState {
   }
 
   send(to: PeerId, body: MessageBody): void {
-    this.out.send.push({ from: this.id, to, term: this.term, ...body } as RaftMessage);
+    this.post({ from: this.id, to, term: this.term, ...body } as RaftMessage);
   }
 
   sendDurable(to: PeerId, body: MessageBody): void {
-    this.out.sendDurable.push({ from: this.id, to, term: this.term, ...body } as RaftMessage);
+    this.postDurable({ from: this.id, to, term: this.term, ...body } as RaftMessage);
+  }
+
+  /** A message that was made in one piece, as those are that come with every entry. */
+  post(message: RaftMessage): void {
+    this.out.send = added(this.out.send, message);
+  }
+
+  postDurable(message: RaftMessage): void {
+    this.out.sendDurable = added(this.out.sendDurable, message);
+  }
+
+  /** On a leader: what it knows of that member. */
+  progressOf(peer: PeerId): Progress | undefined {
+    const progress = this.lead?.progress;
+    if (progress === undefined) return undefined;
+    for (let i = 0; i < progress.length; i++) if (progress[i].peer === peer) return progress[i];
+    return undefined;
   }
 
   /** A rise of the term is the only thing that frees the vote. */

@@ -68,13 +68,13 @@ export class AppendSender {
     const peer = this.peers.get(from);
     const lane = peer?.lanes.get(group);
     if (peer === undefined || lane === undefined) return;
-    let count = 0;
-    while (count < lane.lasts.length && (!ok || lane.lasts[count] <= index))
-      this.release(peer, lane, lane.sizes[count++]);
-    lane.lasts.splice(0, count);
-    lane.sizes.splice(0, count);
+    while (lane.lasts.length > 0 && (!ok || lane.lasts[0] <= index)) {
+      lane.lasts.shift();
+      this.release(peer, lane, lane.sizes.shift()!);
+    }
     if (!ok) lane.queue = [];
-    this.pump(lane);
+    if (lane.queue.length > 0) this.pump(lane);
+    if (peer.blocked.size === 0) return;
     for (const blocked of [...peer.blocked]) if (peer.bytes < WINDOW_BYTES) this.pump(blocked);
   }
 

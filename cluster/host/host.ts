@@ -8,7 +8,7 @@ import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Raft } from '../core/raft.ts';
 import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
-import { decodeRaftBatch, RaftBatchWriter } from '../rpc/raft-codec.ts';
+import { decodeRaftBatch } from '../rpc/raft-codec.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
 import type { Wal } from '../wal/types.ts';
 import { AppendSender, type AppendSenderOwner } from './append-sender.ts';
@@ -19,6 +19,7 @@ import { Doubt } from './doubt.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
 import { openRaft } from './open-raft.ts';
+import { Outgoing } from './outgoing.ts';
 import { Repair } from './repair.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
@@ -30,8 +31,6 @@ import type { Group, GroupMachine, Host } from './types.ts';
 
 /** Application of committed entries in one pass, over all groups. */
 const APPLY_BUDGET_MS = 8;
-/** A frame to one peer is sent when it has grown to this, even within a pass. */
-const FRAME_BYTES = 1024 * 1024;
 /** A timer that is later than this lets what waits in the sockets be read first. */
 const STALL_MS = 100;
 const TIMER_SLACK_MS = 0.01;
@@ -103,13 +102,15 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly snapshotTaker: SnapshotTaker;
   private readonly snapshotSender: SnapshotSender;
   private readonly snapshotReceiver: SnapshotReceiver;
-  private readonly writers = new Map<PeerId, RaftBatchWriter>();
+  private readonly outgoing: Outgoing;
   private readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
   private readonly upSinceMs = new Map<PeerId, number>();
   /** Recovered groups that were opened or deleted in this life. */
   private readonly taken = new Set<GroupId>();
   private dirtyRunners: GroupRunner[] = [];
   private applyRunners = new Set<GroupRunner>();
+  /** Handed to the WAL since the last flush was asked for. */
+  private durables: Durable[] = [];
   private passQueued = false;
   private applyTimer: Timer | undefined;
   private timer: Timer | undefined;
@@ -131,6 +132,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.wal = wal;
     this.transport = transport;
     this.time = new ClusterClock(env.clock, env.log);
+    this.outgoing = new Outgoing(transport, this.stats);
     this.sender = new AppendSender(wal, this);
     this.fullDisks = new FullDisks(self, transport, options.isDiskLow);
     this.standing = new Standing({
@@ -303,14 +305,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   /** Queues for this turn's frame. */
   send(group: GroupId, message: RaftMessage): void {
-    let writer = this.writers.get(message.to);
-    if (writer === undefined) {
-      writer = new RaftBatchWriter();
-      this.writers.set(message.to, writer);
-    }
-    writer.add(group, message);
-    if (writer.bytes >= FRAME_BYTES) this.sendFrame(message.to, writer);
-    else this.queuePass();
+    if (this.outgoing.add(group, message)) this.queuePass();
   }
 
   isSnapshotInUse(runner: GroupRunner): boolean {
@@ -407,7 +402,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.fullDisks.lost(peer);
     this.upSinceMs.delete(peer);
     this.sender.dropPeer(peer);
-    this.writers.delete(peer);
+    this.outgoing.dropPeer(peer);
     this.snapshotSender.dropPeer(peer);
     const nowMs = this.env.clock.nowMs();
     for (const runner of this.runners.values()) {
@@ -469,20 +464,15 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const beganMs = this.env.clock.nowMs();
     const runners = this.dirtyRunners;
     this.dirtyRunners = [];
-    const durables: Durable[] = [];
-    let mustFlush = false;
     for (const runner of runners) {
       runner.queued = false;
-      if (runner.closed) continue;
-      runner.beginPass(beganMs);
-      while (runner.raft.hasReady()) {
-        if (this.takeReady(runner, runner.raft.takeReady(), durables)) mustFlush = true;
-      }
-      if (runner.mustApply) this.applyRunners.add(runner);
+      if (!runner.closed) this.serve(runner, beganMs);
     }
+    const { durables } = this;
     // First of all, so that followers write and sync while this node does.
-    if (this.sendFrames()) this.transport.flush();
-    if (mustFlush) {
+    if (this.outgoing.send()) this.transport.flush();
+    if (durables.length > 0) {
+      this.durables = [];
       this.stats.turns++;
       this.env.crashPoint('host:before-flush');
       this.flushesMs.push(beganMs);
@@ -494,8 +484,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.stats.passMsMax = Math.max(this.stats.passMsMax, this.env.clock.nowMs() - beganMs);
   }
 
-  /** True: something waits for a flush. */
-  private takeReady(runner: GroupRunner, ready: Ready, durables: Durable[]): boolean {
+  /** Everything that its core wants done, but for application and the flush, which are the pass's. */
+  private serve(runner: GroupRunner, nowMs: number): void {
+    runner.beginPass(nowMs);
+    while (runner.raft.hasReady()) this.takeReady(runner, runner.raft.takeReady());
+    if (runner.mustApply) this.applyRunners.add(runner);
+  }
+
+  private takeReady(runner: GroupRunner, ready: Ready): void {
     const { id, raft } = runner;
     const { hardState, append, sendDurable } = ready;
     if (hardState !== undefined) this.wal.saveHardState(id, hardState);
@@ -506,9 +502,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       else this.snapshotSender.start(runner, peer);
     }
     runner.takeOutcome(ready);
-    if (hardState === undefined && append.length === 0 && sendDurable.length === 0) return false;
-    durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
-    return true;
+    if (hardState === undefined && append.length === 0 && sendDurable.length === 0) return;
+    this.durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
   }
 
   private onDurable(durables: readonly Durable[]): void {
@@ -534,26 +529,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   private isHeldBack(runner: GroupRunner, peer: PeerId): boolean {
     return this.fullDisks.isHeldBack(runner.id, runner.raft.membership.voters, peer);
-  }
-
-  private sendFrames(): boolean {
-    let any = false;
-    for (const [peer, writer] of this.writers) {
-      if (writer.empty) continue;
-      this.sendFrame(peer, writer);
-      any = true;
-    }
-    return any;
-  }
-
-  private sendFrame(peer: PeerId, writer: RaftBatchWriter): void {
-    // Lost like on a wire: cores send again what matters.
-    if (!this.transport.isUp(peer)) writer.drop();
-    else if (this.transport.send(peer, Channel.raft, writer.take())) {
-      this.stats.framesSent++;
-      return;
-    }
-    this.stats.framesDropped++;
   }
 
   private apply(untilMs: number): void {

@@ -1,123 +1,200 @@
-// Raft messages of many groups to one peer as one payload of channel raft, pure: `u32 header length | protobuf header | bodies of
-// the entries`. The host encodes once per peer and turn and decodes what arrives. Bodies are neither copied nor re-encoded;
+// Raft messages of many groups to one peer as one payload of channel raft, pure: `u32 length of the rows | rows | bodies of the entries`. A
+// message is a row of fixed size, followed by a smaller row for each of its entries: with a thousand groups in a payload an object and a
+// field-by-field encoding per message would cost more than the consensus itself. Bodies are neither copied nor re-encoded;
 // a receiver hands an entry on only if its body has the checksum that the proposer computed. Sender and receiver are
 // not in the bytes: the link knows them.
 import { crc32c } from '@node-rs/crc32';
 import { decodeMembership } from '../core/membership.ts';
 import { EntryKind, type GroupId, type LogEntry, type PeerId, type RaftMessage } from '../core/types.ts';
 import { readU32, writeU32 } from './codec.ts';
-import { frames } from './frames.generated.js';
 
-type Item = frames.RaftItem.$Properties;
 type MessageType = RaftMessage['type'];
 type MessageOf<T extends MessageType> = Extract<RaftMessage, { type: T }>;
-interface Layout<T extends MessageType> {
-  number: number;
-  write(message: MessageOf<T>): Item;
-  read(from: PeerId, to: PeerId, term: number, item: Item): MessageOf<T>;
+
+/** What a row holds besides group, type and term; which fields count depends on the type. */
+interface Item {
+  index: number;
+  indexTerm: number;
+  last: number;
+  commit: number;
+  round: number;
+  flag: boolean;
+  /** Of entries index + 1, index + 2, … */
+  entries: LogEntry[];
 }
 
-const index = (item: Item): number => item.index ?? 0;
-const indexTerm = (item: Item): number => item.indexTerm ?? 0;
-const last = (item: Item): number => item.last ?? 0;
-const round = (item: Item): number => item.round ?? 0;
-const commit = (item: Item): number => item.commit ?? 0;
-const flag = (item: Item): boolean => item.flag ?? false;
+interface Layout<T extends MessageType> {
+  number: number;
+  write(row: Item, message: MessageOf<T>): void;
+  read(from: PeerId, to: PeerId, term: number, row: Item): MessageOf<T>;
+}
 
-/** Which fields of an item carry what. Numbers stay for ever. Messages are made in one piece: thousands of them come in a turn. */
+const NO_ENTRIES: LogEntry[] = [];
+/** Little-endian: doubles group, term, index, indexTerm, last, commit, round; bytes type and flag; u32 number of entries. Integers are
+ * doubles (exact below 2^53, which is the bound everywhere). */
+const ROW_BYTES = 64;
+const TERM_AT = 8;
+const INDEX_AT = 16;
+const INDEX_TERM_AT = 24;
+const LAST_AT = 32;
+const COMMIT_AT = 40;
+const ROUND_AT = 48;
+const TYPE_AT = 56;
+const FLAG_AT = 57;
+const ENTRIES_AT = 60;
+/** Double term; u32 body length, body checksum, kind. */
+const ENTRY_ROW_BYTES = 20;
+const LENGTH_AT = 8;
+const CRC_AT = 12;
+const KIND_AT = 16;
+const ROWS_BYTES_MIN = 1024;
+
+function emptyItem(): Item {
+  return { index: 0, indexTerm: 0, last: 0, commit: 0, round: 0, flag: false, entries: NO_ENTRIES };
+}
+
+function clear(row: Item): void {
+  row.index = row.indexTerm = row.last = row.commit = row.round = 0;
+  row.flag = false;
+  row.entries = NO_ENTRIES;
+}
+
+/** Which fields of a row carry what. Messages are made in one piece: thousands of them come in a turn. */
 const layouts: { [T in MessageType]: Layout<T> } = {
   'pre-vote': {
     number: 1,
-    write: (m) => ({ index: m.lastIndex, indexTerm: m.lastTerm }),
-    read: (from, to, term, i) => ({ from, to, term, type: 'pre-vote', lastIndex: index(i), lastTerm: indexTerm(i) }),
+    write: (row, m) => {
+      row.index = m.lastIndex;
+      row.indexTerm = m.lastTerm;
+    },
+    read: (from, to, term, r) => ({ from, to, term, type: 'pre-vote', lastIndex: r.index, lastTerm: r.indexTerm }),
   },
   'pre-vote-reply': {
     number: 2,
-    write: (m) => ({ flag: m.granted }),
-    read: (from, to, term, i) => ({ from, to, term, type: 'pre-vote-reply', granted: flag(i) }),
+    write: (row, m) => {
+      row.flag = m.granted;
+    },
+    read: (from, to, term, r) => ({ from, to, term, type: 'pre-vote-reply', granted: r.flag }),
   },
   vote: {
     number: 3,
-    write: (m) => ({ index: m.lastIndex, indexTerm: m.lastTerm, flag: m.transfer }),
-    read: (from, to, term, i) => {
-      return { from, to, term, type: 'vote', lastIndex: index(i), lastTerm: indexTerm(i), transfer: flag(i) };
+    write: (row, m) => {
+      row.index = m.lastIndex;
+      row.indexTerm = m.lastTerm;
+      row.flag = m.transfer;
+    },
+    read: (from, to, term, r) => {
+      return { from, to, term, type: 'vote', lastIndex: r.index, lastTerm: r.indexTerm, transfer: r.flag };
     },
   },
   'vote-reply': {
     number: 4,
-    write: (m) => ({ flag: m.granted }),
-    read: (from, to, term, i) => ({ from, to, term, type: 'vote-reply', granted: flag(i) }),
+    write: (row, m) => {
+      row.flag = m.granted;
+    },
+    read: (from, to, term, r) => ({ from, to, term, type: 'vote-reply', granted: r.flag }),
   },
   append: {
     number: 5,
-    write: (m) => ({ index: m.prevIndex, indexTerm: m.prevTerm, commit: m.commit, round: m.round }),
-    read: (from, to, term, i) => ({
+    write: (row, m) => {
+      row.index = m.prevIndex;
+      row.indexTerm = m.prevTerm;
+      row.commit = m.commit;
+      row.round = m.round;
+      row.entries = m.entries ?? NO_ENTRIES;
+    },
+    read: (from, to, term, r) => ({
       from,
       to,
       term,
       type: 'append',
-      prevIndex: index(i),
-      prevTerm: indexTerm(i),
-      first: index(i) + 1,
-      last: index(i) + (i.bodyLength?.length ?? 0),
-      commit: commit(i),
-      round: round(i),
+      prevIndex: r.index,
+      prevTerm: r.indexTerm,
+      first: r.index + 1,
+      last: r.index + r.entries.length,
+      entries: r.entries,
+      commit: r.commit,
+      round: r.round,
     }),
   },
   'append-reply': {
     number: 6,
-    write: (m) => ({ index: m.index, indexTerm: m.hintTerm, round: m.round, flag: m.ok }),
-    read: (from, to, term, i) => ({
-      from,
-      to,
-      term,
-      type: 'append-reply',
-      ok: flag(i),
-      index: index(i),
-      hintTerm: indexTerm(i),
-      round: round(i),
-    }),
+    write: (row, m) => {
+      row.index = m.index;
+      row.indexTerm = m.hintTerm;
+      row.round = m.round;
+      row.flag = m.ok;
+    },
+    read: (from, to, term, r) => {
+      return {
+        from,
+        to,
+        term,
+        type: 'append-reply',
+        ok: r.flag,
+        index: r.index,
+        hintTerm: r.indexTerm,
+        round: r.round,
+      };
+    },
   },
   heartbeat: {
     number: 7,
-    write: (m) => ({ commit: m.commit, round: m.round, flag: m.quiesce, last: m.lastIndex }),
-    read: (from, to, term, i) => ({
-      from,
-      to,
-      term,
-      type: 'heartbeat',
-      commit: commit(i),
-      round: round(i),
-      quiesce: flag(i),
-      lastIndex: last(i),
-    }),
+    write: (row, m) => {
+      row.commit = m.commit;
+      row.round = m.round;
+      row.flag = m.quiesce;
+      row.last = m.lastIndex;
+    },
+    read: (from, to, term, r) => {
+      return {
+        from,
+        to,
+        term,
+        type: 'heartbeat',
+        commit: r.commit,
+        round: r.round,
+        quiesce: r.flag,
+        lastIndex: r.last,
+      };
+    },
   },
   'heartbeat-reply': {
     number: 8,
-    write: (m) => ({ round: m.round }),
-    read: (from, to, term, i) => ({ from, to, term, type: 'heartbeat-reply', round: round(i) }),
+    write: (row, m) => {
+      row.round = m.round;
+    },
+    read: (from, to, term, r) => ({ from, to, term, type: 'heartbeat-reply', round: r.round }),
   },
   'timeout-now': {
     number: 9,
-    write: () => ({}),
+    write: () => undefined,
     read: (from, to, term) => ({ from, to, term, type: 'timeout-now' }),
   },
   'read-index': {
     number: 10,
-    write: (m) => ({ round: m.context }),
-    read: (from, to, term, i) => ({ from, to, term, type: 'read-index', context: round(i) }),
+    write: (row, m) => {
+      row.round = m.context;
+    },
+    read: (from, to, term, r) => ({ from, to, term, type: 'read-index', context: r.round }),
   },
   'read-index-reply': {
     number: 11,
-    write: (m) => ({ round: m.context, index: m.index, flag: m.ok }),
-    read: (from, to, term, i) => {
-      return { from, to, term, type: 'read-index-reply', context: round(i), index: index(i), ok: flag(i) };
+    write: (row, m) => {
+      row.round = m.context;
+      row.index = m.index;
+      row.flag = m.ok;
+    },
+    read: (from, to, term, r) => {
+      return { from, to, term, type: 'read-index-reply', context: r.round, ok: r.flag, index: r.index };
     },
   },
   commit: {
     number: 12,
-    write: (m) => ({ commit: m.index }),
-    read: (from, to, term, i) => ({ from, to, term, type: 'commit', index: commit(i) }),
+    write: (row, m) => {
+      row.commit = m.index;
+    },
+    read: (from, to, term, r) => ({ from, to, term, type: 'commit', index: r.commit }),
   },
 };
 
@@ -126,56 +203,83 @@ for (const type of Object.keys(layouts) as MessageType[]) typeOfNumber[layouts[t
 
 /** Gathers the messages of a turn to one peer. */
 export class RaftBatchWriter {
-  private items: Item[] = [];
+  private rows = new Uint8Array(ROWS_BYTES_MIN);
+  private view = new DataView(this.rows.buffer);
+  private used = 0;
   private bodies: Uint8Array[] = [];
   private bodyBytes = 0;
+  private readonly item = emptyItem();
 
-  /** Approximate size of what was added: bodies and a bound on the rest. */
+  /** Size of what was added. */
   get bytes(): number {
-    return this.bodyBytes;
+    return this.used + this.bodyBytes;
   }
 
   get empty(): boolean {
-    return this.items.length === 0;
+    return this.used === 0;
   }
 
   add<T extends MessageType>(group: GroupId, message: MessageOf<T>): void {
+    const { item } = this;
     const layout = layouts[message.type as T];
-    const item = layout.write(message);
-    item.group = group;
-    item.type = layout.number;
-    item.term = message.term;
-    this.bodyBytes += 80;
-    if (message.type === 'append') this.addEntries(item, (message as MessageOf<'append'>).entries ?? []);
-    this.items.push(item);
+    clear(item);
+    layout.write(item, message);
+    const at = this.reserve(ROW_BYTES + item.entries.length * ENTRY_ROW_BYTES);
+    const { view } = this;
+    view.setFloat64(at, group, true);
+    view.setFloat64(at + TERM_AT, message.term, true);
+    view.setFloat64(at + INDEX_AT, item.index, true);
+    view.setFloat64(at + INDEX_TERM_AT, item.indexTerm, true);
+    view.setFloat64(at + LAST_AT, item.last, true);
+    view.setFloat64(at + COMMIT_AT, item.commit, true);
+    view.setFloat64(at + ROUND_AT, item.round, true);
+    view.setUint8(at + TYPE_AT, layout.number);
+    view.setUint8(at + FLAG_AT, item.flag ? 1 : 0);
+    view.setUint32(at + ENTRIES_AT, item.entries.length, true);
+    this.putEntries(at + ROW_BYTES, item.entries);
   }
 
   /** What was added is not sent. */
   drop(): void {
-    this.items = [];
+    this.used = 0;
     this.bodies = [];
     this.bodyBytes = 0;
   }
 
   /** The payload's parts; the writer is empty afterwards. */
   take(): Uint8Array[] {
-    const header = frames.RaftBatch.encode({ item: this.items }).finish();
     const prefix = new Uint8Array(4);
-    writeU32(prefix, 0, header.length);
-    const parts = [prefix, header, ...this.bodies];
+    writeU32(prefix, 0, this.used);
+    const parts = [prefix, this.rows.subarray(0, this.used), ...this.bodies];
+    // Whoever sends the parts keeps them. The next payload will be about as long.
+    this.rows = new Uint8Array(Math.max(ROWS_BYTES_MIN, this.used));
+    this.view = new DataView(this.rows.buffer);
     this.drop();
     return parts;
   }
 
-  private addEntries(item: Item, entries: readonly LogEntry[]): void {
-    if (entries.length === 0) return;
-    item.bodyLength = entries.map((entry) => entry.body.length);
-    item.bodyCrc = entries.map((entry) => entry.crc);
-    item.kind = entries.map((entry) => entry.kind);
-    item.entryTerm = entries.map((entry) => entry.term);
-    for (const entry of entries) {
-      if (entry.body.length > 0) this.bodies.push(entry.body);
-      this.bodyBytes += entry.body.length + 20;
+  private reserve(bytes: number): number {
+    const at = this.used;
+    this.used += bytes;
+    if (this.used <= this.rows.length) return at;
+    const larger = new Uint8Array(Math.max(this.used, this.rows.length * 2));
+    larger.set(this.rows.subarray(0, at));
+    this.rows = larger;
+    this.view = new DataView(larger.buffer);
+    return at;
+  }
+
+  private putEntries(from: number, entries: readonly LogEntry[]): void {
+    const { view } = this;
+    let at = from;
+    for (const { term, kind, body, crc } of entries) {
+      view.setFloat64(at, term, true);
+      view.setUint32(at + LENGTH_AT, body.length, true);
+      view.setUint32(at + CRC_AT, crc, true);
+      view.setUint32(at + KIND_AT, kind, true);
+      at += ENTRY_ROW_BYTES;
+      if (body.length > 0) this.bodies.push(body);
+      this.bodyBytes += body.length;
     }
   }
 }
@@ -188,44 +292,61 @@ export function decodeRaftBatch(
   each: (group: GroupId, message: RaftMessage) => void,
 ): string | undefined {
   if (bytes.length < 4) return 'raft payload too short';
-  const headerEnd = 4 + readU32(bytes, 0);
-  if (headerEnd > bytes.length) return 'bad raft header length';
-  const batch = decodeHeader(bytes.subarray(4, headerEnd));
-  if (batch === undefined) return 'bad raft header';
-  let at = headerEnd;
-  for (const item of batch.item ?? []) {
-    const type = typeOfNumber[item.type ?? 0];
-    if (type === undefined) return `unknown raft message ${item.type}`;
-    const group = item.group ?? 0;
-    const term = item.term ?? 0;
+  const end = 4 + readU32(bytes, 0);
+  if (end > bytes.length) return 'bad length of raft rows';
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const item = emptyItem();
+  let bodyAt = end;
+  let at = 4;
+  while (at < end) {
+    if (at + ROW_BYTES > end) return 'raft row cut off';
+    const type = typeOfNumber[view.getUint8(at + TYPE_AT)];
+    if (type === undefined) return `unknown raft message ${view.getUint8(at + TYPE_AT)}`;
+    const group = view.getFloat64(at, true);
+    const term = view.getFloat64(at + TERM_AT, true);
+    item.index = view.getFloat64(at + INDEX_AT, true);
+    item.indexTerm = view.getFloat64(at + INDEX_TERM_AT, true);
+    item.last = view.getFloat64(at + LAST_AT, true);
+    item.commit = view.getFloat64(at + COMMIT_AT, true);
+    item.round = view.getFloat64(at + ROUND_AT, true);
+    item.flag = view.getUint8(at + FLAG_AT) !== 0;
+    item.entries = NO_ENTRIES;
     if (!isCount(group) || !isCount(term) || !areCounts(item)) return 'a number of a raft message is out of range';
-    const message: RaftMessage = layouts[type].read(from, to, term, item);
-    if (message.type === 'append') {
-      const entries = readEntries(item, bytes, at);
+    const count = view.getUint32(at + ENTRIES_AT, true);
+    at += ROW_BYTES;
+    if (count > 0 && type !== 'append') return 'entries in a raft message that has none';
+    if (type === 'append') {
+      if (count * ENTRY_ROW_BYTES > end - at) return 'raft entries cut off';
+      const entries = readEntries(view, at, count, item.index, bytes, bodyAt);
       if (typeof entries === 'string') return entries;
-      message.entries = entries;
-      for (const entry of entries) at += entry.body.length;
+      item.entries = entries;
+      for (const entry of entries) bodyAt += entry.body.length;
+      at += count * ENTRY_ROW_BYTES;
     }
-    each(group, message);
+    each(group, layouts[type].read(from, to, term, item));
   }
-  return at === bytes.length ? undefined : 'raft payload longer than its messages';
+  return bodyAt === bytes.length ? undefined : 'raft payload longer than its messages';
 }
 
-function readEntries(item: Item, bytes: Uint8Array, from: number): LogEntry[] | string {
-  const lengths = item.bodyLength ?? [];
-  const crcs = item.bodyCrc ?? [];
-  const kinds = item.kind ?? [];
-  const terms = item.entryTerm ?? [];
-  if (crcs.length !== lengths.length || kinds.length !== lengths.length || terms.length !== lengths.length) {
-    return 'entries of unequal fields';
-  }
+function readEntries(
+  view: DataView,
+  rowsAt: number,
+  count: number,
+  prevIndex: number,
+  bytes: Uint8Array,
+  bodiesAt: number,
+): LogEntry[] | string {
   const entries: LogEntry[] = [];
-  let at = from;
-  for (let i = 0; i < lengths.length; i++) {
-    if (at + lengths[i] > bytes.length) return 'entries beyond the payload';
-    const body = bytes.subarray(at, at + lengths[i]);
-    at += lengths[i];
-    const entry = checkEntry(index(item) + 1 + i, terms[i], kinds[i], crcs[i], body);
+  let at = bodiesAt;
+  for (let i = 0; i < count; i++) {
+    const row = rowsAt + i * ENTRY_ROW_BYTES;
+    const length = view.getUint32(row + LENGTH_AT, true);
+    if (at + length > bytes.length) return 'entries beyond the payload';
+    const body = bytes.subarray(at, at + length);
+    at += length;
+    const kind = view.getUint32(row + KIND_AT, true);
+    const crc = view.getUint32(row + CRC_AT, true);
+    const entry = checkEntry(prevIndex + 1 + i, view.getFloat64(row, true), kind, crc, body);
     if (typeof entry === 'string') return entry;
     entries.push(entry);
   }
@@ -254,25 +375,10 @@ export function checkEntry(
   return entry;
 }
 
-function areCounts(item: Item): boolean {
-  return (
-    isCount(index(item)) &&
-    isCount(indexTerm(item)) &&
-    isCount(last(item)) &&
-    isCount(commit(item)) &&
-    isCount(round(item))
-  );
+function areCounts(row: Item): boolean {
+  return isCount(row.index) && isCount(row.indexTerm) && isCount(row.last) && isCount(row.commit) && isCount(row.round);
 }
 
 function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
-}
-
-function decodeHeader(bytes: Uint8Array): frames.RaftBatch.$Properties | undefined {
-  try {
-    return frames.RaftBatch.decode(bytes);
-  } catch {
-    // protobufjs reports malformed input by throwing; nothing else is called here.
-    return undefined;
-  }
 }

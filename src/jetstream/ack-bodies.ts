@@ -12,16 +12,9 @@ const END_DUPLICATE = encoder.encode(',"duplicate":true}');
 export class AckBodies {
   #slab = new Uint8Array(0);
   #used = 0;
-  #prefix = '';
-  #prefixBytes = new Uint8Array(0);
 
-  /** `prefix` is the text before the seq; it seldom changes from one answer to the next. */
-  stored(prefix: string, seq: number, duplicate: boolean): Uint8Array {
-    if (prefix !== this.#prefix) {
-      this.#prefix = prefix;
-      this.#prefixBytes = encoder.encode(prefix);
-    }
-    const head = this.#prefixBytes;
+  /** `head` is the text before the seq. */
+  stored(head: Uint8Array, seq: number, duplicate: boolean): Uint8Array {
     if (this.#used + head.length + TAIL_BYTES_MAX > this.#slab.length) {
       this.#slab = new Uint8Array(SLAB_BYTES + head.length + TAIL_BYTES_MAX);
       this.#used = 0;

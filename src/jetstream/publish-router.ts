@@ -80,7 +80,9 @@ interface Hold {
 /** Where a subject goes; one per stream record, shared by its sinks. */
 interface Route {
   record: StreamRecord;
+  /** What a PubAck says before the seq, and its bytes. */
   ackPrefix: string;
+  ackPrefixBytes: Uint8Array;
   /** When a publish was last stored. */
   storedMs: number;
   sinks: SinkHandle[];
@@ -169,9 +171,11 @@ class Router implements PublishRouter {
   }
 
   #setRoute(record: StreamRecord): void {
+    const ackPrefix = `{"stream":${JSON.stringify(record.name)},"seq":`;
     const route: Route = {
       record,
-      ackPrefix: `{"stream":${JSON.stringify(record.name)},"seq":`,
+      ackPrefix,
+      ackPrefixBytes: encoder.encode(ackPrefix),
       storedMs: Number.NEGATIVE_INFINITY,
       sinks: [],
     };
@@ -339,7 +343,7 @@ class Router implements PublishRouter {
     const route = this.#slotRoutes[slot];
     route.storedMs = nowMs;
     this.#observeLatency(nowMs - this.#startMs[slot]);
-    const body = this.#ackBodies.stored(route.ackPrefix, seq, duplicate);
+    const body = this.#ackBodies.stored(route.ackPrefixBytes, seq, duplicate);
     this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, body);
     this.#releaseSlot(slot);
   }

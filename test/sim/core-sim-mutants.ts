@@ -2,6 +2,7 @@
 // every one of them; if it does not, its silence about the real core means nothing. Used by core-sim.test.ts; mutants.ts plants bugs in whole nodes.
 import { majorityOf } from '../../cluster/core/membership.ts';
 import { Raft } from '../../cluster/core/raft.ts';
+import { answer } from '../../cluster/core/reads.ts';
 import { appendOwn, syncProgress } from '../../cluster/core/replication.ts';
 import type { RaftState } from '../../cluster/core/state.ts';
 import type { Index, Membership, PeerId, RaftMessage, Ready } from '../../cluster/core/types.ts';
@@ -10,7 +11,7 @@ import type { CoreSimOptions, Weather } from './core-sim.ts';
 
 /** The index that a majority of `peers` has, whatever its term. */
 export function majorityIndex(s: RaftState, peers: readonly PeerId[]): Index {
-  const matches = peers.map((peer) => (peer === s.id ? s.stable : (s.lead?.progress.get(peer)?.match ?? 0)));
+  const matches = peers.map((peer) => (peer === s.id ? s.stable : (s.progressOf(peer)?.match ?? 0)));
   return matches.sort((a, b) => b - a)[majorityOf(peers) - 1];
 }
 
@@ -37,7 +38,7 @@ class CountsLearners extends Raft {
 class ReadsWithoutRound extends Raft {
   override readIndex(context: number, nowMs: number): void {
     const s = this.state;
-    if (s.lead !== undefined && s.commit >= s.lead.termStart) s.out.reads.push({ context, ok: true, index: s.commit });
+    if (s.lead !== undefined && s.commit >= s.lead.termStart) answer(s, [context], true, s.commit);
     else super.readIndex(context, nowMs);
   }
 }

@@ -40,7 +40,7 @@ function goOnLeading(): () => void {
     'tick',
     (tick) =>
       function (this: Raft, nowMs) {
-        for (const member of this.state.lead?.progress.values() ?? []) member.lastActiveMs = nowMs;
+        for (const member of this.state.lead?.progress ?? []) member.lastActiveMs = nowMs;
         tick.call(this, nowMs);
       },
   );

@@ -175,6 +175,7 @@ function messages(): { group: number; message: RaftMessage }[] {
     { group: 64, message: { ...base, type: 'append-reply', ok: true, index: 5, hintTerm: 0, round: 3 } },
     { group: 65, message: { ...base, type: 'heartbeat', commit: 4, round: 1, quiesce: true, lastIndex: 9 } },
     { group: 65, message: { ...base, type: 'heartbeat-reply', round: 1 } },
+    { group: 65, message: { ...base, type: 'commit', index: 2 ** 33 } },
     { group: 65, message: { ...base, type: 'timeout-now' } },
     { group: 65, message: { ...base, type: 'read-index', context: 2 ** 31 } },
     { group: 65, message: { ...base, type: 'read-index-reply', context: 2 ** 31, ok: true, index: 77 } },
@@ -194,7 +195,7 @@ describe('raft messages', () => {
     const got: unknown[] = [];
     expect(decodeRaftBatch(join(parts), 1, 2, (group, message) => got.push({ group, message }))).toBeUndefined();
     expect(JSON.stringify(got, plain)).toEqual(JSON.stringify(messages(), plain));
-    expect(got).toHaveLength(12);
+    expect(got).toHaveLength(13);
   });
 
   test('any damaged body is refused, whatever the frame says', () => {
