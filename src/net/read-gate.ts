@@ -19,10 +19,10 @@ export class ReadGate {
     this.#clock = clock;
   }
 
-  /** `fullness` of the fullest receiver, from 0.75 to 1: the fuller, the longer. */
-  stall(fullness: number): void {
+  /** `pressure` from 0, where a receiver begins to fall behind, to 1, where it is about to be cut: the more, the longer. */
+  stall(pressure: number): void {
     if (this.#timer !== undefined) return;
-    const share = Math.min(1, Math.max(0, (fullness - 0.75) * 4));
+    const share = Math.min(1, pressure);
     this.stalls++;
     this.#socket.pause();
     this.#timer = this.#clock.after(STALL_MS_MIN + share * (STALL_MS_MAX - STALL_MS_MIN), () => {

@@ -221,7 +221,7 @@ export class Session implements Receiver, ParserHandler {
     this.#parser.feed(bytes);
     if (host.congestion > 0 && this.closeReason === undefined) {
       host.counts.stalledClients++;
-      this.#gate.stall(host.congestion);
+      this.#gate.stall((host.congestion - STALL_SHARE) / (1 - STALL_SHARE));
     }
   }
 

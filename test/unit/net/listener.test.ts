@@ -96,20 +96,21 @@ describe('gate', () => {
 
   test('the fuller the receiver the longer the wait, within bounds; it ends by itself', () => {
     const { socket, timers, gate } = world();
-    for (const [fullness, delayMs] of [
-      [0.75, STALL_MS_MIN],
+    for (const [pressure, delayMs] of [
+      [0, STALL_MS_MIN],
+      [0.5, (STALL_MS_MIN + STALL_MS_MAX) / 2],
       [1, STALL_MS_MAX],
       [7, STALL_MS_MAX],
     ]) {
-      gate.stall(fullness);
-      gate.stall(fullness);
+      gate.stall(pressure);
+      gate.stall(pressure);
       expect(socket.paused).toBe(true);
       expect(timers.length).toBe(1);
       expect(timers[0].delayMs).toBe(delayMs);
       timers.pop()!.fn();
       expect(socket.paused).toBe(false);
     }
-    expect(gate.stalls).toBe(3);
+    expect(gate.stalls).toBe(4);
   });
 
   test('a connection that ends is read again at once', () => {
