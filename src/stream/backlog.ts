@@ -1,7 +1,7 @@
 // What a command of the log has said must leave, and one apply could not remove: a smaller limit, a rollup, an interest that ended may concern
 // millions of messages. Pure; part of machine.ts, which works it off in the entries that follow, equally on every replica; the leader
 // proposes such entries while there is something left (expiry.ts).
-// Invariants: oldest first, one after the other; a chore concerns no message that was stored after it; what it removes is decided when the
+// Invariants: rollups first, whose publishers wait for it, then oldest first, one after the other; a chore concerns no message that was stored after it; what it removes is decided when the
 // message is looked at, so that a message which is wanted again by then stays.
 import { compileFilter } from './consumer-filter.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
@@ -29,7 +29,16 @@ export class Backlog {
   add(kind: ChoreKind, patterns: readonly string[], from: number, below: number): void {
     if (from >= below) return;
     const filter = kind === 'rolled-up' ? exactly(patterns[0]) : compileFilter(patterns);
-    this.#chores.push({ kind, filter, from, below });
+    const chore = { kind, filter, from, below };
+    const after = kind === 'rolled-up' ? this.#chores.findIndex((each) => each.kind !== kind) : -1;
+    if (after < 0) this.#chores.push(chore);
+    else this.#chores.splice(after, 0, chore);
+  }
+
+  /** Seq of the first message that rolls up what is still there; Infinity: there is none. */
+  get rolledUpBelow(): number {
+    const { first } = this;
+    return first?.kind === 'rolled-up' ? first.below : Number.POSITIVE_INFINITY;
   }
 
   /** The first is done. */

@@ -321,11 +321,12 @@ export interface PurgeCommand {
   filter: string;
   /** Local seq: only messages below it go; 0 for no bound. */
   below: number;
-  /** Newest matching messages that stay; with `from`: of those below it, the newer ones were counted. */
+  /** Newest matching messages that stay. With `from`: of those below `below`; of a filter with wildcards: of those below `from`, the newer ones
+   * were counted. */
   keep: number;
   /** Local seq where to go on; 0 at first. */
   from: number;
-  /** At most so many go; 0 for no bound. */
+  /** At most so many go; 0 for no bound, as in all new commands: what others remove meanwhile does not count. */
   limit: number;
   /** Work for one apply, about a tenth of a microsecond each; what is left is for the next command. 0 for no bound. */
   budget: number;

@@ -413,7 +413,8 @@ export class PartitionLeader {
     const ids = this.#machine.ids;
     const seq = ids.seqOf(hdr, this.#idAt, this.#idEnd);
     if (seq === 0 || ids.stampOf(hdr, this.#idAt, this.#idEnd) + windowUs <= this.#batchStampUs()) return false;
-    sink.stored(token, this.#toStream(seq), true);
+    if (seq > this.#machine.settledSeq) this.#acks.duplicate(sink, token, seq);
+    else sink.stored(token, this.#toStream(seq), true);
     return true;
   }
 
@@ -624,7 +625,7 @@ export class PartitionLeader {
     // Callbacks may propose, and apply may run in them: keep nothing that changes.
     const outcomes = results.length > 0 ? results.slice() : NOTHING;
     const done = outcomes.map(() => this.#commands.shift());
-    this.#acks.release(lastSeq, this.#stride, this.#partition, this.#refuseConfirmed);
+    this.#acks.release(this.#machine.settledSeq, this.#stride, this.#partition, this.#refuseConfirmed);
     for (let i = 0; i < done.length; i++) done[i]?.(outcomes[i]);
     if (this.#held.size > 0) this.#releaseHeld();
   }

@@ -43,7 +43,7 @@ import { RecentIds } from './recent-ids.ts';
 import { SnapshotError, SnapshotReader, SnapshotWriter, type Steps } from './snapshot-codec.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
 import { TtlHeap } from './ttl-heap.ts';
-import type { ConsumerTable, ConsumerTableOptions, SubjectFilter } from './types.ts';
+import type { ConsumerTable, ConsumerTableOptions, RemovalWatcher, SubjectFilter } from './types.ts';
 
 /** Why a batch cannot be applied: the replica must stop (the caller ends the process). */
 export class MachineError extends Error {}
@@ -53,7 +53,6 @@ export interface PurgeProgress {
   gone: number;
   from: number;
   below: number;
-  limit: number;
   keep: number;
 }
 
@@ -65,13 +64,6 @@ const REMOVAL_COST = 8;
 const WANTED_COST = 4;
 
 const MICROSECOND_NS = 1000;
-
-/** Called before the messages go. */
-export interface RemovalWatcher {
-  onRemoved(seq: number): void;
-  /** All messages at once. */
-  onCleared(): void;
-}
 
 export interface MachineOptions {
   /** Makes the (empty) consumer table; seqs handed to it are local. `config` is the log's. */
@@ -376,6 +368,11 @@ export class StreamMachine {
     }
   }
 
+  /** Up to this seq everything is as its publishers asked: what a later message rolls up is not yet gone. */
+  get settledSeq(): number {
+    return Math.min(this.index.lastSeq, this.#backlog.rolledUpBelow - 1);
+  }
+
   /** There is something to remove for which entries that follow are needed. */
   get hasBacklog(): boolean {
     return this.#backlog.first !== undefined || this.#isAboveLimits;
@@ -438,8 +435,10 @@ export class StreamMachine {
     let bound = below > 0 ? below : messages.lastSeq + 1;
     let left = limit > 0 ? limit : Number.POSITIVE_INFINITY;
     let start = from;
-    if (keep > 0 && (all || matching.literal || !this.#isBounded)) {
-      left = messages.count(0, matching) - keep;
+    const isCounted = keep > 0 && (all || matching.literal || !this.#isBounded);
+    if (isCounted) {
+      // Counted again in each part: others may have removed some meanwhile. What is behind the bound came later.
+      left = messages.count(0, matching) - (from > 0 ? messages.count(bound, matching) : 0) - keep;
     } else if (keep > 0) {
       const { seq, missing, looks } = messages.newest(
         matching,
@@ -449,7 +448,7 @@ export class StreamMachine {
       );
       this.#work -= looks;
       if (seq === 0) return 0;
-      if (missing > 0) return { gone: 0, from: seq, below: bound, limit: 0, keep: missing };
+      if (missing > 0) return { gone: 0, from: seq, below: bound, keep: missing };
       bound = Math.min(bound, seq);
       start = 0;
     }
@@ -459,7 +458,7 @@ export class StreamMachine {
       return --left > 0;
     });
     const gone = before - messages.messages;
-    return next === 0 ? gone : { gone, from: next, below: bound, limit: Number.isFinite(left) ? left : 0, keep: 0 };
+    return next === 0 ? gone : { gone, from: next, below: bound, keep: isCounted ? keep : 0 };
   }
 
   /** The tables go as a whole. */
@@ -503,6 +502,8 @@ export class StreamMachine {
     const { index } = this;
     const max = this.#perSubjectMax;
     if (!this.#dedupes()) this.ids.clear();
+    // Interest decides no more: what somebody wanted until now, and acknowledges before it is looked at, stays.
+    if (!this.#interest) this.#backlog.drop('unwanted');
     if (max === 0) this.#backlog.drop('per-subject');
     else if (perSubjectBefore === 0 || max < perSubjectBefore) {
       this.#backlog.drop('per-subject');

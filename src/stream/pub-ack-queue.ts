@@ -74,7 +74,7 @@ export class PubAckQueue {
     this.#errors.push(error);
   }
 
-  /** Everything up to local seq `applied` is applied. `toStream(local)` is what publishers see: local * stride + partition. */
+  /** Everything up to local seq `applied` is applied, with all that it removes. `toStream(local)` is what publishers see: local * stride + partition. */
   release(
     applied: number,
     stride: number,
@@ -85,7 +85,7 @@ export class PubAckQueue {
       const slot = this.#head;
       const kind = this.#kinds[slot];
       const seq = this.#seqs[slot];
-      if (kind === STORED && seq > applied) return;
+      if (seq > applied) return;
       const token = this.#tokens[slot];
       const sink = this.#take();
       if (kind === REFUSED) refuse(sink, token, this.#errors.shift() as ApiError);

@@ -247,6 +247,13 @@ export interface MessageView {
   seqAtOrAfter(stampUs: number): number;
 }
 
+/** Called before the messages go. */
+export interface RemovalWatcher {
+  onRemoved(seq: number): void;
+  /** All messages at once. */
+  onCleared(): void;
+}
+
 /** What a consumer table is made with, by the machine that owns it. */
 export interface ConsumerTableOptions {
   /** The stream's configuration as the log has made it: equal on every replica at the same place of the log. */
