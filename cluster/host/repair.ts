@@ -1,14 +1,14 @@
 // Entries that are damaged here come back from the other members; no leader is needed for it. Owned by the host: recovery's damaged
-// ranges, and whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (committed at
-// its sender, or of the term that the log here has at that index, which by log matching names one entry); nothing is
+// ranges, and whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (of the term that the log
+// here has at that index, which by log matching names one entry; or, where that is not known, committed at its sender); nothing is
 // truncated; until the log above the snapshot is whole again this node does not stand for election. A leader leads on with a hole that others
-// can fill; when a majority has none of the entry it gives way to them, for it could never send what it cannot read: they
+// can fill; when a majority certainly has no copy of the entry it gives way to them, for it could never send what it cannot read: they
 // decide what the entry was, by the log that they have.
 import { majorityOf } from '../core/membership.ts';
 import type { GroupId, Index, LogEntry, PeerId } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
-import { decodeEntries, decodeRequest, encodeEntries, encodeRequest } from './transfer-codec.ts';
+import { decodeEntries, decodeRequest, type Entries, encodeEntries, encodeRequest } from './transfer-codec.ts';
 import type { HostStats } from './types.ts';
 
 const METHOD = 'repair.entries';
@@ -23,7 +23,7 @@ interface Task {
   asking: boolean;
   /** Whom to ask next, as a position in the list of members. */
   turn: number;
-  /** Members that are known not to have the entry at `first`. */
+  /** Members that certainly have no copy of the entry at `first`. */
   lacking: Set<PeerId>;
   waiters: (() => void)[];
 }
@@ -88,10 +88,8 @@ export class Repair {
     const dropped = this.tasks.filter((task) => task.runner.id === group);
     this.tasks = this.tasks.filter((task) => task.runner.id !== group);
     this.owner.stats.rangesInRepair = this.tasks.length;
-    for (const task of dropped) {
-      this.holding.delete(task.runner);
-      for (const waiter of task.waiters) waiter();
-    }
+    for (const runner of this.holding) if (runner.id === group) this.holding.delete(runner);
+    for (const task of dropped) for (const waiter of task.waiters) waiter();
   }
 
   keepHouse(): void {
@@ -150,16 +148,25 @@ export class Repair {
       const entries = (batch?.entries ?? []).filter((entry) => this.isSame(task, entry, batch!.commit));
       if (entries.length > 0) this.take(task, entries);
       else if (batch?.gone && batch.commit >= last && last > runner.applied) this.wantSnapshot(task, last);
-      else if (batch !== undefined && batch.commit < task.first) this.lacks(task, peer);
+      else if (batch !== undefined && this.isWithout(task, batch)) this.lacks(task, peer);
     });
   }
 
-  /** The entry at `first` is not committed on that member, and not the same if it is there. */
+  /** Is it certain that the member has no copy of the entry at `first`? One that cannot read its own, or is not sure what it had, may have
+   * acknowledged it. */
+  private isWithout(task: Task, { entries, next, commit }: Entries): boolean {
+    if (commit >= task.first || next === 0) return false;
+    return next <= task.first || entries[0]?.index === task.first;
+  }
+
   private lacks(task: Task, peer: PeerId): void {
     const { runner } = task;
+    const { raft } = runner;
     task.lacking.add(peer);
-    if (runner.raft.role !== 'leader' || task.first < this.owner.wal.firstIndex(runner.id)) return;
-    const { voters } = runner.raft.membership;
+    if (raft.role !== 'leader' || task.first < this.owner.wal.firstIndex(runner.id)) return;
+    // A majority had it once: nobody is better off without this leader.
+    if (task.first <= raft.commit) return;
+    const { voters } = raft.membership;
     if (voters.filter((voter) => task.lacking.has(voter)).length < majorityOf(voters)) return;
     this.owner.env.log.error(
       `group ${runner.id}: entry ${task.first} is damaged and nobody else has it: a member without it is to lead`,
@@ -195,7 +202,9 @@ export class Repair {
   private isSame(task: Task, entry: LogEntry, commit: Index): boolean {
     const { runner } = task;
     if (entry.index < task.first || entry.index > task.last) return false;
-    return entry.index <= commit || (!runner.termsUnknown && runner.raft.termOf(entry.index) === entry.term);
+    // What was committed there with another term takes the place of the entry here when a leader sends it, not before.
+    const term = runner.termsUnknown ? undefined : runner.raft.termOf(entry.index);
+    return term === undefined ? entry.index <= commit : term === entry.term;
   }
 
   private take(task: Task, entries: LogEntry[]): void {
@@ -241,9 +250,11 @@ export class Repair {
       reply(encodeEntries({ entries: [], next: 0, commit: 0, gone: true }));
       return;
     }
-    const commit = runner.raft.commit;
+    const { commit, lastIndex } = runner.raft;
+    // 0: there may have been more than it knows of.
+    const next = runner.voteUnsafe || runner.termsUnknown ? 0 : lastIndex + 1;
     this.owner.wal.readEntries(runner.id, request.from, request.to, BATCH_BYTES, (entries) => {
-      reply(encodeEntries({ entries: entries ?? [], next: 0, commit, gone: entries === undefined }));
+      reply(encodeEntries({ entries: entries ?? [], next, commit, gone: entries === undefined }));
     });
   }
 }
