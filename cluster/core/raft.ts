@@ -401,10 +401,13 @@ export class Raft {
     if (s.promising) s.promiseLeft();
   }
 
-  /** This node's loop stood still for so long: what it could not hear is held against no leader. */
+  /** This node's loop stood still for so long: what it could not hear is held against no leader. One that was not heard between many stalls
+   * either is gone: a node that stalls all the time must not wait for it for ever. */
   stalled(ms: number): void {
     const s = this.state;
-    if (s.lead === undefined && !s.quiesced) s.electionDueMs += ms;
+    if (s.lead !== undefined || s.quiesced || s.stalledMs >= s.limits.electionMinMs) return;
+    s.stalledMs += ms;
+    s.electionDueMs += ms;
   }
 
   /** A read barrier: its answer is in a later Ready's `reads` under the same context. */

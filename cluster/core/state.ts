@@ -113,6 +113,8 @@ export class RaftState {
   electionDueMs = 0;
   heardLeaderMs = -Infinity;
 
+  /** The stalls of this node's loop for which the present deadline was put off. */
+  stalledMs = 0;
   /** Since when a vote, or a candidate's requests, have waited for the disk: the time in which a leader must be heard has not begun. */
   promisedMs: number | undefined;
   /** Voters that said yes to this candidate or pre-candidate. */
@@ -244,6 +246,7 @@ export class RaftState {
   }
 
   restartElectionTimer(): void {
+    this.stalledMs = 0;
     this.electionDueMs = this.nowMs + this.electionTimeoutMs;
   }
 

@@ -84,19 +84,21 @@ test('votes that are lost on the way are asked for again, also by disks that too
   world.until('new leaders', () => led.every((group) => world.leader(group) !== undefined), 10_000);
 });
 
+/** The groups do not fall asleep. */
+function keepBusy(world: World, groups: readonly number[]): void {
+  for (const group of groups) {
+    const leader = world.leader(group);
+    leader?.env.run(() => leader.group(group).propose(Buffer.from('x')));
+  }
+  world.scheduler.after(100, () => keepBusy(world, groups));
+}
+
 describe('a loop that stood still', () => {
   test('holds its own silence against nobody', () => {
     const { world, others } = begin(11);
     const [, stalled] = others;
     const busy = GROUPS.slice(0, 40);
-    const keepBusy = (): void => {
-      for (const group of busy) {
-        const leader = world.leader(group);
-        leader?.env.run(() => leader.group(group).propose(Buffer.from('x')));
-      }
-      world.scheduler.after(100, keepBusy);
-    };
-    keepBusy();
+    keepBusy(world, busy);
     world.scheduler.runFor(1000);
     const ledElsewhere = busy.filter((group) => world.leader(group) !== stalled);
     expect(ledElsewhere.length).toBeGreaterThan(10);
@@ -107,6 +109,21 @@ describe('a loop that stood still', () => {
     }
     expect(stalled.host.stats.stalls).toBeGreaterThan(0);
     expect(stalled.host.stats.electionsStarted).toBe(started);
+  });
+
+  test.each([130, 250, 500])('again and again for %i ms: a leader that is gone is replaced all the same', (pauseMs) => {
+    const { world, victim, others, led } = begin(11);
+    keepBusy(world, GROUPS);
+    const stall = (): void => {
+      for (const node of others) node.env.pause(pauseMs);
+      world.scheduler.after(pauseMs + 20, stall);
+    };
+    stall();
+    world.scheduler.runFor(1000);
+    // Its links stay: nothing but its silence tells.
+    victim.env.pause(60_000);
+    const isLed = (group: number): boolean => others.some((node) => node.group(group).status().role === 'leader');
+    world.until('new leaders', () => led.every(isLed), 3000);
   });
 
   test('a group that slept is woken: its old deadline is no stall', () => {
