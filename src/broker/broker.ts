@@ -285,8 +285,12 @@ class CoreBroker implements Broker, RouteOwner {
     const route = isValidPattern(subject) ? routeOf(matches) : NOBODY;
     matches.length = 0;
     routes.offer(subject, route);
-    if (below === undefined && isLiteral(subject) && !index.hasLiteral(subject) && index.lastTokenIsFree(subject))
-      inboxes.keep(subject, route);
+    if (below === undefined && isLiteral(subject) && !index.hasLiteral(subject)) {
+      const free = index.restIsFreeFrom(subject);
+      if (free > 0) inboxes.keep(subject.slice(0, free), true, route);
+      else if (index.lastTokenIsFree(subject))
+        inboxes.keep(subject.slice(0, subject.lastIndexOf('.') + 1), false, route);
+    }
     return route;
   }
 

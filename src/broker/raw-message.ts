@@ -16,6 +16,7 @@ export class RawMessage implements Message {
   #payload: Uint8Array | undefined = undefined;
 
   get hdr(): Uint8Array {
+    if (this.hdrStart === this.payloadStart) return NOTHING;
     return (this.#hdr ??= this.bytes.subarray(this.hdrStart, this.payloadStart));
   }
 

@@ -1,5 +1,7 @@
-// Bodies of PubAcks, written side by side into slabs: an encoder call and an allocation per answer cost more than the answer. Used by
-// publish-router.ts. Invariant: bytes that were handed out are never written again, so receivers may keep them.
+// PubAcks, their bodies written side by side into slabs: an encoder call and allocations per answer cost more than the answer. Used by
+// publish-router.ts. Invariant: bytes that were handed out are never written again, so receivers may keep them; the message is one, used
+// again and again.
+import { RawMessage } from '../broker/raw-message.ts';
 
 const SLAB_BYTES = 16_384;
 /** `,"duplicate":true}` and the 16 digits of the largest seq. */
@@ -10,13 +12,14 @@ const END = encoder.encode('}');
 const END_DUPLICATE = encoder.encode(',"duplicate":true}');
 
 export class AckBodies {
-  #slab = new Uint8Array(0);
+  readonly #message = new RawMessage();
+  #slab = Buffer.alloc(0);
   #used = 0;
 
-  /** `head` is the text before the seq. */
-  stored(head: Uint8Array, seq: number, duplicate: boolean): Uint8Array {
+  /** The answer to `reply`, valid until the next one. `head` is the text before the seq. */
+  stored(reply: string, head: Uint8Array, seq: number, duplicate: boolean): RawMessage {
     if (this.#used + head.length + TAIL_BYTES_MAX > this.#slab.length) {
-      this.#slab = new Uint8Array(SLAB_BYTES + head.length + TAIL_BYTES_MAX);
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES + head.length + TAIL_BYTES_MAX);
       this.#used = 0;
     }
     const slab = this.#slab;
@@ -35,6 +38,9 @@ export class AckBodies {
     const end = duplicate ? END_DUPLICATE : END;
     for (let i = 0; i < end.length; i++) slab[at++] = end[i];
     this.#used = at;
-    return slab.subarray(from, at);
+    const message = this.#message;
+    message.subject = reply;
+    message.setBody(slab, from, from, at);
+    return message;
   }
 }

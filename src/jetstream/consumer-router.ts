@@ -20,6 +20,8 @@ const FLOW = 3;
 const ITEM_FIXED = 1 + 8 + 8 + 8 + 4 + 2 + 2 + 4;
 
 const EMPTY = new Uint8Array(0);
+/** Where the dots of the ack subject at hand are, used again for each: those beyond the end are dropped. */
+const ACK_DOTS = new Int32Array(16);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const NEXT = encoder.encode('+NXT');
@@ -288,14 +290,18 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
 export function parseAckSubject(
   subject: string,
 ): { stream: string; consumer: string; delivered: number; streamSeq: number; consumerSeq: number } | undefined {
-  const tokens = subject.split('.');
-  const at = tokens.length === 9 ? 2 : tokens.length >= 11 ? 4 : -1;
+  const dots = ACK_DOTS;
+  let count = 0;
+  for (let dot = subject.indexOf('.'); dot >= 0; dot = subject.indexOf('.', dot + 1)) dots[count++] = dot;
+  const at = count === 8 ? 1 : count >= 10 ? 3 : -1;
   if (at < 0) return undefined;
-  const delivered = Number(tokens[at + 2]);
-  const streamSeq = Number(tokens[at + 3]);
-  const consumerSeq = Number(tokens[at + 4]);
-  if (!isCount(delivered) || !isCount(streamSeq) || !isCount(consumerSeq)) return undefined;
-  return { stream: tokens[at], consumer: tokens[at + 1], delivered, streamSeq, consumerSeq };
+  const delivered = countOf(subject, dots[at + 2], dots[at + 3]);
+  const streamSeq = countOf(subject, dots[at + 3], dots[at + 4]);
+  const consumerSeq = countOf(subject, dots[at + 4], dots[at + 5]);
+  if (delivered < 0 || streamSeq < 0 || consumerSeq < 0) return undefined;
+  const stream = subject.slice(dots[at] + 1, dots[at + 1]);
+  const consumer = subject.slice(dots[at + 1] + 1, dots[at + 2]);
+  return { stream, consumer, delivered, streamSeq, consumerSeq };
 }
 
 /** `+NXT`, alone or before a pull request. */
@@ -303,8 +309,16 @@ function isNext(payload: Uint8Array): boolean {
   return NEXT.every((byte, i) => payload[i] === byte);
 }
 
-function isCount(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0;
+/** The decimal digits between two dots; -1 when they are none or too many. */
+function countOf(subject: string, dot: number, next: number): number {
+  if (next === dot + 1 || next > dot + 17) return -1;
+  let count = 0;
+  for (let i = dot + 1; i < next; i++) {
+    const digit = subject.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    count = count * 10 + digit;
+  }
+  return Number.isSafeInteger(count) ? count : -1;
 }
 
 function encodeItem(item: Item): Uint8Array {

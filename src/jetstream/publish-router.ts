@@ -343,8 +343,9 @@ class Router implements PublishRouter {
     const route = this.#slotRoutes[slot];
     route.storedMs = nowMs;
     this.#observeLatency(nowMs - this.#startMs[slot]);
-    const body = this.#ackBodies.stored(route.ackPrefixBytes, seq, duplicate);
-    this.#answer(this.#accounts[slot], this.#replies[slot], EMPTY, body);
+    const reply = this.#replies[slot];
+    const answer = this.#ackBodies.stored(reply, route.ackPrefixBytes, seq, duplicate);
+    this.#broker.deliverTo(this.#accounts[slot], reply, answer);
     this.#releaseSlot(slot);
   }
 

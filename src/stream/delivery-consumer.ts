@@ -4,8 +4,7 @@
 // Invariants: positions are at or ahead of the record's, never behind; a message with an ack on its
 // way is not delivered again; a delivery that reached nobody did not happen.
 import type { PeerId } from '../../cluster/core/types.ts';
-import type { ConsumerRecord } from './consumer-record.ts';
-import { AHEAD_MAX } from './consumer-record.ts';
+import { AHEAD_MAX, type ConsumerRecord } from './consumer-record.ts';
 import { Activity } from './delivery-activity.ts';
 import { UndeliveredCount } from './delivery-count.ts';
 import { EMPTY, headersOnly, withLeft } from './delivery-frames.ts';
@@ -15,6 +14,7 @@ import { NextMessage } from './delivery-next.ts';
 import { PushTarget } from './delivery-push.ts';
 import { Redeliveries } from './delivery-redeliveries.ts';
 import { ReplayPace } from './delivery-replay.ts';
+import { ReplySubjects } from './delivery-reply.ts';
 import type { TimedItem } from './delivery-timers.ts';
 import type { AckVerb } from './delivery-verbs.ts';
 import { type ApiError, isApiError } from './errors.ts';
@@ -54,7 +54,7 @@ export class LiveConsumer implements TimedItem {
   readonly #log: DeliveryLog | undefined;
   readonly #redeliveries = new Redeliveries();
   readonly #count: UndeliveredCount;
-  readonly #ackPrefix: string;
+  readonly #replies: ReplySubjects;
   readonly #ahead;
   /** Last seq looked at, and last one delivered. */
   #cursor: number;
@@ -84,7 +84,7 @@ export class LiveConsumer implements TimedItem {
       },
     );
     this.#count = new UndeliveredCount(record, host.view);
-    this.#ackPrefix = `$JS.ACK.${host.streamName}.${record.name}.`;
+    this.#replies = new ReplySubjects(host.streamName, record.name);
     this.#ahead = record.ahead.copy();
     this.#cursor = record.deliveredSeq;
     this.#deliveredSeq = record.deliveredSeq;
@@ -215,7 +215,7 @@ export class LiveConsumer implements TimedItem {
     const host = this.#host;
     const left = this.#count.get(this.#cursor, this.#ahead) - (deliveries === 1 ? 1 : 0);
     const consumerSeq = this.#consumerSeq + 1;
-    const reply = `${this.#ackPrefix}${deliveries}.${host.streamSeq(seq)}.${consumerSeq}.${message.stampUs}000.${left}`;
+    const reply = this.#replies.of(deliveries, host.streamSeq(seq), consumerSeq, message.stampUs, left);
     let { hdr, payload } = message;
     if (this.#headersOnly) {
       hdr = headersOnly(hdr, payload.length);

@@ -15,10 +15,9 @@ const decoder = new TextDecoder();
 
 /** Undefined: nothing that a client may say; ignored. */
 export function parseAckVerb(payload: Uint8Array): AckVerb | undefined {
-  if (payload.length === 0) return ACK;
+  if (payload.length === 0 || isAck(payload)) return ACK;
   const word = wordOf(payload);
   switch (word) {
-    case '+ACK':
     case '+OK':
       return payload.length === word.length ? ACK : undefined;
     case '-NAK':
@@ -32,6 +31,11 @@ export function parseAckVerb(payload: Uint8Array): AckVerb | undefined {
     default:
       return undefined;
   }
+}
+
+/** `+ACK`, what clients say for nearly every message. */
+function isAck(payload: Uint8Array): boolean {
+  return payload.length === 4 && payload[0] === 43 && payload[1] === 65 && payload[2] === 67 && payload[3] === 75;
 }
 
 /** Up to the first space; verbs have at most five letters. */

@@ -10,6 +10,7 @@ import type { Budget } from './delivery-consumer.ts';
 import { withLeft } from './delivery-frames.ts';
 import { DeliveryLog, type LogOutlet } from './delivery-log.ts';
 import { PushTarget } from './delivery-push.ts';
+import { ReplySubjects } from './delivery-reply.ts';
 import type { TimedItem } from './delivery-timers.ts';
 import { HomeSource, type SourceOwner } from './home-source.ts';
 import type { Offer } from './part-frames.ts';
@@ -64,7 +65,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
   ended = false;
   readonly #host: HomeHost;
   readonly #log: DeliveryLog | undefined;
-  readonly #ackPrefix: string;
+  readonly #replies: ReplySubjects;
   /** Messages go out by stream seq. */
   readonly #isOrdered: boolean;
   #consumerSeq: number;
@@ -84,7 +85,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     this.#host = host;
     this.record = record;
     this.memory = memory;
-    this.#ackPrefix = `$JS.ACK.${host.streamName}.${record.name}.`;
+    this.#replies = new ReplySubjects(host.streamName, record.name);
     this.#isOrdered = record.config.ack_policy !== 'explicit';
     this.#consumerSeq = record.reservedConsumerSeq;
     this.#activity = new Activity(host.nowMs());
@@ -202,7 +203,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     const { deliveries, stampUs, subject, hdr, payload } = offer;
     const streamSeq = this.#toStream(source, offer.seq);
     const consumerSeq = this.#consumerSeq + 1;
-    const reply = `${this.#ackPrefix}${deliveries}.${streamSeq}.${consumerSeq}.${stampUs}000.${left}`;
+    const reply = this.#replies.of(deliveries, streamSeq, consumerSeq, stampUs, left);
     const size = subject.length + reply.length + hdr.length + payload.length;
     const request = this.queue?.fitting(size, nowMs);
     if (this.queue !== undefined && request === undefined) return false;

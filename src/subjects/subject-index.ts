@@ -95,6 +95,12 @@ export class SubjectIndex<T> {
     return this.#wildcardCount === 0 || lastIsFreeBelow(this.#root, subject, 0);
   }
 
+  /** Every literal subject that begins like this one up to there, whatever tokens follow (one at least), has the same matches, unless it is a
+   * pattern itself (`hasLiteral`). -1: all tokens count. Acks are like that: `$JS.ACK.>`, and a name used once below it. */
+  restIsFreeFrom(subject: string): number {
+    return restIsFreeBelow(this.#root, subject, 0);
+  }
+
   hasLiteral(subject: string): boolean {
     return this.#literals.has(subject);
   }
@@ -169,6 +175,17 @@ function lastIsFreeBelow<T>(node: Node<T>, subject: string, from: number): boole
   const child = node.children?.get(subject.slice(from, dot));
   if (child !== undefined && !lastIsFreeBelow(child, subject, dot + 1)) return false;
   return node.star === undefined || lastIsFreeBelow(node.star, subject, dot + 1);
+}
+
+/** Where on all ways no wildcard pattern names a token any more. */
+function restIsFreeBelow<T>(node: Node<T>, subject: string, from: number): number {
+  if (node.children === undefined && node.star === undefined) return from;
+  const dot = subject.indexOf('.', from);
+  if (dot < 0) return -1;
+  const child = node.children?.get(subject.slice(from, dot));
+  const named = child === undefined ? dot + 1 : restIsFreeBelow(child, subject, dot + 1);
+  const any = node.star === undefined ? dot + 1 : restIsFreeBelow(node.star, subject, dot + 1);
+  return named < 0 || any < 0 ? -1 : Math.max(named, any);
 }
 
 function anyBelow<T>(node: Node<T>, subject: string, from: number): boolean {

@@ -52,6 +52,8 @@ export class Writer {
   /** Finished parts that wait for the flush or for the socket. */
   #parts: Uint8Array[] = [];
   #partsBytes = 0;
+  /** Chunks among the parts or with the socket: free when both have nothing left. */
+  #lent: Buffer[] = [];
   #scheduled = false;
   #closed = false;
 
@@ -138,14 +140,15 @@ export class Writer {
     this.#scheduled = false;
     if (this.#closed || this.blocked) return;
     this.#sealChunk();
-    if (this.#parts.length === 0) return;
     while (this.#parts.length > 0 && !this.blocked) {
       if (!this.#socket.write(this.#takePiece())) {
         this.blocked = true;
         this.blockedSinceMs = this.#host.nowMs();
       }
     }
-    if (this.#parts.length === 0) this.#dropChunk(this.#socket.bufferedBytes === 0);
+    if (this.#parts.length > 0) return;
+    this.#lendChunk();
+    if (this.#socket.bufferedBytes === 0) this.#takeBack();
   }
 
   /** The socket took everything. */
@@ -167,7 +170,10 @@ export class Writer {
     this.#closed = true;
     this.#parts = [];
     this.#partsBytes = 0;
-    this.#dropChunk(false);
+    this.#lent = [];
+    this.#chunk = undefined;
+    this.#start = 0;
+    this.#used = 0;
   }
 
   /** The first parts, about PIECE_BYTES of them: a write deadline is about a piece, not about all that waits. */
@@ -210,7 +216,7 @@ export class Writer {
   #full(): void {
     if (this.blocked) {
       this.#sealChunk();
-      this.#dropChunk(false);
+      this.#lendChunk();
       return;
     }
     const scheduled = this.#scheduled;
@@ -226,12 +232,19 @@ export class Writer {
     this.#start = this.#used;
   }
 
-  /** `free`: nobody reads the chunk any more. */
-  #dropChunk(free: boolean): void {
-    if (free && this.#chunk !== undefined) this.#host.pool.give(this.#chunk);
+  /** What comes next goes into another chunk. */
+  #lendChunk(): void {
+    if (this.#chunk !== undefined) this.#lent.push(this.#chunk);
     this.#chunk = undefined;
     this.#start = 0;
     this.#used = 0;
+  }
+
+  /** The kernel has everything: nobody reads the chunks any more. */
+  #takeBack(): void {
+    const { pool } = this.#host;
+    for (const chunk of this.#lent) pool.give(chunk);
+    this.#lent.length = 0;
   }
 
   /** The body as parts of their own: by reference where the bytes are stable, else copied once. */

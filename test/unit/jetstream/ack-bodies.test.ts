@@ -11,8 +11,11 @@ describe('bodies of PubAcks', () => {
       const prefix = `{"stream":"${name}","seq":`;
       const head = encoder.encode(prefix);
       for (const seq of [0, 1, 9, 10, 99, 100, 4294967296, 999_999_999_999, Number.MAX_SAFE_INTEGER]) {
-        expect(text(bodies.stored(head, seq, false))).toBe(`${prefix}${seq}}`);
-        expect(JSON.parse(text(bodies.stored(head, seq, true)))).toEqual({ stream: name, seq, duplicate: true });
+        const answer = bodies.stored('inbox.1', head, seq, false);
+        expect([answer.subject, answer.reply, answer.hdr.length]).toEqual(['inbox.1', '', 0]);
+        expect(text(answer.payload)).toBe(`${prefix}${seq}}`);
+        const again = text(bodies.stored('i', head, seq, true).payload);
+        expect(JSON.parse(again)).toEqual({ stream: name, seq, duplicate: true });
       }
     }
   });
@@ -20,9 +23,9 @@ describe('bodies of PubAcks', () => {
   it('keep what was handed out', () => {
     const bodies = new AckBodies();
     const head = encoder.encode('{"stream":"S","seq":');
-    const kept = Array.from({ length: 5_000 }, (_, i) => bodies.stored(head, i, i % 2 === 0));
-    kept.forEach((body, i) => {
-      expect(JSON.parse(text(body)).seq).toBe(i);
+    const kept = Array.from({ length: 5_000 }, (_, i) => bodies.stored('i', head, i, i % 2 === 0).payload);
+    kept.forEach((payload, i) => {
+      expect(JSON.parse(text(payload)).seq).toBe(i);
     });
   });
 });

@@ -147,6 +147,23 @@ describe('index', () => {
     expect(index.lastTokenIsFree('_INBOX.x.1')).toBe(true);
   });
 
+  test('the rest is free from where no pattern with a wildcard names a token any more', () => {
+    const index = new SubjectIndex<number>(0);
+    expect(index.restIsFreeFrom('$JS.ACK.S.C.1')).toBe(0);
+    index.insert('$JS.ACK.>', 1);
+    index.insert('$JS.ACK.S.C.one', 2);
+    index.insert('_INBOX.x.*', 3);
+    expect(index.restIsFreeFrom('$JS.ACK.S.C.1')).toBe('$JS.ACK.'.length);
+    expect(index.restIsFreeFrom('other.things')).toBe('other.'.length);
+    expect(index.restIsFreeFrom('_INBOX.x.1')).toBe(-1);
+    index.insert('*.ACK.S.*.end', 4);
+    expect(index.restIsFreeFrom('$JS.ACK.S.C.1')).toBe(-1);
+    expect(index.restIsFreeFrom('$JS.ACK.S.C.1.2')).toBe('$JS.ACK.S.C.1.'.length);
+    expect(index.restIsFreeFrom('$JS.ACK.T.C.1')).toBe('$JS.ACK.T.'.length);
+    index.remove('*.ACK.S.*.end', 4);
+    expect(index.restIsFreeFrom('$JS.ACK.S.C.1')).toBe('$JS.ACK.'.length);
+  });
+
   test('100,000 patterns and as many unique inboxes', () => {
     const index = new SubjectIndex<number>();
     for (let i = 0; i < 100_000; i++) index.insert(i % 2 === 0 ? `orders.${i}.new` : `_INBOX.c${i}.*`, i);
