@@ -1,7 +1,8 @@
 // What a command of the log has said must leave, and one apply could not remove: a smaller limit, a rollup, an interest that ended may concern
 // millions of messages. Pure; part of machine.ts, which works it off in the entries that follow, equally on every replica; the leader
 // proposes such entries while there is something left (expiry.ts).
-// Invariants: rollups first, whose publishers wait for it, then oldest first, one after the other; a chore concerns no message that was stored after it; what it removes is decided when the
+// Invariants: rollups first, whose publishers wait for it, then oldest first, one after the other; a chore concerns no message that was stored after it
+// (but see `extend`); what it removes is decided when the
 // message is looked at, so that a message which is wanted again by then stays.
 import { compileFilter } from './consumer-filter.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
@@ -39,6 +40,11 @@ export class Backlog {
   get rolledUpBelow(): number {
     const { first } = this;
     return first?.kind === 'rolled-up' ? first.below : Number.POSITIVE_INFINITY;
+  }
+
+  /** Newer messages have taken the place of some that were to be looked at. */
+  extend(kind: ChoreKind, below: number): void {
+    for (const chore of this.#chores) if (chore.kind === kind) chore.below = below;
   }
 
   /** The first is done. */

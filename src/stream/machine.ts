@@ -98,7 +98,6 @@ export class StreamMachine {
   /** What the entry being applied may still spend. */
   #work = 0;
   #isBounded = false;
-
   readonly #toLocalFirst: (firstSeq: number) => number;
   readonly #noConsumers: Uint8Array;
   readonly #digest = new RollingDigest();
@@ -307,6 +306,7 @@ export class StreamMachine {
         this.#makeRoom(messages.firstOfSubject(subject));
         while (messages.countOfSubject(subject) > this.#perSubjectMax && this.#work > 0)
           this.#remove(messages.firstOfSubject(subject));
+        if (messages.countOfSubject(subject) > this.#perSubjectMax) this.#backlog.extend('per-subject', last + 1);
       }
     }
     if (this.#isAboveLimits) {

@@ -43,6 +43,16 @@ test('a limit takes messages while a purge that keeps is on its way', () => {
   expect(seqsOf(world)).toEqual(Array.from({ length: 30 }, (_, i) => 171 + i));
 });
 
+test('publishes that come while a smaller limit per subject has no work left do not carry the surplus beyond its reach', () => {
+  const world = new World({}, { entryWork }).lead();
+  bodyless(world, 300, (i) => (i < 280 ? `k.${i}` : 'k.a'));
+  world.partition.updateConfig(streamConfig({ max_msgs_per_subject: 2 }));
+  // In the entry of the new limit, whose work looks at other subjects: as many come as go.
+  for (let i = 0; i < 20; i++) world.publish('k.a');
+  world.settle();
+  expect(seqsOf(world).slice(-3)).toEqual([280, 319, 320]);
+});
+
 const consumer = (name: string): ConsumerConfig => ({
   name,
   durable_name: name,
