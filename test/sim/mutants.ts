@@ -122,7 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
           },
       ),
     options: { faults: [...contested, 'slow disk', 'leader cut off'], workloads: [], faultGapMs: 500 },
-    seeds: 6,
+    seeds: 20,
     found: /committed by counting/,
   },
   {
@@ -204,7 +204,7 @@ export const MUTANTS: readonly Mutant[] = [
           },
       ),
     options: { faults: ['process crash', 'power loss at an ack', 'partition'], workloads: ['work queue', 'interest'] },
-    seeds: 8,
+    seeds: 24,
     found: /redelivered|came-back/,
   },
   {
