@@ -1,9 +1,9 @@
 // What a command of the log has said must leave, and one apply could not remove: a smaller limit, a rollup, an interest that ended may concern
 // millions of messages. Pure; part of machine.ts, which works it off in the entries that follow, equally on every replica; the leader
 // proposes such entries while there is something left (expiry.ts).
-// Invariants: rollups first, whose publishers wait for it, then oldest first, one after the other; a chore concerns no message that was stored after it
-// (but see `extend`); what it removes is decided when the
-// message is looked at, so that a message which is wanted again by then stays.
+// Invariants: rollups first, whose publishers wait for it, then oldest first, one after the other; a chore concerns no message that was
+// stored after it (but see `extend`); what it removes is decided when the message is looked at, so that a message which is wanted again by
+// then stays.
 import { compileFilter } from './consumer-filter.ts';
 import { utf8Bytes, utf8Text } from './text.ts';
 import type { SubjectFilter } from './types.ts';
