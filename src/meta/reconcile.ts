@@ -3,7 +3,14 @@
 // only on evidence from the meta log: a committed delete of its stream, or a committed `settled` without this node.
 // Until the node has caught up with the meta log only groups found in the own log are opened: an older catalog may
 // name streams that are long deleted, and opening those anew would bring an empty namesake to life.
-import { type GroupId, META_GROUP, type Membership, type PeerId, type Term } from '../../cluster/core/types.ts';
+import {
+  type GroupId,
+  type Index,
+  META_GROUP,
+  type Membership,
+  type PeerId,
+  type Term,
+} from '../../cluster/core/types.ts';
 import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
 import type { PartitionOps } from '../stream/types.ts';
@@ -162,31 +169,11 @@ export class Reconcile {
     const partition = openPartition(record, p);
     const open: Open = { group: undefined, partition };
     this.#open.set(id, open);
-    const machine = this.#wrap(id, partition);
+    const machine = new ReportingMachine(id, partition.machine, this.#options);
     const group = host.openGroup(id, firstMembership(record, p, host.self), machine, record.replicas[p][0]);
     open.group = group;
     partition.attach(group);
     if (record.revision !== record.streamId) partition.ops.updateConfig(record.config, record.revision);
-  }
-
-  /** The partition's machine, with its leadership reported. */
-  #wrap(id: GroupId, { machine }: OpenedPartition): GroupMachine {
-    const { onLeading, onNotLeading } = this.#options;
-    return {
-      apply: (index, term, body) => machine.apply(index, term, body),
-      onLeading: (term) => {
-        machine.onLeading(term);
-        onLeading(id, term);
-      },
-      onNotLeading: (leader) => {
-        machine.onNotLeading(leader);
-        onNotLeading(id);
-      },
-      snapshot: () => machine.snapshot(),
-      restore: (index) => machine.restore(index),
-      isEntryLive: (index) => machine.isEntryLive(index),
-      digest: () => machine.digest(),
-    };
   }
 
   #drop(group: GroupId): void {
@@ -197,6 +184,50 @@ export class Reconcile {
     // The partition first: who waits on it hears that it was deleted, not that its leadership went.
     if (wasOpen) closePartition(group);
     host.deleteGroup(group);
+  }
+}
+
+/** The partition's machine, with its leadership reported. A class, not an object of closures: `apply` passes through here for each entry, and with
+ * a thousand groups whatever it touches on its way is cold. */
+class ReportingMachine implements GroupMachine {
+  private readonly id: GroupId;
+  private readonly machine: GroupMachine;
+  private readonly options: ReconcileOptions;
+
+  constructor(id: GroupId, machine: GroupMachine, options: ReconcileOptions) {
+    this.id = id;
+    this.machine = machine;
+    this.options = options;
+  }
+
+  apply(index: Index, term: Term, body: Uint8Array): void {
+    this.machine.apply(index, term, body);
+  }
+
+  onLeading(term: Term): void {
+    this.machine.onLeading(term);
+    this.options.onLeading(this.id, term);
+  }
+
+  onNotLeading(leader: PeerId): void {
+    this.machine.onNotLeading(leader);
+    this.options.onNotLeading(this.id);
+  }
+
+  snapshot(): ReturnType<GroupMachine['snapshot']> {
+    return this.machine.snapshot();
+  }
+
+  restore(index: Index): ReturnType<GroupMachine['restore']> {
+    return this.machine.restore(index);
+  }
+
+  isEntryLive(index: Index): boolean {
+    return this.machine.isEntryLive(index);
+  }
+
+  digest(): ReturnType<GroupMachine['digest']> {
+    return this.machine.digest();
   }
 }
 
