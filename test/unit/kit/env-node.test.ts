@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { DiskFile } from '../../../src/kit/env.ts';
 import { createNodeEnv } from '../../../src/kit/env-node.ts';
 import { readFatalRecord } from '../../../src/kit/fatal-record.ts';
@@ -142,18 +142,19 @@ describe('disk', () => {
 });
 
 describe('log', () => {
-  test('lines look like those of nats-server', () => {
+  test('lines look like those of nats-server', async () => {
     const file = path.join(dir, 'log');
     const log = createNodeLog({ level: 'info', file, pid: 7 });
     log.debug('not shown');
     log.info('listening', { port: 4222 });
     log.warn('two\nlines');
     log.flushSync();
-    // A flush does not wait for a write that is under way, so the two may land in either order; their times tell.
-    const lines = fs.readFileSync(file, 'utf8').split('\n').filter(Boolean).sort();
+    // A flush does not wait for a write that is under way: the first line may land behind the second one, and a moment later.
+    const written = () => fs.readFileSync(file, 'utf8').split('\n').filter(Boolean).sort();
+    await vi.waitFor(() => expect(written()).toHaveLength(2), { timeout: 5_000 });
+    const lines = written();
     expect(lines[0]).toMatch(/^\[7\] \d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d\.\d{6} \[INF\] listening port=4222$/);
     expect(lines[1]).toMatch(/\[WRN\] two lines$/);
-    expect(lines).toHaveLength(2);
     expect(formatLine(1, new Date(2026, 0, 2, 15, 4, 5, 6).getTime(), 'ERR', 'x', '')).toBe(
       '[1] 2026/01/02 15:04:05.006000 [ERR] x\n',
     );
