@@ -126,8 +126,7 @@ func addStream(nc *nats.Conn, name string) error {
 // happened: the same configuration is no error) and counted.
 func createMany(out *result) {
 	var wg sync.WaitGroup
-	var errors atomic.Int64
-	var firstErr atomic.Value
+	var faults faults
 	start := time.Now()
 	for c := 0; c < *clients; c++ {
 		wg.Add(1)
@@ -139,8 +138,7 @@ func createMany(out *result) {
 				name := fmt.Sprintf("%s-%d", *stream, i)
 				err := addStream(nc, name)
 				for try := 1; err != nil; try++ {
-					errors.Add(1)
-					firstErr.CompareAndSwap(nil, err.Error())
+					faults.add(err)
 					if try == 10 {
 						fail(err)
 					}
@@ -152,8 +150,23 @@ func createMany(out *result) {
 	wg.Wait()
 	out.Messages = *streams
 	out.Seconds = time.Since(start).Seconds()
-	out.Errors = errors.Load()
-	if text, ok := firstErr.Load().(string); ok {
+	faults.tell(out)
+}
+
+// faults counts what went wrong and keeps the first of it.
+type faults struct {
+	count atomic.Int64
+	first atomic.Value
+}
+
+func (f *faults) add(err error) {
+	f.count.Add(1)
+	f.first.CompareAndSwap(nil, err.Error())
+}
+
+func (f *faults) tell(out *result) {
+	out.Errors = f.count.Load()
+	if text, ok := f.first.Load().(string); ok {
 		out.FirstErr = text
 	}
 }
@@ -161,8 +174,7 @@ func createMany(out *result) {
 // async: each client keeps `window` publishes in flight; a publish counts when its ack is in.
 func async(out *result) {
 	var wg sync.WaitGroup
-	var errors atomic.Int64
-	var firstErr atomic.Value
+	var faults faults
 	payload := make([]byte, *size)
 	each := *msgs / *clients
 	begin := make(chan struct{})
@@ -175,8 +187,7 @@ func async(out *result) {
 			nc := connect()
 			defer nc.Close()
 			js, err := nc.JetStream(nats.PublishAsyncMaxPending(*window), nats.PublishAsyncErrHandler(func(_ nats.JetStream, _ *nats.Msg, err error) {
-				errors.Add(1)
-				firstErr.CompareAndSwap(nil, err.Error())
+				faults.add(err)
 			}))
 			if err != nil {
 				fail(err)
@@ -192,8 +203,7 @@ func async(out *result) {
 					subject = subjectOf(*from + c*each + i)
 				}
 				if _, err := js.PublishAsync(subject, payload, nats.StallWait(10*time.Second)); err != nil {
-					errors.Add(1)
-					firstErr.CompareAndSwap(nil, err.Error())
+					faults.add(err)
 				}
 			}
 			select {
@@ -209,17 +219,13 @@ func async(out *result) {
 	wg.Wait()
 	out.Messages = each * *clients
 	out.Seconds = time.Since(start).Seconds()
-	out.Errors = errors.Load()
-	if text, ok := firstErr.Load().(string); ok {
-		out.FirstErr = text
-	}
+	faults.tell(out)
 }
 
 // sweep: one message to each stream, all at once, each tried again until it is answered. The time is that of the last answer.
 func sweep(out *result) {
 	var wg sync.WaitGroup
-	var errors atomic.Int64
-	var firstErr atomic.Value
+	var faults faults
 	payload := make([]byte, *size)
 	nc := connect()
 	defer nc.Close()
@@ -236,8 +242,7 @@ func sweep(out *result) {
 				if err == nil {
 					break
 				}
-				errors.Add(1)
-				firstErr.CompareAndSwap(nil, err.Error())
+				faults.add(err)
 				if time.Since(start) > 60*time.Second {
 					fail(fmt.Errorf("%s is silent after 60 s: %w", subject, err))
 				}
@@ -249,10 +254,7 @@ func sweep(out *result) {
 	wg.Wait()
 	out.Messages = *streams
 	out.Seconds = time.Since(start).Seconds()
-	out.Errors = errors.Load()
-	if text, ok := firstErr.Load().(string); ok {
-		out.FirstErr = text
-	}
+	faults.tell(out)
 	percentiles(out, latencies)
 }
 

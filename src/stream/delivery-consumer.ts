@@ -588,14 +588,9 @@ export class LiveConsumer implements TimedItem {
     }
     this.push?.tick(nowMs, this.#lastConsumerSeq, this.#streamSeq(this.#deliveredSeq));
     if (this.#log !== undefined && this.#log.nextDueMs <= nowMs) this.#host.flush(this);
-    if (this.#activity.isOver(nowMs, this.#isUsed)) this.#host.expire(this);
+    if (this.#activity.isOver(nowMs, this, this.#host.outlet)) this.#host.expire(this);
     this.#host.ready(this);
   }
-
-  readonly #isUsed = (): boolean => {
-    this.queue?.dropLost();
-    return this.queue !== undefined ? this.queue.size > 0 : this.#host.outlet.hasInterest(this.push!.subject);
-  };
 
   /** Tells the heap of timers when it is needed next. */
   reschedule(): void {

@@ -18,7 +18,7 @@ import { HungryConsumers } from './delivery-hungry.ts';
 import { TimerHeap } from './delivery-timers.ts';
 import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
-import { answerAck, LeaderProof } from './leader-proof.ts';
+import { LeaderProof } from './leader-proof.ts';
 import { PartTarget, type PartUplink } from './part-target.ts';
 import { parsePull } from './pull-request.ts';
 import type {
@@ -96,13 +96,8 @@ export class DeliveryEngine implements DeliveryHost {
     this.#proposer = options.proposer;
     this.#config = options.config;
     this.#timers = new TimerHeap(options.env.clock);
-    const { clock } = options.env;
-    const host = {
-      ready: (consumer: LiveConsumer) => this.ready(consumer),
-      answer: (inbox: string) => answerAck(options.outlet, inbox),
-    };
     // A home passes on what an earlier leader of a part gave to it.
-    this.#proof = new LeaderProof(clock, options.proposer, host, options.uplink === undefined ? 1 : 2);
+    this.#proof = new LeaderProof(options.env.clock, options.proposer, this, options.uplink === undefined ? 1 : 2);
     this.#hungry = new HungryConsumers(options.view);
     this.advisories = new Advisories(options.env, options.outlet, options.streamName);
   }

@@ -1,6 +1,6 @@
 // Wakes the leader when messages grow too old or message ids leave the duplicate window, and proposes that they go: only the log
-// removes them, equally everywhere (DESIGN §7). Also proposes what works off a backlog (backlog.ts). Used by partition.ts. Nothing ticks while nothing is due: one timer, at the
-// earliest due time. Invariant: at most one expiry is in flight.
+// removes them, equally everywhere (DESIGN §7). Also proposes what works off a backlog (backlog.ts). Used by partition.ts. Nothing ticks
+// while nothing is due: one timer, at the earliest due time. Invariant: at most one expiry is in flight.
 import type { Env, Timer } from '../kit/env.ts';
 import { CommandType, EXPIRE_AGE, EXPIRE_BACKLOG, EXPIRE_IDS, EXPIRE_TTL, encodeExpire } from './batch-codec.ts';
 import type { PartitionLeader } from './leader.ts';

@@ -419,14 +419,9 @@ export class HomeConsumer implements TimedItem, SourceOwner {
       this.queue.sweep(nowMs, false, this.#consumerSeq, this.#streamSeq);
     }
     this.push?.tick(nowMs, this.#consumerSeq, this.#streamSeq);
-    if (this.#activity.isOver(nowMs, this.#isUsed)) this.#host.expire(this);
+    if (this.#activity.isOver(nowMs, this, this.#host.outlet)) this.#host.expire(this);
     this.#host.ready(this);
   }
-
-  readonly #isUsed = (): boolean => {
-    this.queue?.dropLost();
-    return this.queue !== undefined ? this.queue.size > 0 : this.#host.outlet.hasInterest(this.push!.subject);
-  };
 
   reschedule(): void {
     let dueMs = Math.min(this.#reopenAtMs, this.#activity.dueMs);

@@ -18,7 +18,7 @@ import { type ApiError, apiError, isApiError } from './errors.ts';
 import { HomeConsumer, type HomeHost, REOPEN_MS } from './home-consumer.ts';
 import { mergeParts } from './home-info.ts';
 import type { HomeSource } from './home-source.ts';
-import { answerAck, LeaderProof } from './leader-proof.ts';
+import { LeaderProof } from './leader-proof.ts';
 import { encodeHomeFrame, PartFrame, readPartFrame } from './part-frames.ts';
 import { SESSIONS_PER_TERM } from './part-sessions.ts';
 import { parsePull } from './pull-request.ts';
@@ -96,11 +96,7 @@ export class HomeEngine implements HomeHost {
     this.#calls = options.calls;
     this.#advisories = new Advisories(options.env, options.outlet, options.streamName);
     this.#timers = new TimerHeap(options.env.clock);
-    const host = {
-      ready: (consumer: HomeConsumer) => this.ready(consumer),
-      answer: (inbox: string) => answerAck(options.outlet, inbox),
-    };
-    this.#proof = new LeaderProof(options.env.clock, options.proposer, host, 1);
+    this.#proof = new LeaderProof(options.env.clock, options.proposer, this, 1);
   }
 
   // ---- leadership ---------------------------------------------------------------------------------------------------

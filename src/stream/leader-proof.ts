@@ -8,9 +8,9 @@ import { EMPTY } from './delivery-frames.ts';
 import type { CommandProposer, Outlet } from './types.ts';
 
 export interface ProofHost<Waiter> {
+  readonly outlet: Outlet;
   /** It waited for a proof: to be asked again. */
   ready(waiter: Waiter): void;
-  answer(inbox: string): void;
 }
 
 export class LeaderProof<Waiter> {
@@ -72,14 +72,14 @@ export class LeaderProof<Waiter> {
   }
 
   confirm(inbox: string): void {
-    if (this.#answerFromMs === 0) this.#host.answer(inbox);
+    if (this.#answerFromMs === 0) this.#answer(inbox);
     else {
       this.#answers.push(inbox);
-      this.#answer();
+      this.#answerWaiting();
     }
   }
 
-  #answer(): void {
+  #answerWaiting(): void {
     const waitMs = this.#answerFromMs - this.#clock.nowMs();
     if (waitMs > 0) {
       this.#timer ??= this.#clock.after(waitMs, this.#onTimer);
@@ -88,16 +88,16 @@ export class LeaderProof<Waiter> {
     this.#answerFromMs = 0;
     const answers = this.#answers;
     this.#answers = [];
-    for (const inbox of answers) this.#host.answer(inbox);
+    for (const inbox of answers) this.#answer(inbox);
+  }
+
+  /** An empty message. */
+  #answer(inbox: string): void {
+    this.#host.outlet.deliverTo(inbox, { subject: inbox, reply: '', hdr: EMPTY, payload: EMPTY });
   }
 
   readonly #onTimer = (): void => {
     this.#timer = undefined;
-    this.#answer();
+    this.#answerWaiting();
   };
-}
-
-/** Answers a double ack: an empty message. */
-export function answerAck(outlet: Outlet, inbox: string): void {
-  outlet.deliverTo(inbox, { subject: inbox, reply: '', hdr: EMPTY, payload: EMPTY });
 }

@@ -16,16 +16,11 @@ import type { StreamConfig } from '../../../src/stream/config.ts';
 import { compileFilter } from '../../../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../../../src/stream/consumers.ts';
 import { StreamMachine } from '../../../src/stream/machine.ts';
+import { createPrng } from '../../sim/prng.ts';
 import { streamConfig } from './fake-world.ts';
 
 const EMPTY = new Uint8Array(0);
 const make = (seed: number) => new StreamMachine({ consumers: createConsumerTable, seed, toLocalFirst: (f) => f });
-function rng(s: number) {
-  return () => {
-    s = (Math.imul(s, 1664525) + 1013904223) >>> 0;
-    return s / 4294967296;
-  };
-}
 function check(m: StreamMachine) {
   const { index } = m;
   const seqs: number[] = [];
@@ -54,7 +49,7 @@ function check(m: StreamMachine) {
 }
 test('any commands with little work for each entry', () => {
   for (let seed = 1; seed <= 100; seed++) {
-    const r = rng(seed * 7919);
+    const r = createPrng(seed).float;
     let ms = [make(1), make(2), make(3)];
     let idx = 0;
     let rev = 1;
