@@ -11,6 +11,8 @@ export interface LoadResult {
   maxMs?: number;
   errors: number;
   firstError?: string;
+  /** Streams that did not answer within a minute. */
+  silent?: number;
 }
 
 /** Exits with a clear line when there is no Go. */

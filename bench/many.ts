@@ -31,6 +31,8 @@ interface Figures {
   errors: number;
   firstError: string;
   failoverSeconds: number;
+  /** Streams that had not answered a minute after the kill. */
+  silent: number;
   idleDownPercent: number;
 }
 
@@ -77,6 +79,7 @@ class Side {
         errors: this.#errors,
         firstError: this.#firstError,
         failoverSeconds: sweep.seconds,
+        silent: sweep.silent ?? 0,
         idleDownPercent: await this.#cpuPercent(),
       };
     } finally {
@@ -123,6 +126,10 @@ function sum(numbers: number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
+function sweepCell({ failoverSeconds, silent }: Figures): string {
+  return silent === 0 ? `${failoverSeconds.toFixed(2)} s` : `${silent} silent after a minute`;
+}
+
 export async function runMany(options: ManyOptions): Promise<void> {
   const { streams } = options;
   const flotilla = await new Side('flotilla', options).run();
@@ -141,7 +148,7 @@ export async function runMany(options: ManyOptions): Promise<void> {
     row('CPU time of all nodes per message, one stream', (side) => `${side.oneCpuUs.toFixed(0)} µs`),
     row('CPU time of all nodes per message, all in turn', (side) => `${side.allCpuUs.toFixed(0)} µs`),
     row('publishes refused or unanswered', (side) => `${side.errors}${side.errors > 0 ? ` (${side.firstError})` : ''}`),
-    row('kill -9 of a node, until every stream has answered', (side) => `${side.failoverSeconds.toFixed(2)} s`),
+    row('kill -9 of a node, until every stream has answered', sweepCell),
     row('memory of the largest node, peak', (side) => `${side.rssMb} MB`),
   ];
   process.stdout.write(`\n${rows.join('\n')}\n`);
