@@ -233,7 +233,7 @@ async function restartCluster(messages: number, distinct: boolean): Promise<void
     const flags = ['-mode', 'async', '-clients', '1', '-window', '4000', '-size', String(PAYLOAD_BYTES)];
     if (distinct) flags.push('-distinct');
     const filled = await load(binary, target.urls[0], [...flags, '-msgs', String(messages)]);
-    print(`  filled: ${Math.round(filled.perSecond)}/s, ${filled.errors} errors`);
+    print(`  filled: ${Math.round(filled.perSecond)}/s, ${filled.errors} errors ${filled.firstError ?? ''}`);
     for (const i of [0, 1, 2]) print(`  node ${i + 1}: ${memory(target.pid(i) as number)}`);
     // Where messages were acknowledged late, more of them are there than were counted.
     const { messages: all } = await localState(target.monitorUrls[0]);

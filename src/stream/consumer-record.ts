@@ -116,7 +116,7 @@ export class ConsumerRecord {
     let count = 0;
     let from = cursor + 1;
     if (from <= this.lastsEnd) {
-      for (let i = lowerBound(this.lasts, from); i < this.lasts.length; i++) if (view.exists(this.lasts[i])) count++;
+      count = view.countExisting(this.lasts, lowerBound(this.lasts, from));
       from = this.lastsEnd + 1;
     }
     return from > view.lastSeq ? count : count + view.count(from, this.filter);

@@ -74,6 +74,10 @@ export class KeyTable {
   #directory: Slots[] = [];
   #depth = 0;
 
+  /** All keys begin with its first `#sharedLength` bytes and go on; -1: nobody knows since a snapshot was read. */
+  #shared: Uint8Array = new Uint8Array(0);
+  #sharedLength = 0;
+
   /** Where the key is that #seek looked for. */
   #key: Uint8Array = new Uint8Array(0);
   #keyFrom = 0;
@@ -96,6 +100,7 @@ export class KeyTable {
     this.#freeUnits.fill(0);
     this.#directory = [newSlots(0)];
     this.#depth = 0;
+    this.#sharedLength = 0;
   }
 
   /** The id of the key `bytes[from, to)`, 0 when it is not there. */
@@ -141,6 +146,36 @@ export class KeyTable {
     return false;
   }
 
+  /** Every key begins with `prefix` and goes on. May say no of keys that are gone; looks at all keys once after a snapshot was read. */
+  allBeginWith(prefix: Uint8Array): boolean {
+    if (this.#sharedLength < 0) this.#findShared();
+    if (this.size === 0 || prefix.length > this.#sharedLength) return false;
+    for (let i = 0; i < prefix.length; i++) if (this.#shared[i] !== prefix[i]) return false;
+    return true;
+  }
+
+  #findShared(): void {
+    let isFirst = true;
+    for (let id = this.nextId(0); id !== 0; id = this.nextId(id)) {
+      const at = this.row(id) - OWN_WORDS;
+      this.#seek(this.words[at + UNIT]);
+      this.#share(this.#key, this.#keyFrom, this.#keyTo, isFirst);
+      isFirst = false;
+    }
+  }
+
+  #share(key: Uint8Array, from: number, to: number, isFirst: boolean): void {
+    if (isFirst) {
+      this.#shared = key.slice(from, to);
+      this.#sharedLength = to - from - 1;
+      return;
+    }
+    const most = Math.min(this.#sharedLength, to - from - 1);
+    let same = 0;
+    while (same < most && this.#shared[same] === key[from + same]) same++;
+    this.#sharedLength = same;
+  }
+
   /** Smallest id in use that is larger than `id`; 0 when there is none. */
   nextId(id: number): number {
     for (let index = id; index < this.#rows; index++) {
@@ -148,6 +183,16 @@ export class KeyTable {
       if (words[(index & (PAGE_ROWS - 1)) * this.#stride + HASH] !== 0) return index + 1;
     }
     return 0;
+  }
+
+  /** Calls `each` with every row in use: as `row` gives it. Many times faster than one id after the other. */
+  eachRow(each: (words: Uint32Array, at: number) => void): void {
+    const stride = this.#stride;
+    for (let page = 0, first = 0; first < this.#rows; page++, first += PAGE_ROWS) {
+      const { words } = this.#pages[page];
+      const end = Math.min(this.#rows - first, PAGE_ROWS) * stride;
+      for (let at = 0; at < end; at += stride) if (words[at + HASH] !== 0) each(words, at + OWN_WORDS);
+    }
   }
 
   remove(id: number): void {
@@ -217,6 +262,7 @@ export class KeyTable {
     words[at + HASH] = hash;
     words[at + UNIT] = unit;
     this.#index(hash, id);
+    if (this.size === 0 || this.#sharedLength > 0) this.#share(bytes, from, to, this.size === 0);
     this.size++;
     return id;
   }
@@ -412,6 +458,7 @@ export class KeyTable {
     const chunks = from.u32();
     for (let i = 0; i < chunks; i++) this.#chunks.push({ bytes: yield* from.block(), frozen: false });
     if (this.size !== size) throw new SnapshotError('number of keys differs');
+    if (size > 0) this.#sharedLength = -1;
   }
 
   /** As many small tables as that many keys will need, so that none of them has to split on the way. */

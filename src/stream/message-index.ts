@@ -3,8 +3,10 @@
 // the log (row -> entry index + offset).
 // Invariants: each subject's messages form a chain first..last through their rows (a `previous` link of the first and a `next` link of
 // the last mean nothing); a subject without messages is not in the table; an entry without live messages has no row.
+import { hasWildcard } from '../subjects/subject.ts';
 import { KeyTable } from './key-table.ts';
 import { PagedRows } from './paged-rows.ts';
+import { SeqMarks } from './seq-marks.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 import { SubjectMatcher } from './subject-matcher.ts';
 import { utf8Bytes } from './text.ts';
@@ -42,9 +44,6 @@ export const SUBJECT_WORDS = 4;
 const LAST_HIGH_BITS = 21;
 const LAST_HIGH_MASK = (1 << LAST_HIGH_BITS) - 1;
 
-/** Seqs per bit and result, at most, for a bitmap to be worth it. */
-const BITMAP_SPAN = 64;
-
 const NAMES = 256;
 const HINTS = 256;
 
@@ -73,6 +72,8 @@ export class MessageIndex implements MessageView {
   /** Filters as they are looked up: literal patterns as bytes, others compiled. */
   readonly #literals = new WeakMap<SubjectFilter, Uint8Array[]>();
   readonly #matchers = new WeakMap<SubjectFilter, SubjectMatcher[]>();
+  /** Of patterns that end in `>` and have no other wildcard: what is before it. */
+  readonly #prefixes = new WeakMap<SubjectFilter, Uint8Array[]>();
 
   constructor(seed: number) {
     this.#subjects = new KeyTable(SUBJECT_WORDS, seed);
@@ -350,7 +351,7 @@ export class MessageIndex implements MessageView {
       return;
     }
     const matchers = this.#matchersOf(filter);
-    const all = matchers.length === 0;
+    const all = this.#isAll(filter);
     for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
       if (all || subjects.matches(id, matchers)) each(id);
     }
@@ -442,6 +443,19 @@ export class MessageIndex implements MessageView {
     return matchers;
   }
 
+  /** The filter lets every message through, and it takes no look at all of them to know: most often since it is the stream's own subjects. */
+  #isAll(filter: SubjectFilter): boolean {
+    if (filter.patterns.length === 0) return true;
+    if (filter.literal) return false;
+    let prefixes = this.#prefixes.get(filter);
+    if (prefixes === undefined) {
+      const tails = filter.patterns.filter((pattern) => pattern.endsWith('.>')).map((pattern) => pattern.slice(0, -1));
+      prefixes = tails.filter((prefix) => !hasWildcard(prefix)).map(utf8Bytes);
+      this.#prefixes.set(filter, prefixes);
+    }
+    return prefixes.some((prefix) => this.#subjects.allBeginWith(prefix));
+  }
+
   /** Smallest seq >= from of the subject, 0 when none: along its chain from a remembered place or an end, and along the rows,
    * in turns, so that the shortest of the ways decides the cost. */
   #nextOfSubject(subject: number, from: number): number {
@@ -514,9 +528,7 @@ export class MessageIndex implements MessageView {
   count(from: number, filter: SubjectFilter): number {
     const start = Math.max(from, this.firstSeq);
     if (start > this.lastSeq || this.messages === 0) return 0;
-    if (filter.patterns.length === 0) {
-      return start === this.firstSeq ? this.messages : this.#rows.countFrom(start);
-    }
+    if (this.#isAll(filter)) return start === this.firstSeq ? this.messages : this.#rows.countFrom(start);
     if (filter.literal) {
       let count = 0;
       for (const pattern of this.#literalsOf(filter)) {
@@ -557,26 +569,24 @@ export class MessageIndex implements MessageView {
   }
 
   lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer> {
-    let seqs = new Float64Array(64);
-    let count = 0;
-    this.eachSubject(filter, (id) => {
-      if (count === seqs.length) {
-        const grown = new Float64Array(count * 2);
-        grown.set(seqs);
-        seqs = grown;
-      }
-      seqs[count++] = this.lastOfSubject(id);
-    });
-    return ascending(seqs.slice(0, count));
+    const marks = new SeqMarks(this.firstSeq, this.lastSeq, this.#subjects.size);
+    if (this.#isAll(filter)) this.#subjects.eachRow((words, at) => marks.add(lastOf(words, at)));
+    else this.eachSubject(filter, (id) => marks.add(this.lastOfSubject(id)));
+    return marks.ascending();
   }
 
   /** Largest of lastPerSubject; 0 when nothing matches. */
   lastMatching(filter: SubjectFilter): number {
+    if (this.#isAll(filter)) return this.lastUpTo(this.lastSeq);
     let last = 0;
     this.eachSubject(filter, (id) => {
       last = Math.max(last, this.lastOfSubject(id));
     });
     return last;
+  }
+
+  countExisting(seqs: Float64Array, start: number): number {
+    return this.messages === 0 ? 0 : this.#rows.countLive(seqs, start);
   }
 
   seqAtOrAfter(stampUs: number): number {
@@ -658,27 +668,4 @@ function setSpan(words: Uint32Array, at: number, first: number, last: number): v
   }
   const high = Math.floor(last / HIGH);
   words[at + SPAN_HIGHS] = high | ((high - Math.floor(first / HIGH)) << LAST_HIGH_BITS);
-}
-
-/** Distinct seqs in order. Close to each other they are marked in a bitmap, many times faster than a sort. */
-function ascending(seqs: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
-  let low = Number.POSITIVE_INFINITY;
-  let high = 0;
-  for (let i = 0; i < seqs.length; i++) {
-    low = Math.min(low, seqs[i]);
-    high = Math.max(high, seqs[i]);
-  }
-  if (high - low >= Math.min(seqs.length * BITMAP_SPAN, 0x80000000)) return seqs.sort();
-  const marked = new Uint32Array(((high - low) >>> 5) + 1);
-  for (let i = 0; i < seqs.length; i++) {
-    const place = seqs[i] - low;
-    marked[place >>> 5] |= 1 << (place & 31);
-  }
-  let count = 0;
-  for (let word = 0; word < marked.length; word++) {
-    for (let bits = marked[word]; bits !== 0; bits &= bits - 1) {
-      seqs[count++] = low + word * 32 + (31 - Math.clz32(bits & -bits));
-    }
-  }
-  return seqs;
 }

@@ -239,7 +239,9 @@ export interface MessageView {
   count(from: number, filter: SubjectFilter): number;
   /** For last_per_subject: the last seq of each matching subject, ascending. */
   lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer>;
-  /** The largest of them; 0 when nothing matches. */
+  /** How many of `seqs`, ascending, exist from `seqs[start]` on. */
+  countExisting(seqs: Float64Array, start: number): number;
+  /** The largest of lastPerSubject; 0 when nothing matches. */
   lastMatching(filter: SubjectFilter): number;
   subjectOf(seq: number): string;
   stampUsOf(seq: number): number;

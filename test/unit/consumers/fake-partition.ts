@@ -60,6 +60,9 @@ export class FakeMessages implements MessageView {
     for (const { subject, seq } of this.messages.values()) if (filter.matches(subject)) last.set(subject, seq);
     return Float64Array.from(last.values()).sort();
   }
+  countExisting(seqs: Float64Array, start: number): number {
+    return seqs.subarray(start).filter((seq) => this.exists(seq)).length;
+  }
   lastMatching(filter: SubjectFilter): number {
     return this.lastPerSubject(filter).at(-1) ?? 0;
   }

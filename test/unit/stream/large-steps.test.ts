@@ -273,3 +273,26 @@ test('subjects in slices: each once', () => {
   expect(new Set(seen).size).toBe(index.subjects);
   expect(seen.length).toBe(index.subjects);
 });
+
+test('a filter that is the stream’s own subjects counts as no filter at all, until another subject comes', () => {
+  const stream = new Stream();
+  const { index } = stream.machine;
+  const own = compileFilter(['none.>', 's.>']);
+  const all = compileFilter([]);
+  stream.purge({ filter: 's.3.>', below: 1000, from: 0, keep: 0, limit: 0, budget: 0 }, () => {});
+  const expected = (matches: (subject: string) => boolean): number[] =>
+    stream.seqs.filter((seq) => matches(index.subjectOf(seq)));
+  const check = (): void => {
+    const seqs = expected((subject) => subject.startsWith('s.'));
+    const lasts = new Map(seqs.map((seq) => [index.subjectOf(seq), seq]));
+    expect([...index.lastPerSubject(own)]).toEqual([...lasts.values()].sort((a, b) => a - b));
+    expect(index.lastMatching(own)).toBe(seqs.at(-1));
+    for (const from of [0, 17, 1500, MESSAGES])
+      expect(index.count(from, own)).toBe(seqs.filter((seq) => seq >= from).length);
+  };
+  check();
+  expect(index.lastPerSubject(own)).toEqual(index.lastPerSubject(all));
+  stream.apply((builder) => builder.publish('other', EMPTY, EMPTY, 0, 0, 0, 0));
+  expect(index.lastPerSubject(all).length).toBe(index.lastPerSubject(own).length + 1);
+  check();
+});

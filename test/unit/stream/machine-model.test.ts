@@ -252,4 +252,9 @@ function checkFilter(machine: StreamMachine, model: Model, patterns: string[]): 
   }
   const lasts = new Map(matching.map((seq) => [model.messages.get(seq)!.subject, seq]));
   expect([...index.lastPerSubject(filter)]).toEqual([...lasts.values()].sort((a, b) => a - b));
+  expect(index.lastMatching(filter)).toBe(matching.at(-1) ?? 0);
+  const asked = Float64Array.from({ length: 40 }, (_, i) => Math.max(1, model.last - 36) + i);
+  const there = (seq: number): boolean => model.messages.has(seq);
+  for (const start of [0, 7, 40])
+    expect(index.countExisting(asked, start)).toBe(asked.slice(start).filter(there).length);
 }

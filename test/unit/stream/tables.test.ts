@@ -147,6 +147,12 @@ describe('key table', () => {
       count++;
     }
     expect(count).toBe(model.size);
+    let sum = 0;
+    table.eachRow((words, at) => {
+      sum += words[at] - count--;
+    });
+    expect(count).toBe(0);
+    expect(sum).toBe([...model.values()].reduce((all, value, i) => all + value - i - 1, 0));
     for (const [name, value] of model) {
       const bytes = encoder.encode(`_${name}_`);
       const id = table.find(bytes, 1, bytes.length - 1);
@@ -177,6 +183,47 @@ describe('key table', () => {
     verify(copy, model);
     fill(copy, model, below, 5000);
     verify(copy, model);
+  });
+
+  test('what all keys begin with: exact of a table that only grew, never more than what all have', () => {
+    let table = new KeyTable(1, 7);
+    const below = random(11);
+    const says = (prefix: string): boolean => table.allBeginWith(encoder.encode(prefix));
+    const add = (name: string): number => table.findOrInsert(encoder.encode(name), 0, encoder.encode(name).length);
+    expect(says('')).toBe(false);
+    const names = new Set<string>();
+    const check = (isExact: boolean): void => {
+      for (const prefix of ['', 'k', 'k.', 'k.a', 'k.a.', 'k.a.1', 'k.b.', 'x.']) {
+        const all = [...names].every((name) => name.startsWith(prefix) && name.length > prefix.length);
+        if (isExact) expect(says(prefix)).toBe(all);
+        else expect(says(prefix) && !all).toBe(false);
+      }
+    };
+    for (const stem of ['k.a.1', 'k.a.', 'k.', 'x.']) {
+      for (let i = 0; i < 50; i++) {
+        const name = `${stem}${below(1000)}`;
+        add(name);
+        names.add(name);
+        check(true);
+      }
+      const out = new SnapshotWriter();
+      table.write(out);
+      const copy = new KeyTable(1, 8);
+      readAll(joined(out.parts()), (from) => copy.read(from));
+      table = copy;
+      if (stem !== 'k.') check(true);
+    }
+    for (const name of names) {
+      table.remove(add(name));
+      names.delete(name);
+      if (names.size > 0) check(false);
+    }
+    add('x.y');
+    names.add('x.y');
+    check(true);
+    add('x.');
+    expect(says('x.')).toBe(false);
+    expect(says('x')).toBe(true);
   });
 
   test('keys of every size, freed and used again', () => {
