@@ -6,7 +6,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2 NODE_COMPILE_CACHE=/flotilla/node_modules/.cache/flotilla
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=8388608 NODE_COMPILE_CACHE=/flotilla/node_modules/.cache/flotilla
 WORKDIR /flotilla
 COPY --from=packages /flotilla/node_modules node_modules
 COPY package.json ./

@@ -27,6 +27,10 @@ export function runtimeEnv(env) {
     UV_THREADPOOL_SIZE: env.UV_THREADPOOL_SIZE ?? '8',
     // glibc: a heap for each of those threads would keep what the others freed.
     MALLOC_ARENA_MAX: env.MALLOC_ARENA_MAX ?? '2',
+    // Frames and batches are mapped one by one and given back when they are freed. By default the first large one that is freed moves this
+    // bound up to 32 MB: from then on they are pieces of one heap that grows with every peak and has no free end to give back.
+    MALLOC_MMAP_THRESHOLD_: env.MALLOC_MMAP_THRESHOLD_ ?? '131072',
+    MALLOC_TRIM_THRESHOLD_: env.MALLOC_TRIM_THRESHOLD_ ?? '8388608',
     // Types are stripped once, not at each start: what strips them stays in memory for good (22 MB of each node). Entries
     // carry the source's checksum; a directory that cannot be written means no cache.
     NODE_COMPILE_CACHE: env.NODE_COMPILE_CACHE ?? CODE_CACHE,

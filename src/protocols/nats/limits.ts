@@ -32,7 +32,7 @@ export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
 export const FIRST_PING_MS = 2_000;
 /** Producers are held up, a little first, when a receiver's output is fuller than this share of its bound: it has work for long enough, and what
  * waits is memory. */
-export const STALL_SHARE = 0.25;
+export const STALL_SHARE = 1 / 16;
 /** A connection that was told to go gets this long to read why. */
 export const LINGER_MS = 2_000;
 /** How often time-outs are looked at. */
