@@ -4,7 +4,8 @@
 export interface FlagSpec {
   /** All spellings, without dashes; the first is the one in help. */
   names: readonly string[];
-  kind: 'boolean' | 'string' | 'integer';
+  /** `unsupported`: a flag of nats-server that this server lacks; refused by its name, with `help` as the reason. */
+  kind: 'boolean' | 'string' | 'integer' | 'unsupported';
   /** Placeholder in help. */
   value?: string;
   help: string;
@@ -42,6 +43,7 @@ export function parseFlags<Key extends string>(
       return { ok: false, error: `unknown flag ${arg}${nearest ? `; did you mean ${dashed(nearest)}?` : ''}` };
     }
     const spec = table[key];
+    if (spec.kind === 'unsupported') return { ok: false, error: `${dashed(name)} is not supported yet: ${spec.help}` };
     let text = equals < 0 ? undefined : arg.slice(equals + 1);
     if (spec.kind === 'boolean') {
       if (text !== undefined && text !== 'true' && text !== 'false') {
@@ -68,11 +70,12 @@ export function parseFlags<Key extends string>(
 }
 
 export function dashed(name: string): string {
-  return name.length === 1 ? `-${name}` : `--${name}`;
+  return name.length <= 2 ? `-${name}` : `--${name}`;
 }
 
 export function helpOf(table: Record<string, FlagSpec>): string {
-  const rows = Object.values(table).map((spec) => {
+  const specs = Object.values(table).filter(({ kind }) => kind !== 'unsupported');
+  const rows = specs.map((spec) => {
     const flags = spec.names.map(dashed).join(', ') + (spec.value ? ` <${spec.value}>` : '');
     return { flags, help: spec.help };
   });

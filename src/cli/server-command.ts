@@ -80,13 +80,25 @@ export async function server(args: readonly string[]): Promise<number> {
     started.reload(current);
     log.info(`Reloaded server configuration; changed: ${plan.changed.join(', ') || 'nothing'}`);
   };
-  const code = await untilSignal(started, reload);
+  const code = await untilSignal(started, reload, () => reopenLog(started));
   for (const file of [config.pidFile, portsFile]) if (file) rmSync(file, { force: true });
   return code;
 }
 
-/** SIGTERM and SIGINT end cleanly, SIGUSR2 is lame duck mode, SIGHUP reads the configuration anew; a second signal does not wait. */
-function untilSignal(started: StartedServer, reload: () => void): Promise<number> {
+function reopenLog({ log }: StartedServer): void {
+  try {
+    log.info(log.reopen() ? 'File log re-opened' : 'File log re-open ignored, not a file logger');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    log.error(`could not re-open the log file: ${error.message}`);
+  }
+}
+
+/**
+ * SIGTERM and SIGINT end cleanly, SIGUSR2 is lame duck mode, SIGHUP reads the configuration anew, SIGUSR1 re-opens the log file (the
+ * runtime would open a debugger's port otherwise); a second signal does not wait.
+ */
+function untilSignal(started: StartedServer, reload: () => void, reopen: () => void): Promise<number> {
   return new Promise((done) => {
     let ending = false;
     const end = (how: 'close' | 'lameDuck', signal: string): void => {
@@ -108,6 +120,7 @@ function untilSignal(started: StartedServer, reload: () => void): Promise<number
     process.on('SIGINT', () => end('close', 'interrupt'));
     process.on('SIGUSR2', () => end('lameDuck', 'user defined signal 2'));
     process.on('SIGHUP', reload);
+    process.on('SIGUSR1', reopen);
   });
 }
 

@@ -128,13 +128,26 @@ export const SERVER_FLAGS = {
     names: ['sl', 'signal'],
     kind: 'string',
     value: 'what=pid',
-    help: 'tell a running server: stop, quit, term, reload or ldm; a process id or a pid file',
+    help: 'tell a running server: stop, quit, term, reopen, reload or ldm; a process id or a pid file',
   },
   debug: { names: ['D', 'debug'], kind: 'boolean', help: 'log debug lines' },
   trace: { names: ['V', 'trace'], kind: 'boolean', help: 'log protocol lines' },
   debugTrace: { names: ['DV'], kind: 'boolean', help: 'debug and trace' },
   version: { names: ['v', 'version'], kind: 'boolean', help: 'print the version and exit' },
   help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help and exit' },
+  tls: {
+    names: ['tls', 'tlscert', 'tlskey', 'tlsverify', 'tlscacert', 'help_tls', 'ms', 'https_port'],
+    kind: 'unsupported',
+    help: 'there is no TLS',
+  },
+  logging: {
+    names: ['T', 'logtime', 'logtime_utc', 's', 'syslog', 'r', 'remote_syslog', 'log_size_limit'],
+    kind: 'unsupported',
+    help: 'log lines go to stderr or to the file of -l, with local time',
+  },
+  verboseTrace: { names: ['VV', 'DVV', 'max_traced_msg_len'], kind: 'unsupported', help: 'use -V or -DV' },
+  profile: { names: ['profile'], kind: 'unsupported', help: 'there is no profiling port' },
+  connectRetries: { names: ['connect_retries'], kind: 'unsupported', help: 'nodes are dialed until they answer' },
 } as const satisfies Record<string, FlagSpec>;
 
 export type ServerFlag = keyof typeof SERVER_FLAGS;

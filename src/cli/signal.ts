@@ -5,6 +5,7 @@ const SIGNALS: Record<string, NodeJS.Signals> = {
   stop: 'SIGKILL',
   quit: 'SIGINT',
   term: 'SIGTERM',
+  reopen: 'SIGUSR1',
   reload: 'SIGHUP',
   ldm: 'SIGUSR2',
 };

@@ -18,6 +18,8 @@ export interface NodeLogOptions {
 
 export interface NodeLog extends Logger {
   setLevel(level: LogLevel): void;
+  /** Goes on in a new file under the same name, for log rotation; false: it writes to stderr. Throws when the file can not be opened. */
+  reopen(): boolean;
   /** Blocks until it is written; for the last words of a process. */
   fatalSync(reason: string): void;
   /** Blocks until everything logged so far is written. */
@@ -60,13 +62,17 @@ function textStream(pid: number, out: DestinationStream): DestinationStream {
 
 export function createNodeLog(options: NodeLogOptions): NodeLog {
   const pid = options.pid ?? process.pid;
-  const fd = options.file === undefined ? 2 : openSync(options.file, 'a');
-  const out = destination({ dest: fd, sync: false });
+  const { file } = options;
   let closed = false;
-  out.on('error', () => {
-    // stderr may be a closed pipe; a broker does not stop for that.
-    closed = true;
-  });
+  const open = () => {
+    const opened = destination({ dest: file === undefined ? 2 : openSync(file, 'a'), sync: false });
+    opened.on('error', () => {
+      // stderr may be a closed pipe; a broker does not stop for that.
+      if (opened === out) closed = true;
+    });
+    return opened;
+  };
+  let out = open();
   const flushSync = () => {
     if (closed) return;
     try {
@@ -77,7 +83,8 @@ export function createNodeLog(options: NodeLogOptions): NodeLog {
     }
   };
   process.once('exit', flushSync);
-  const stream = options.format === 'json' ? out : textStream(pid, out);
+  const current: DestinationStream = { write: (line) => void out.write(line) };
+  const stream = options.format === 'json' ? current : textStream(pid, current);
   const log: Pino = pino({ level: options.level, base: null }, stream);
   const emit = (level: 'debug' | 'info' | 'warn' | 'error') => (message: string, fields?: LogFields) => {
     if (fields === undefined) log[level](message);
@@ -90,6 +97,16 @@ export function createNodeLog(options: NodeLogOptions): NodeLog {
     error: emit('error'),
     setLevel(level) {
       log.level = level;
+    },
+    reopen() {
+      if (file === undefined) return false;
+      const before = out;
+      const next = open();
+      flushSync();
+      out = next;
+      closed = false;
+      before.end();
+      return true;
     },
     flushSync,
     close() {

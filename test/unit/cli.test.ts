@@ -1,7 +1,7 @@
 // Flags: nats-server's spellings, and errors that help.
 import { describe, expect, test } from 'vitest';
-import { nearestName } from '../../src/cli/flags.ts';
-import { parseServerFlags, serverConfigOf } from '../../src/cli/server-config.ts';
+import { helpOf, nearestName } from '../../src/cli/flags.ts';
+import { parseServerFlags, SERVER_FLAGS, serverConfigOf } from '../../src/cli/server-config.ts';
 
 function config(args: string[], env: Record<string, string> = {}) {
   const parsed = parseServerFlags(args);
@@ -20,6 +20,15 @@ describe('server flags', () => {
     });
     expect(config(['-js=false'])).toMatchObject({ ok: true, config: { jetstream: false } });
     expect(config(['-p', '-1'])).toMatchObject({ ok: true, config: { port: 0 } });
+  });
+
+  test('a flag of nats-server that is not here yet is refused by its name, and is not in the help', () => {
+    for (const flag of ['--tls', '-T=false', '-VV', '--syslog', '--profile', '--connect_retries']) {
+      const name = flag.split('=')[0];
+      expect(config([flag])).toMatchObject({ errors: [expect.stringMatching(`^${name} is not supported yet: `)] });
+      expect(helpOf(SERVER_FLAGS)).not.toContain(`${name} `);
+    }
+    expect(helpOf(SERVER_FLAGS)).toContain('-sd, --store_dir <dir>');
   });
 
   test('an unknown flag names the nearest one', () => {
@@ -60,7 +69,7 @@ describe('server flags', () => {
   test('values must fit', () => {
     expect(config(['-p', 'abc'])).toMatchObject({ errors: ['-p needs a whole number, not "abc"'] });
     expect(config(['-n'])).toMatchObject({ errors: ['-n needs a value'] });
-    expect(config(['-js=maybe'])).toMatchObject({ errors: ['--js takes true or false, not "maybe"'] });
+    expect(config(['-js=maybe'])).toMatchObject({ errors: ['-js takes true or false, not "maybe"'] });
   });
 
   test('nearest name', () => {

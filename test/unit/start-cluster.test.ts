@@ -1,5 +1,10 @@
 // The doors for other people's tests: a cluster is ready when it is handed over, and one that cannot start leaves nothing behind.
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
@@ -16,6 +21,23 @@ test('a cluster that is handed over takes streams of three replicas at once, thr
     await nc.close();
   }
   await Promise.all(nodes.map((node) => node.close()));
+});
+
+test('another project imports them by the name of the package, from a linked copy of the repository', async () => {
+  const project = mkdtempSync(join(tmpdir(), 'flotilla-project-'));
+  // What `npm install <directory>` makes.
+  mkdirSync(join(project, 'node_modules'));
+  symlinkSync(join(import.meta.dirname, '../..'), join(project, 'node_modules/flotilla'));
+  writeFileSync(
+    join(project, 'program.mjs'),
+    `import { startNode, startCluster } from 'flotilla';
+     const node = await startNode();
+     console.log(typeof startCluster, new URL(node.clientUrl).hostname);
+     await node.close();`,
+  );
+  const { stdout } = await promisify(execFile)(process.execPath, ['program.mjs'], { cwd: project, timeout: 30_000 });
+  expect(stdout).toBe('function 127.0.0.1\n');
+  rmSync(project, { recursive: true });
 });
 
 test('a port that is taken ends all of them', async () => {

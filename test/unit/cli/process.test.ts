@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -217,6 +218,30 @@ describe('a running server', () => {
     // Told when it came.
     expect(await again.ended).toContain('"max_payload":2048');
     expect(await c.ended).not.toContain('Authorization');
+  });
+
+  test('SIGUSR1 goes on in a new log file, and opens no debugger', async () => {
+    const log = join(root, 'rotate.log');
+    const pidFile = join(root, 'rotate.pid');
+    const started = server(join(root, 'rotate'), '-l', log, '-P', pidFile);
+    await says(log, 'Server is ready');
+    await vi.waitFor(() => expect(existsSync(pidFile)).toBe(true));
+    renameSync(log, `${log}.1`);
+    expect(await run('server', '--signal', `reopen=${pidFile}`).ended).toEqual({ code: 0, stderr: '' });
+    await says(log, 'File log re-opened');
+    started.child.kill('SIGTERM');
+    expect(await started.ended).toEqual({ code: 0, stderr: '' });
+    expect(readFileSync(log, 'utf8')).toContain('shutting down');
+    expect(readFileSync(`${log}.1`, 'utf8')).not.toContain('shutting down');
+
+    const toStderr = server(join(root, 'rotate'));
+    await ready(toStderr);
+    toStderr.child.kill('SIGUSR1');
+    await vi.waitFor(() => expect(toStderr.stderr()).toContain('File log re-open ignored'));
+    toStderr.child.kill('SIGTERM');
+    const { code, stderr } = await toStderr.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('ebugger');
   });
 
   test('what it compiled outlives a kill', async () => {

@@ -33,6 +33,7 @@ function quietEnv(lines: string[]): NodeEnv {
     warn: say,
     error: say,
     setLevel: none,
+    reopen: () => false,
     flushSync: none,
     close: none,
     fatalSync: none,
