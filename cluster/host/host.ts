@@ -433,7 +433,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       const before = runner.raft.role;
       runner.raft.tick(nowMs);
       if (before === 'follower' && runner.raft.role !== 'follower') this.stats.electionsStarted++;
-      this.dirty(runner);
+      if (runner.hasNews) this.dirty(runner);
+      else this.deadlines.update(runner);
     });
     this.armTimer();
   }
