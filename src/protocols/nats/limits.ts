@@ -31,8 +31,8 @@ export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
 /** The first ping comes soon after CONNECT, to learn the round trip time. */
 export const FIRST_PING_MS = 2_000;
 /** Producers are held up, a little first, when a receiver's output is fuller than this share of its bound: it has work for long enough, and what
- * waits is memory. */
-export const STALL_SHARE = 1 / 16;
+ * waits is memory: at the default bound 2 MB, in chunks that the pool has room for (more would be thrown away after each burst). */
+export const STALL_SHARE = 1 / 32;
 /** A connection that was told to go gets this long to read why. */
 export const LINGER_MS = 2_000;
 /** How often time-outs are looked at. */
