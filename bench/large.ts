@@ -1,9 +1,10 @@
 // `npm run large`: states far larger than a test's, against real processes. It prints, per scenario, how long a node takes until it serves,
 // how much memory it needs and how long its event loop stood still. Figures depend on the machine; docs/SIZES.md has some of them.
-//   npm run large -- [--messages n] [--only steps,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]
+//   npm run large -- [--messages n] [--only steps,consumers,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]
 // restart    one node, R1: filled in a process of its own, killed, started again; once more after a clean stop. With --replicas 3 three nodes:
 //            one of them is killed and started, then all of them at once
 // steps      the longest single step of what goes over many messages (large-steps.ts); not part of what is run when nothing is named
+// consumers  what durable consumers that nobody uses cost (large-consumers.ts); not part of it either
 // catch-up   three nodes, R3: one is away while the messages go by, and comes back by the log while publishing goes on
 // compacted  the same with max_msgs, so that the log is gone and a snapshot has to come
 import { execFileSync, spawn } from 'node:child_process';
@@ -17,6 +18,7 @@ import { startNode } from '../src/index.ts';
 import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
 import { freePorts, Target } from '../test/conformance/target.ts';
+import { measureConsumers } from './large-consumers.ts';
 import { measureSteps } from './large-steps.ts';
 import { cpuMsOf } from './proc.ts';
 
@@ -304,7 +306,7 @@ async function main(): Promise<number> {
   const kinds = values.subjects.split(',');
   if (values.help || !(messages > 0)) {
     print(
-      'usage: npm run large -- [--messages n] [--only steps,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]',
+      'usage: npm run large -- [--messages n] [--only steps,consumers,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]',
     );
     return values.help ? 0 : 1;
   }
@@ -314,6 +316,7 @@ async function main(): Promise<number> {
   }
   const only = values.only.split(',');
   if (only.includes('steps')) measureSteps(messages, values.step, print);
+  if (only.includes('consumers')) await measureConsumers(print, memory);
   const restartAll = Number(values.replicas) > 1 ? restartCluster : restart;
   if (only.includes('restart')) for (const kind of kinds) await restartAll(messages, kind === 'distinct');
   if (only.includes('catch-up')) await comeBack(messages, false);

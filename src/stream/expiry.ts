@@ -7,7 +7,7 @@ import type { PartitionLeader } from './leader.ts';
 import type { StreamMachine } from './machine.ts';
 
 /** Removals of one kind per command: an apply stays short. */
-const REMOVALS_MAX = 5_000;
+const REMOVALS_MAX = 2_500;
 const MARKERS_MAX = 1000;
 /** Expiries that fall due one after the other leave together. */
 const SLACK_MS = 50;

@@ -603,16 +603,18 @@ export class MessageIndex implements MessageView {
     return seq < 0 ? this.lastSeq + 1 : seq;
   }
 
-  /** Seqs between first and last that are gone. */
-  deleted(): number[] {
-    const gone: number[] = [];
-    let expected = this.firstSeq;
-    for (let seq = this.#rows.nextLive(expected); seq > 0; seq = this.#rows.nextLive(seq + 1)) {
-      while (expected < seq) gone.push(expected++);
-      expected = seq + 1;
+  /** Calls `each` with those of the `max` seqs from `from` (or the first message) on that are gone; returns where to go on, 0 at the end. */
+  someDeleted(from: number, max: number, each: (seq: number) => void): number {
+    if (this.messages === 0) return 0;
+    let expected = Math.max(from, this.firstSeq);
+    const end = Math.min(expected + max, this.lastSeq + 1);
+    while (expected < end) {
+      const next = this.#rows.nextLive(expected);
+      const until = next < 0 ? end : Math.min(next, end);
+      while (expected < until) each(expected++);
+      if (expected === next) expected++;
     }
-    if (this.messages > 0) while (expected <= this.lastSeq) gone.push(expected++);
-    return gone;
+    return expected > this.lastSeq ? 0 : expected;
   }
 
   get deletedCount(): number {

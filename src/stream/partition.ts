@@ -19,6 +19,7 @@ import { BodyCache, type ColdBodies } from './body-cache.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { type ConsumerRegistry, createConsumerTable } from './consumers.ts';
+import { listDeleted } from './deleted-list.ts';
 import { DeliveryEngine } from './delivery.ts';
 import type { DeliveryCounts } from './delivery-counts.ts';
 import { type ApiError, apiError } from './errors.ts';
@@ -479,19 +480,52 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   info(want: InfoRequest, done: Done<StreamState>): void {
     this.#barrier((ok) => {
-      if (!ok) done(apiError(10008));
-      else if (want.subjects === undefined) done(this.#state(want));
-      else
-        pageOfSubjects(this.#env.clock, this.machine.index, want.subjects, (subjects, total) => {
-          if (this.#closed) done(apiError(10008));
-          else done({ ...this.#state(want), subjects, subjects_total: total });
-        });
+      if (ok) this.#listSubjects(want, done);
+      else done(apiError(10008));
     }, want.revision);
+  }
+
+  #listSubjects(want: InfoRequest, done: Done<StreamState>): void {
+    if (want.subjects === undefined) {
+      this.#listDeleted(want, {}, done);
+      return;
+    }
+    pageOfSubjects(this.#env.clock, this.machine.index, want.subjects, (subjects, total) =>
+      this.#listDeleted(want, { subjects, subjects_total: total }, done),
+    );
+  }
+
+  #listDeleted(want: InfoRequest, listed: Partial<StreamState>, done: Done<StreamState>): void {
+    const finish = (more: Partial<StreamState>): void => {
+      if (this.#closed) done(apiError(10008));
+      else done({ ...this.localState(), ...more });
+    };
+    if (want.deletedDetails)
+      listDeleted(
+        this.#env.clock,
+        this.machine.index,
+        (local) => this.#toStream(local),
+        (deleted) => finish({ ...listed, deleted }),
+      );
+    else finish(listed);
   }
 
   /** As applied here, for monitoring: no barrier. */
   localState(): StreamState {
-    return this.#state({ deletedDetails: false });
+    const { index, lastMessageStampUs } = this.machine;
+    // A stream that was told where to begin says so from the start.
+    const unused = index.lastSeq === 0 && this.#config.first_seq === undefined;
+    return {
+      messages: index.messages,
+      bytes: index.bytes,
+      first_seq: unused ? 0 : this.#toStream(index.firstSeq),
+      first_ts_us: index.messages === 0 ? 0 : index.stampUsOf(index.firstSeq),
+      last_seq: this.#toStream(index.lastSeq),
+      last_ts_us: lastMessageStampUs,
+      num_subjects: index.subjects,
+      num_deleted: index.deletedCount,
+      consumer_count: this.#consumerCount,
+    };
   }
 
   /** Consumers of the leader's engine, for monitoring; empty on other replicas. */
@@ -507,25 +541,6 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** The highest seq that this replica has acknowledged to a publisher since it was opened; 0: none. */
   get ackedSeq(): number {
     return this.#toStream(this.#leader.ackedSeq);
-  }
-
-  #state(want: InfoRequest): StreamState {
-    const { index, lastMessageStampUs } = this.machine;
-    // A stream that was told where to begin says so from the start.
-    const unused = index.lastSeq === 0 && this.#config.first_seq === undefined;
-    const state: StreamState = {
-      messages: index.messages,
-      bytes: index.bytes,
-      first_seq: unused ? 0 : this.#toStream(index.firstSeq),
-      first_ts_us: index.messages === 0 ? 0 : index.stampUsOf(index.firstSeq),
-      last_seq: this.#toStream(index.lastSeq),
-      last_ts_us: lastMessageStampUs,
-      num_subjects: index.subjects,
-      num_deleted: index.deletedCount,
-      consumer_count: this.#consumerCount,
-    };
-    if (want.deletedDetails) state.deleted = index.deleted().map((local) => this.#toStream(local));
-    return state;
   }
 
   /** Those of the stream, told by its first partition. */

@@ -14,8 +14,10 @@ import {
 import type { ConsumerConfig } from '../../../src/stream/config.ts';
 import { compileFilter } from '../../../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../../../src/stream/consumers.ts';
+import { listDeleted } from '../../../src/stream/deleted-list.ts';
 import { StreamMachine } from '../../../src/stream/machine.ts';
-import { NONE, streamConfig, World } from './fake-world.ts';
+import type { MessageIndex } from '../../../src/stream/message-index.ts';
+import { FakeClock, NONE, streamConfig, World } from './fake-world.ts';
 
 const EMPTY = new Uint8Array(0);
 const MESSAGES = 3000;
@@ -295,4 +297,38 @@ test('a filter that is the stream’s own subjects counts as no filter at all, u
   stream.apply((builder) => builder.publish('other', EMPTY, EMPTY, 0, 0, 0, 0));
   expect(index.lastPerSubject(all).length).toBe(index.lastPerSubject(own).length + 1);
   check();
+});
+
+test('deleted messages in slices, while more of them go', () => {
+  const { machine } = new Stream();
+  const { index } = machine;
+  const removed = new Set<number>();
+  const remove = (seq: number): void => {
+    if (index.remove(seq)) removed.add(seq);
+  };
+  for (let seq = 3; seq < MESSAGES; seq += 3) remove(seq);
+  const clock = new FakeClock();
+  const indexInSlices = {
+    get firstSeq() {
+      return index.firstSeq;
+    },
+    someDeleted: (from: number, _max: number, each: (seq: number) => void) => index.someDeleted(from, 100, each),
+  } as MessageIndex;
+  let list: number[] | undefined;
+  const toStream = (local: number): number => local * 2 + 1;
+  listDeleted(clock, indexInSlices, toStream, (gone) => {
+    list = gone;
+  });
+  let slices = 1;
+  for (; list === undefined; slices++) {
+    // Ahead of it, far behind it, and the first of all.
+    if (slices < 20) remove(2501 + 2 * slices);
+    remove(MESSAGES);
+    remove(index.firstSeq);
+    remove(100);
+    clock.step(clock.ms);
+  }
+  expect(slices).toBeGreaterThan(20);
+  const expected = [...removed].sort((a, b) => a - b).filter((seq) => seq > index.firstSeq && seq !== 100);
+  expect(list.filter((seq) => seq !== toStream(100))).toEqual(expected.map(toStream));
 });
