@@ -294,8 +294,26 @@ function measure(world: World, meter: Meter, forMs: number): void {
   }
 }
 
+const FILLING = 'filling, a subject each';
+const PER_TURN = 1_000;
+
+/** A turn here is a thousand messages published, committed and applied. */
+function measureFilling(messages: number, print: (line: string) => void): void {
+  const world = new World({}).lead();
+  const meter = new Meter();
+  const payload = new Uint8Array(16);
+  for (let n = 0; n < messages; ) {
+    meter.step('turn', () => {
+      for (const end = n + PER_TURN; n < end; n++) world.partition.publish(each(n), NONE, payload, NOBODY, 0);
+      world.settle();
+    });
+  }
+  print(`${meter.longestMs.toFixed(1).padStart(9)} ms at most (turn of ${PER_TURN} messages): ${FILLING}`);
+}
+
 /** `only`: part of a name. */
 export function measureSteps(messages: number, only: string, print: (line: string) => void): void {
+  if (FILLING.includes(only)) measureFilling(messages, print);
   for (const { name, config, subject, before, prepare, begin, forMs } of CASES) {
     if (!name.includes(only)) continue;
     const world = new World(config ?? {}).lead();
