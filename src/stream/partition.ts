@@ -486,13 +486,12 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   }
 
   #listSubjects(want: InfoRequest, done: Done<StreamState>): void {
-    if (want.subjects === undefined) {
-      this.#listDeleted(want, {}, done);
-      return;
-    }
-    pageOfSubjects(this.#env.clock, this.machine.index, want.subjects, (subjects, total) =>
-      this.#listDeleted(want, { subjects, subjects_total: total }, done),
-    );
+    const { subjects: page } = want;
+    if (page === undefined) this.#listDeleted(want, {}, done);
+    else
+      pageOfSubjects(this.#env.clock, this.machine.index, page, (subjects, subjects_total) =>
+        this.#listDeleted(want, { subjects, subjects_total }, done),
+      );
   }
 
   #listDeleted(want: InfoRequest, listed: Partial<StreamState>, done: Done<StreamState>): void {
@@ -500,14 +499,10 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       if (this.#closed) done(apiError(10008));
       else done({ ...this.localState(), ...more });
     };
-    if (want.deletedDetails)
-      listDeleted(
-        this.#env.clock,
-        this.machine.index,
-        (local) => this.#toStream(local),
-        (deleted) => finish({ ...listed, deleted }),
-      );
-    else finish(listed);
+    const toStream = (seq: number): number => this.#toStream(seq);
+    const { index } = this.machine;
+    if (!want.deletedDetails) finish(listed);
+    else listDeleted(this.#env.clock, index, toStream, (deleted) => finish({ ...listed, deleted }));
   }
 
   /** As applied here, for monitoring: no barrier. */
