@@ -31,7 +31,7 @@ export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
 /** The first ping comes soon after CONNECT, to learn the round trip time. */
 export const FIRST_PING_MS = 2_000;
 /** Producers are held up, a little first, when a receiver's output is fuller than this share of its bound: it has work for long enough, and what
- * waits is memory: at the default bound 2 MB, in chunks that the pool has room for (more would be thrown away after each burst). */
+ * waits is memory: 2 MB at the default bound. A quarter made core publish/subscribe no faster and a node 100 MB larger. */
 export const STALL_SHARE = 1 / 32;
 /** A connection that was told to go gets this long to read why. */
 export const LINGER_MS = 2_000;

@@ -207,6 +207,7 @@ describe('transfer', () => {
 
 describe('heartbeats', () => {
   const { heartbeatMs, gridMs } = defaultLimits;
+  expect(heartbeatMs % gridMs).toBe(0);
 
   test('leave on the grid, never later than heartbeatMs after the last word, and not to whom there was one lately', () => {
     const prng = createPrng(3);
