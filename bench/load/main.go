@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -319,10 +320,17 @@ func consume(out *result) {
 	if err != nil {
 		fail(err)
 	}
+	var faults faults
 	start := time.Now()
 	received := 0
 	for received < *msgs {
 		batch, err := sub.Fetch(min(*window, *msgs-received), nats.MaxWait(5*time.Second))
+		if errors.Is(err, nats.ErrNoResponders) && received == 0 && time.Since(start) < 5*time.Second {
+			// nats-server says that a consumer exists before its leader listens.
+			faults.add(err)
+			time.Sleep(time.Millisecond)
+			continue
+		}
 		if err != nil {
 			fail(fmt.Errorf("after %d messages: %w", received, err))
 		}
@@ -338,6 +346,7 @@ func consume(out *result) {
 	}
 	out.Seconds = time.Since(start).Seconds()
 	out.Messages = received
+	faults.tell(out)
 }
 
 // ordered: one ordered consumer (push, flow control).
