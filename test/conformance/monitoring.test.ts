@@ -79,7 +79,7 @@ test('jsz agrees on the leader, and has streams and consumers in detail', async 
   expect(leaders.size).toBe(1);
   const leader = ((await ok(s, `STREAM.INFO.${name}`))['cluster'] as Json)['leader'];
   const [, jsz] = await get('/jsz?consumers=true&config=true', inject('names').indexOf(String(leader)));
-  const [account] = jsz['account_details'] as Json[];
+  const account = (jsz['account_details'] as Json[]).find((each) => each['name'] === '$G') as Json;
   const detail = (account['stream_detail'] as Json[]).find((each) => each['name'] === name);
   expect(detail).toMatchObject({ config: { name }, state: { messages: 3, consumer_count: 1 } });
 });
