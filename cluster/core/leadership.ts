@@ -2,6 +2,7 @@
 // sleep and waking it. Called by raft.ts. Invariants: a leader that a majority does not answer steps down; it sleeps only when
 // every member has everything and knows that it is committed; a leader that is no voter any more leads no longer than until
 // that change is committed.
+import { gridLine } from './limits.ts';
 import { crc32cOf, encodeMembership, isSingleStep } from './membership.ts';
 import * as reads from './reads.ts';
 import { appendOwn, broadcastHeartbeat, examine, sendHeartbeat, settleCommit, syncProgress } from './replication.ts';
@@ -60,19 +61,21 @@ export function tickLeader(s: RaftState): void {
   else beat(s, lead);
 }
 
-/** Heartbeats to those with whom nothing else is exchanged. One who does not answer is asked at every beat. */
+/** Heartbeats to those with whom nothing else is exchanged. One who does not answer is asked at every beat. Whoever would be due before the
+ * next line of the grid is served now: nobody waits for longer than heartbeatMs. */
 function beat(s: RaftState, lead: Leadership): void {
-  const { nowMs } = s;
-  const { heartbeatMs } = s.limits;
-  const since = nowMs - heartbeatMs;
-  let dueMs = nowMs + heartbeatMs;
+  const { limits } = s;
+  const { heartbeatMs } = limits;
+  const line = gridLine(limits, s.nowMs);
+  const since = line - heartbeatMs;
+  let dueMs = line + heartbeatMs;
   for (const progress of lead.progress) {
-    if (progress.sentMs > since && progress.lastActiveMs > since && progress.state === 'replicate') {
-      dueMs = Math.min(dueMs, progress.sentMs + heartbeatMs);
+    const sentLine = gridLine(limits, progress.sentMs);
+    if (sentLine > since && progress.lastActiveMs > since && progress.state === 'replicate') {
+      dueMs = Math.min(dueMs, sentLine + heartbeatMs);
     } else if (!lead.muted) sendHeartbeat(s, lead, progress, false);
   }
-  // Not for each member alone: what is due soon waits for the rest.
-  lead.heartbeatDueMs = Math.max(dueMs, nowMs + heartbeatMs / 3);
+  lead.heartbeatDueMs = dueMs;
 }
 
 /** Check-quorum: has a majority been heard lately? */
@@ -114,7 +117,7 @@ export function wakeLeader(s: RaftState): void {
 function restartClocks(s: RaftState, lead: Leadership): void {
   s.quiesced = false;
   lead.waking = false;
-  lead.heartbeatDueMs = s.nowMs + s.limits.heartbeatMs;
+  lead.heartbeatDueMs = gridLine(s.limits, s.nowMs) + s.limits.heartbeatMs;
   lead.activeMs = s.nowMs;
   for (const progress of lead.progress) progress.lastActiveMs = s.nowMs;
 }

@@ -6,6 +6,9 @@ export interface Limits {
   electionMaxMs: number;
   /** Leader to followers while the group is active. */
   heartbeatMs: number;
+  /** Heartbeats leave at multiples of this on the leader's clock, so those of all groups of a node leave together: one tick, one pass and one
+   * frame per peer instead of one per group. A whole part of heartbeatMs. Followers' deadlines are never on it: they are drawn at random. */
+  gridMs: number;
   /** A leader without news for so long puts the group to sleep. */
   quiesceAfterMs: number;
   /** Answers to what was sent prove for so long that this replica leads. Far longer than a round trip, or nothing is ever proven. */
@@ -24,6 +27,7 @@ export const defaultLimits: Limits = {
   electionMinMs: 600,
   electionMaxMs: 1200,
   heartbeatMs: 150,
+  gridMs: 50,
   quiesceAfterMs: 1500,
   proofMs: 400,
   heirMs: 10,
@@ -31,3 +35,8 @@ export const defaultLimits: Limits = {
   appendEntriesMax: 64,
   inflightMax: 64,
 };
+
+/** The last line of the grid at or before that time. */
+export function gridLine(limits: Limits, ms: number): number {
+  return Math.floor(ms / limits.gridMs) * limits.gridMs;
+}

@@ -308,7 +308,9 @@ export class Raft {
     const { lead, log } = this.state;
     let index = log.lastIndex;
     if (lead === undefined) return index;
-    for (const { match, state, down } of lead.progress.values()) {
+    const { progress } = lead;
+    for (let i = 0; i < progress.length; i++) {
+      const { match, state, down } = progress[i];
       if (state === 'replicate' && !down && match < index) index = match;
     }
     return index;
@@ -568,22 +570,10 @@ export class Raft {
     const hardState = s.hardStateChanged ? { term: s.term, vote: s.vote } : undefined;
     s.hardStateChanged = false;
     s.reportedCommit = s.commit;
-    const { out } = s;
-    const ready: Ready = {
-      hardState,
-      append: NOTHING,
-      send: NOTHING,
-      sendDurable: NOTHING,
-      commit: s.commit,
-      reads: NOTHING,
-      snapshotTo: NOTHING,
-    };
-    if (out.append.length > 0) [ready.append, out.append] = [out.append, NOTHING];
-    if (out.send.length > 0) [ready.send, out.send] = [out.send, NOTHING];
-    if (out.sendDurable.length > 0) [ready.sendDurable, out.sendDurable] = [out.sendDurable, NOTHING];
-    if (out.reads.length > 0) [ready.reads, out.reads] = [out.reads, NOTHING];
-    if (out.snapshotTo.length > 0) [ready.snapshotTo, out.snapshotTo] = [out.snapshotTo, NOTHING];
-    return ready;
+    const { out, commit } = s;
+    const { append, send, sendDurable, reads: answered, snapshotTo } = out;
+    out.append = out.send = out.sendDurable = out.reads = out.snapshotTo = NOTHING;
+    return { hardState, append, send, sendDurable, commit, reads: answered, snapshotTo };
   }
 }
 

@@ -260,7 +260,8 @@ function truncateFrom(s: RaftState, index: Index): void {
 
 /** Contiguous, terms that do not fall, none above the sender's, memberships decoded. Anything else is not from a core. */
 function isWellFormed(prevIndex: Index, prevTerm: number, entries: readonly LogEntry[], term: number): boolean {
-  let [index, last] = [prevIndex, prevTerm];
+  let index = prevIndex;
+  let last = prevTerm;
   for (const entry of entries) {
     if (entry.index !== ++index || entry.term < last || entry.term > term) return false;
     if ((entry.kind === EntryKind.membership) !== (entry.membership !== undefined)) return false;

@@ -1,6 +1,7 @@
 // The four roles and the ways between them. Used by election.ts, leadership.ts and raft.ts; no rule about when, only what changes.
 // Invariants: one vote per term, the candidate's own included; a leader begins its term with a no-op.
 import { assert } from './assert.ts';
+import { gridLine } from './limits.ts';
 import * as reads from './reads.ts';
 import { appendOwn, syncProgress } from './replication.ts';
 import type { RaftState } from './state.ts';
@@ -38,7 +39,7 @@ export function becomeLeader(s: RaftState): void {
     progress: [],
     termStart: s.log.lastIndex + 1,
     muted: s.lone,
-    heartbeatDueMs: s.nowMs + s.limits.heartbeatMs,
+    heartbeatDueMs: gridLine(s.limits, s.nowMs) + s.limits.heartbeatMs,
     activeMs: s.nowMs,
     activeIndex: s.log.lastIndex,
     waking: false,

@@ -63,9 +63,10 @@ function emptyOutbox(): Outbox {
   return { append: NOTHING, send: NOTHING, sendDurable: NOTHING, reads: NOTHING, snapshotTo: NOTHING };
 }
 
-/** The list with one item more. */
+/** The list with one item more. Of one or two items it is as long as needed: pushing would make room for many, at every entry. */
 export function added<T>(list: T[], item: T): T[] {
   if (list.length === 0) return [item];
+  if (list.length === 1) return [list[0], item];
   list.push(item);
   return list;
 }

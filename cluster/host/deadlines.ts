@@ -1,6 +1,8 @@
 // One timer for all groups of the node: the host asks for the groups that are due. A heap of (time, group); a group whose deadline has
 // moved back stays where it is and is looked at again when it comes up, so hearing from a leader costs nothing here and a sleeping
-// group is not in it at all. Invariant: a group with a finite deadline is in the heap at or before that time.
+// group is not in it at all. Those that are looked at in vain come up again at a line of the grid on which heartbeats leave, with the others,
+// and only the last time at their own moment. Invariant: a group with a finite deadline is in the heap at or before that time.
+import { defaultLimits, gridLine } from '../core/limits.ts';
 
 export interface HasDeadline {
   /** Infinity: none. */
@@ -21,9 +23,7 @@ export class Deadlines<T extends HasDeadline> {
   /** Call when the item's deadline may have come nearer. */
   update(item: T): void {
     const ms = item.deadlineMs;
-    if (ms >= item.queuedMs) return;
-    item.queuedMs = ms;
-    this.push(ms, item);
+    if (ms < item.queuedMs) this.queue(ms, item);
   }
 
   /** Takes everything that is due; `due` may call update. */
@@ -35,8 +35,20 @@ export class Deadlines<T extends HasDeadline> {
       if (ms !== item.queuedMs) continue;
       item.queuedMs = Number.POSITIVE_INFINITY;
       if (item.deadlineMs <= nowMs) due(item);
-      else this.update(item);
+      else this.lookAgain(nowMs, item);
     }
+  }
+
+  private lookAgain(nowMs: number, item: T): void {
+    const ms = item.deadlineMs;
+    if (ms === Number.POSITIVE_INFINITY) return;
+    const line = gridLine(defaultLimits, ms);
+    this.queue(line > nowMs ? line : ms, item);
+  }
+
+  private queue(ms: number, item: T): void {
+    item.queuedMs = ms;
+    this.push(ms, item);
   }
 
   private push(ms: number, item: T): void {

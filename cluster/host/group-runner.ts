@@ -55,6 +55,8 @@ export class GroupRunner implements Group, HasDeadline {
   queuedMs = Number.POSITIVE_INFINITY;
   /** It is in the host's list for the next pass. */
   queued = false;
+  /** It is in the host's list of those that have something to apply. */
+  applyQueued = false;
   closed = false;
   leading = false;
   applied: Index;

@@ -108,7 +108,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   /** Recovered groups that were opened or deleted in this life. */
   private readonly taken = new Set<GroupId>();
   private dirtyRunners: GroupRunner[] = [];
-  private applyRunners = new Set<GroupRunner>();
+  private applyRunners: GroupRunner[] = [];
   /** Handed to the WAL since the last flush was asked for. */
   private durables: Durable[] = [];
   private passQueued = false;
@@ -433,7 +433,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       const before = runner.raft.role;
       runner.raft.tick(nowMs);
       if (before === 'follower' && runner.raft.role !== 'follower') this.stats.electionsStarted++;
-      this.dirty(runner);
+      if (runner.hasNews) this.dirty(runner);
+      else this.deadlines.update(runner);
     });
     this.armTimer();
   }
@@ -466,7 +467,10 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.dirtyRunners = [];
     for (const runner of runners) {
       runner.queued = false;
-      if (!runner.closed) this.serve(runner, beganMs);
+      if (runner.closed) continue;
+      this.serve(runner, beganMs);
+      // Here and not after the rest: with many groups in a pass, what is known of this one would have left the processor's caches by then.
+      this.deadlines.update(runner);
     }
     const { durables } = this;
     // First of all, so that followers write and sync while this node does.
@@ -479,7 +483,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       this.wal.flush(() => this.onDurable(durables));
     }
     this.apply(beganMs + APPLY_BUDGET_MS);
-    for (const runner of runners) this.deadlines.update(runner);
     this.armTimer();
     this.stats.passMsMax = Math.max(this.stats.passMsMax, this.env.clock.nowMs() - beganMs);
   }
@@ -488,7 +491,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private serve(runner: GroupRunner, nowMs: number): void {
     runner.beginPass(nowMs);
     while (runner.raft.hasReady()) this.takeReady(runner, runner.raft.takeReady());
-    if (runner.mustApply) this.applyRunners.add(runner);
+    if (runner.mustApply) this.applySoon(runner);
   }
 
   private takeReady(runner: GroupRunner, ready: Ready): void {
@@ -531,18 +534,26 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     return this.fullDisks.isHeldBack(runner.id, runner.raft.membership.voters, peer);
   }
 
+  private applySoon(runner: GroupRunner): void {
+    if (runner.applyQueued) return;
+    runner.applyQueued = true;
+    this.applyRunners.push(runner);
+  }
+
   private apply(untilMs: number): void {
-    if (this.applyRunners.size === 0) return;
+    if (this.applyRunners.length === 0) return;
     const runners = this.applyRunners;
-    this.applyRunners = new Set();
+    this.applyRunners = [];
     for (const runner of runners) {
+      runner.applyQueued = false;
+      if (runner.closed) continue;
       const late = this.env.clock.nowMs() >= untilMs;
       const more = late ? runner.mustApply : runner.apply(untilMs);
       runner.release();
-      if (more) this.applyRunners.add(runner);
+      if (more) this.applySoon(runner);
       else this.snapshotTaker.review(runner);
     }
-    if (this.applyRunners.size === 0 || this.applyTimer !== undefined) return;
+    if (this.applyRunners.length === 0 || this.applyTimer !== undefined) return;
     // Sockets and timers get their turn between the slices.
     this.applyTimer = this.env.clock.after(0, () => {
       this.applyTimer = undefined;
@@ -666,6 +677,5 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.snapshotReceiver.dropGroup(runner.id);
     this.repairs.dropGroup(runner.id);
     this.digests.dropGroup(runner.id);
-    this.applyRunners.delete(runner);
   }
 }

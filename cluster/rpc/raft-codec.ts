@@ -5,6 +5,7 @@
 // not in the bytes: the link knows them.
 import { crc32c } from '@node-rs/crc32';
 import { decodeMembership } from '../core/membership.ts';
+import { added } from '../core/state.ts';
 import { EntryKind, type GroupId, type LogEntry, type PeerId, type RaftMessage } from '../core/types.ts';
 import { readU32, writeU32 } from './codec.ts';
 
@@ -336,7 +337,7 @@ function readEntries(
   bytes: Uint8Array,
   bodiesAt: number,
 ): LogEntry[] | string {
-  const entries: LogEntry[] = [];
+  let entries = NO_ENTRIES;
   let at = bodiesAt;
   for (let i = 0; i < count; i++) {
     const row = rowsAt + i * ENTRY_ROW_BYTES;
@@ -348,7 +349,7 @@ function readEntries(
     const crc = view.getUint32(row + CRC_AT, true);
     const entry = checkEntry(prevIndex + 1 + i, view.getFloat64(row, true), kind, crc, body);
     if (typeof entry === 'string') return entry;
-    entries.push(entry);
+    entries = added(entries, entry);
   }
   return entries;
 }

@@ -159,13 +159,17 @@ class SegmentedWal implements Wal {
 
   entriesFromMemory(group: GroupId, first: Index, last: Index, maxBytes: number): LogEntry[] | undefined {
     const { tail } = this.log(group);
-    const entries: LogEntry[] = [];
-    let bytes = 0;
-    for (let index = first; index <= last; index++) {
+    if (last < first) return [];
+    const head = tail.get(first);
+    if (head === undefined) return undefined;
+    // Mostly it is one entry: a list of one is made as such, where pushing would make room for many.
+    const entries = [head];
+    let bytes = head.body.length;
+    for (let index = first + 1; index <= last; index++) {
       const entry = tail.get(index);
       if (entry === undefined) return undefined;
       bytes += entry.body.length;
-      if (bytes > maxBytes && entries.length > 0) break;
+      if (bytes > maxBytes) break;
       entries.push(entry);
     }
     return entries;

@@ -164,7 +164,7 @@ export class StreamMachine {
     const messages = this.index;
     if (header.stampUs < this.stampUs) throw new MachineError(`batch stamp ${header.stampUs} before ${this.stampUs}`);
     this.stampUs = header.stampUs;
-    this.results.length = 0;
+    if (this.results.length > 0) this.results.length = 0;
     this.#isBounded = header.work > 0;
     this.#work = this.#isBounded ? header.work : Number.POSITIVE_INFINITY;
     messages.beginEntry(index, header.stampUs);

@@ -4,6 +4,7 @@ import { defaultLimits } from '../../../cluster/core/limits.ts';
 import type { RaftOptions } from '../../../cluster/core/raft.ts';
 import type { PeerId, Ready } from '../../../cluster/core/types.ts';
 import { EntryKind } from '../../../cluster/core/types.ts';
+import { createPrng } from '../../sim/prng.ts';
 import { entry, granted, NO_BYTES, OneCore, sent, vote } from './one-core.ts';
 
 describe('elections', () => {
@@ -201,6 +202,50 @@ describe('transfer', () => {
     // A late one of an earlier term means nothing.
     core.put({ type: 'timeout-now', from: 2, term: 1 });
     expect(core.raft.term).toBe(2);
+  });
+});
+
+describe('heartbeats', () => {
+  const { heartbeatMs, gridMs } = defaultLimits;
+  expect(heartbeatMs % gridMs).toBe(0);
+
+  test('leave on the grid, never later than heartbeatMs after the last word, and not to whom there was one lately', () => {
+    const prng = createPrng(3);
+    for (let round = 0; round < 50; round++) {
+      const core = new OneCore();
+      core.nowMs = prng.float() * 1000;
+      core.leadAndCommit();
+      core.raft.tick(core.nowMs);
+      core.take();
+      const saidMs = new Map([2, 3].map((peer) => [peer, core.nowMs]));
+      const endMs = core.nowMs + 1200;
+      let proposeMs = core.nowMs + prng.float() * 400;
+      while (core.nowMs < endMs) {
+        const dueMs = core.raft.nextDeadlineMs;
+        // A tick is a hair late.
+        core.nowMs = Math.min(proposeMs, dueMs + prng.float());
+        if (core.nowMs === proposeMs) {
+          proposeMs += prng.float() * 400;
+          core.raft.setNow(core.nowMs);
+          core.raft.propose(EntryKind.batch, NO_BYTES, 0);
+        } else {
+          expect(dueMs % gridMs).toBe(0);
+          core.raft.tick(core.nowMs);
+          expect(core.raft.nextDeadlineMs).toBeGreaterThan(core.nowMs);
+        }
+        const ready = core.durable();
+        for (const { message } of sent(ready, 'heartbeat')) {
+          expect(core.nowMs - saidMs.get(message.to)!).toBeGreaterThanOrEqual(heartbeatMs - gridMs);
+          core.put({ type: 'heartbeat-reply', from: message.to, term: core.raft.term, round: message.round });
+        }
+        for (const { message } of sent(ready, 'append')) core.ack(message.to, message.last, message.round);
+        const commits = sent(core.take(), 'commit');
+        for (const { message } of [...sent(ready, 'heartbeat'), ...sent(ready, 'append'), ...commits])
+          saidMs.set(message.to, core.nowMs);
+        for (const ms of saidMs.values()) expect(core.nowMs - ms).toBeLessThanOrEqual(heartbeatMs + 1);
+      }
+      expect(core.raft.role).toBe('leader');
+    }
   });
 });
 

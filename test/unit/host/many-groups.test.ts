@@ -93,6 +93,27 @@ function keepBusy(world: World, groups: readonly number[]): void {
   world.scheduler.after(100, () => keepBusy(world, groups));
 }
 
+test('heartbeats of many groups share ticks and frames, and nobody takes their leaders for dead', () => {
+  const { world } = begin(19);
+  world.scheduler.runFor(60_000);
+  // Woken one after the other: what they have in common is the clock alone.
+  GROUPS.forEach((group, i) => {
+    world.scheduler.after(i * 1.3, () => {
+      const leader = world.leader(group)!;
+      leader.env.run(() => leader.group(group).propose(Buffer.from('x')));
+    });
+  });
+  world.scheduler.runFor(800);
+  const framesBefore = sum(world.nodes, (node) => node.host.stats.framesSent);
+  const elections = sum(world.nodes, (node) => node.host.stats.electionsStarted);
+  world.scheduler.runFor(500);
+  for (const group of GROUPS) expect(world.leader(group)?.group(group).status().quiesced).toBe(false);
+  // At each of ten lines, from each node to each other one: its own groups' heartbeats, and the answers, which come in as they are delayed.
+  const frames = sum(world.nodes, (node) => node.host.stats.framesSent) - framesBefore;
+  expect(frames).toBeLessThanOrEqual(10 * 3 * 2 * 3);
+  expect(sum(world.nodes, (node) => node.host.stats.electionsStarted)).toBe(elections);
+});
+
 describe('a loop that stood still', () => {
   test('holds its own silence against nobody', () => {
     const { world, others } = begin(11);
