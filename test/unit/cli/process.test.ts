@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { runtimeEnv } from '../../../src/cli/runtime.mjs';
+import { mountsHere } from './mounts.ts';
 
 const MAIN = join(import.meta.dirname, '../../../src/cli/main.ts');
 const PROCESS_MS_MAX = 40_000;
@@ -298,13 +299,13 @@ describe('a start that fails changes nothing', () => {
   });
 
   test('a directory on a file system that is mounted read-only, before and after its first use', async (context) => {
-    const isPossible = spawnSync('unshare', ['-m', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt']).status === 0;
-    if (!isPossible) context.skip('needs root on Linux: a mount in a namespace of its own');
+    const mounts = mountsHere();
+    if (typeof mounts === 'string') return context.skip(mounts);
     const lines = (dir: string): string[] => {
       const args = ['server', '-a', '127.0.0.1', '-p', '-1', '-n', 'n1', '-js', '-sd', dir];
       // A bind mount of the directory on itself, read-only, seen by that one process.
       const script = `mount --bind '${dir}' '${dir}' && mount -o remount,bind,ro '${dir}' && exec "$@"`;
-      const end = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', process.execPath, MAIN, ...args], {
+      const end = spawnSync('unshare', [...mounts.unshare, 'sh', '-c', script, 'sh', process.execPath, MAIN, ...args], {
         encoding: 'utf8',
         timeout: PROCESS_MS_MAX,
       });
