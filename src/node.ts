@@ -77,7 +77,8 @@ const NOTHING = new Uint8Array(0);
 const COLD_BYTES_MAX = 8 << 20;
 /** Files of the log, in the data directory. */
 export const WAL_DIR = 'wal';
-const DRAIN_MS_MAX = 3000;
+/** Container engines kill what has not stopped after ten seconds. */
+const DRAIN = { catchUpMs: 6_000, handOverMs: 3_000 };
 
 /** Recovers the log (synchronously; throws when the directory is of a newer format) and builds the node; `start` sets it going. */
 export function createNode(options: NodeOptions): BrokerNode {
@@ -189,7 +190,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       scrubMemory.open();
       meta.start();
     },
-    drain: (done) => host.drain(DRAIN_MS_MAX, done),
+    drain: (done) => host.drain(DRAIN, done),
     close: (done) => {
       room.close();
       meta.close();

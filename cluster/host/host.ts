@@ -16,6 +16,7 @@ import { ClusterClock } from './cluster-clock.ts';
 import { Deadlines } from './deadlines.ts';
 import { DigestCheck } from './digest-check.ts';
 import { Doubt } from './doubt.ts';
+import { drain } from './drain.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
 import { openRaft } from './open-raft.ts';
@@ -27,7 +28,7 @@ import { type SnapshotPolicy, SnapshotTaker } from './snapshot-taker.ts';
 import { type RolledBack, Standing } from './standing.ts';
 import { restoreMachine } from './state-sink.ts';
 import { emptyHostStats } from './stats.ts';
-import type { Group, GroupMachine, Host } from './types.ts';
+import type { DrainBounds, Group, GroupMachine, Host } from './types.ts';
 
 /** Application of committed entries in one pass, over all groups. */
 const APPLY_BUDGET_MS = 8;
@@ -37,7 +38,6 @@ const TIMER_SLACK_MS = 0.01;
 const HOUSEKEEPING_MS = 1_000;
 const SCRUB_PASS_MS = 24 * 3_600_000;
 const SCRUB_BYTES_MIN = 64 * 1024;
-const DRAIN_POLL_MS = 20;
 /** A preferred leader gets its group back when its link has been up for so long. */
 const REBALANCE_AFTER_MS = 5_000;
 const REBALANCE_PER_ROUND = 16;
@@ -95,7 +95,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly deadlines = new Deadlines<GroupRunner>();
   private readonly time: ClusterClock;
   private readonly standing: Standing;
-  private readonly fullDisks: FullDisks;
+  readonly fullDisks: FullDisks;
   private readonly digests: DigestCheck;
   private readonly repairs: Repair;
   private readonly doubts: Doubt;
@@ -230,20 +230,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.leaderHandlers.push(handler);
   }
 
-  drain(timeoutMs: number, done: () => void): void {
+  drain(bounds: DrainBounds, done: () => void): void {
     this.draining = true;
-    const untilMs = this.env.clock.nowMs() + timeoutMs;
-    const step = () => {
-      let left = 0;
-      for (const runner of this.runners.values()) {
-        if (runner.raft.role !== 'leader' || runner.raft.membership.voters.length === 1) continue;
-        left++;
-        if (runner.raft.transferringTo === 0) this.handOver(runner);
-      }
-      if (left === 0 || this.closed || this.env.clock.nowMs() >= untilMs) done();
-      else this.env.clock.after(DRAIN_POLL_MS, step);
-    };
-    step();
+    drain(this, bounds, () => this.closed, done);
   }
 
   close(): void {
@@ -658,17 +647,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       runner.transferLeadership(to);
       if (++moved >= REBALANCE_PER_ROUND) return;
     }
-  }
-
-  /** To a connected voter that has most of the log; to another one when it does not take it. */
-  private handOver(runner: GroupRunner): void {
-    const { raft } = runner;
-    const heirs = raft.progress.filter(
-      ({ peer }) => raft.membership.voters.includes(peer) && this.transport.isUp(peer),
-    );
-    const most = heirs.reduce((match, heir) => Math.max(match, heir.match), 0);
-    const best = heirs.filter((heir) => heir.match === most);
-    if (best.length > 0) runner.transferLeadership(best[Math.floor(this.env.random.float() * best.length)].peer);
   }
 
   private forget(runner: GroupRunner): void {

@@ -110,6 +110,13 @@ export interface HostStats {
   diskStuck: number;
 }
 
+export interface DrainBounds {
+  /** How long members that are behind may take to come into step. */
+  catchUpMs: number;
+  /** How long handing over may take after that. */
+  handOverMs: number;
+}
+
 export interface Host {
   readonly self: PeerId;
   readonly stats: HostStats;
@@ -129,8 +136,8 @@ export interface Host {
   groups(): Iterable<Group>;
   /** Median of a majority's wall clocks, advanced by the monotonic clock; microseconds (DESIGN §7). */
   clusterTimeUs(): number;
-  /** Hands all leaderships to others, then calls done (at most `timeoutMs`). */
-  drain(timeoutMs: number, done: () => void): void;
+  /** Hands all leaderships to others, then calls done, or when the time is over. */
+  drain(bounds: DrainBounds, done: () => void): void;
   /** Called whenever the leader of any local group changes. */
   onLeaderChange(handler: (group: GroupId, leader: PeerId, term: Term) => void): void;
 }

@@ -1,7 +1,7 @@
 // A small world for meta tests: simulated clock and disks, links without sockets, and a host whose consensus is one shared
 // log per group (commits need a majority of voters alive). It checks what meta does with consensus, not consensus itself.
 import type { GroupId, Index, Membership, PeerId, Term } from '../../../cluster/core/types.ts';
-import type { Group, GroupMachine, GroupStatus, Host, HostStats } from '../../../cluster/host/types.ts';
+import type { DrainBounds, Group, GroupMachine, GroupStatus, Host, HostStats } from '../../../cluster/host/types.ts';
 import type { PeerInfo, Rpc, RpcReply, Transport } from '../../../cluster/rpc/types.ts';
 import { createPrng } from '../../sim/prng.ts';
 import { createScheduler, type Scheduler } from '../../sim/scheduler.ts';
@@ -301,7 +301,7 @@ class FakeHost implements Host {
     return this.#node.env.clock.wallUs();
   }
 
-  drain(_timeoutMs: number, done: () => void): void {
+  drain(_bounds: DrainBounds, done: () => void): void {
     done();
   }
 

@@ -1,0 +1,98 @@
+// A clean stop in the simulated cluster: nobody who publishes should notice, not even when another member came back a moment ago.
+import { describe, expect, test } from 'vitest';
+import { World, type WorldNode } from './world.ts';
+
+const BOUNDS = { catchUpMs: 6_000, handOverMs: 3_000 };
+const GROUPS = [0, 64, 65, 66, 67, 68];
+
+function drain(node: WorldNode, bounds = BOUNDS): () => boolean {
+  let drained = false;
+  node.env.run(() => node.host.drain(bounds, () => (drained = true)));
+  return () => drained;
+}
+
+/** A member comes back, far behind, and the leader stops at once: the longest time in which nothing was applied, milliseconds. */
+function gapOfStop(seed: number, catchUpMs: number): number {
+  const snapshots = { bytes: 200_000, entries: 1_000, growth: 0, waitMs: 200, gapMs: 5 };
+  const world = new World({ seed, nodes: 3, ballastBytes: 3_000_000, host: { snapshots, rebalance: false } });
+  world.start();
+  const leader = world.untilLeader();
+  const [late, other] = world.nodes.filter((node) => node !== leader);
+  world.put('put a');
+  late.kill();
+  for (let i = 0; i < 3_000; i++) world.put(`put ${i} ${'x'.repeat(200)}`);
+  late.start();
+  const startedMs = world.scheduler.nowMs;
+  const member = () =>
+    leader
+      .group()
+      .status()
+      .progress.find(({ peer }) => peer === late.id);
+  world.until('it answers', () => (member()?.lastActiveMs ?? 0) > startedMs);
+  expect(leader.group().status().commit - (member()?.match ?? 0)).toBeGreaterThan(2_000);
+  const drained = drain(leader, { ...BOUNDS, catchUpMs });
+  let gap = 0;
+  const publish = (): void => {
+    const sinceMs = world.scheduler.nowMs;
+    world.put('put b');
+    gap = Math.max(gap, world.scheduler.nowMs - sinceMs);
+  };
+  for (let i = 0; i < 10_000 && !drained(); i++) publish();
+  expect(drained()).toBe(true);
+  leader.kill();
+  for (let i = 0; i < 50; i++) publish();
+  world.untilEqual();
+  expect(other.machine().count).toBeGreaterThan(2_000);
+  return gap;
+}
+
+describe('a node that stops', () => {
+  test('hands every leadership over', () => {
+    const world = new World({ seed: 12, nodes: 3, groups: GROUPS });
+    world.start();
+    for (const group of GROUPS) world.untilLeader(group);
+    const node = world.node(1);
+    expect(node.host.stats.leading).toBeGreaterThan(0);
+    world.until('drained', drain(node));
+    expect([...node.host.groups()].filter((group) => group.leading)).toEqual([]);
+    for (const group of GROUPS) world.put('put x', group);
+  });
+
+  test('feeds a member that is far behind before it goes: publishers wait no longer than for an election', () => {
+    expect(gapOfStop(1, 0)).toBeGreaterThan(100);
+    expect(gapOfStop(1, BOUNDS.catchUpMs)).toBeLessThan(50);
+  });
+
+  test.each(['down', 'full'])('does not wait for a member that cannot come: %s', (why) => {
+    const world = new World({ seed: 4, nodes: 3, host: { rebalance: false } });
+    world.start();
+    const leader = world.untilLeader();
+    const [late] = world.nodes.filter((node) => node !== leader);
+    if (why === 'down') late.kill();
+    else late.diskLow = true;
+    world.scheduler.runFor(2_000);
+    for (let i = 0; i < 1_500; i++) world.put(`put ${i}`);
+    const sinceMs = world.scheduler.nowMs;
+    world.until('drained', drain(leader));
+    expect(world.scheduler.nowMs - sinceMs).toBeLessThan(300);
+    world.put('put z');
+  });
+
+  test('goes in the end when a member does not come into step', () => {
+    const world = new World({ seed: 5, nodes: 3, host: { rebalance: false } });
+    world.start();
+    const leader = world.untilLeader();
+    const [late] = world.nodes.filter((node) => node !== leader);
+    world.put('put a');
+    late.kill();
+    for (let i = 0; i < 1_500; i++) world.put(`put ${i}`);
+    // It is there, but nothing that it is sent becomes durable.
+    late.start();
+    late.disk.latency.syncMs = 60_000;
+    world.scheduler.runFor(500);
+    const sinceMs = world.scheduler.nowMs;
+    world.until('drained', drain(leader), 20_000);
+    expect(world.scheduler.nowMs - sinceMs).toBeGreaterThan(BOUNDS.catchUpMs);
+    expect(world.scheduler.nowMs - sinceMs).toBeLessThan(BOUNDS.catchUpMs + BOUNDS.handOverMs + 100);
+  });
+});
