@@ -9,6 +9,8 @@ export interface NatsLimits {
   writeDeadlineMs: number;
   /** Per connection; 0: no limit. */
   subscriptionsMax: number;
+  /** From CONNECT to the first ping, which learns the round trip time. */
+  firstPingMs: number;
   pingIntervalMs: number;
   /** Unanswered pings that are tolerated. */
   pingsOutMax: number;
@@ -23,13 +25,12 @@ export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
   pendingBytesMax: 64 * 1024 * 1024,
   writeDeadlineMs: 10_000,
   subscriptionsMax: 0,
+  firstPingMs: 2_000,
   pingIntervalMs: 120_000,
   pingsOutMax: 2,
   authTimeoutMs: 2_000,
 };
 
-/** The first ping comes soon after CONNECT, to learn the round trip time. */
-export const FIRST_PING_MS = 2_000;
 /** Producers are held up, a little first, when a receiver's output is fuller than this share of its bound: it has work for long enough, and what
  * waits is memory: 2 MB at the default bound. A quarter made core publish/subscribe no faster and a node 100 MB larger. */
 export const STALL_SHARE = 1 / 32;

@@ -12,7 +12,7 @@ import type { Interner } from '../../subjects/interner.ts';
 import { isLiteral, isValidPattern } from '../../subjects/subject.ts';
 import { CLOSE_ERRORS, CloseReason } from './close-reasons.ts';
 import { type ConnectOptions, DEFAULT_OPTIONS, parseConnect } from './connect-options.ts';
-import { FIRST_PING_MS, type NatsLimits, STALL_SHARE } from './limits.ts';
+import { type NatsLimits, STALL_SHARE } from './limits.ts';
 import { type ParseError, Parser, type ParserHandler } from './parser.ts';
 import { Writer, type WriterHost } from './writer.ts';
 
@@ -195,12 +195,12 @@ export class Session implements Receiver, ParserHandler {
   }
 
   #pingWhenDue(nowMs: number): void {
-    const { pingIntervalMs, pingsOutMax } = this.#host.limits;
+    const { firstPingMs, pingIntervalMs, pingsOutMax } = this.#host.limits;
     const first = this.rttMs === undefined && this.#pingsOut === 0;
     const since = first
       ? nowMs - (this.connected ? this.#connectedMs : this.#acceptedMs)
       : nowMs - Math.max(this.#pingSentMs, this.lastInMs);
-    if (since < (first ? Math.min(FIRST_PING_MS, pingIntervalMs) : pingIntervalMs)) return;
+    if (since < (first ? Math.min(firstPingMs, pingIntervalMs) : pingIntervalMs)) return;
     if (this.#pingsOut >= pingsOutMax) {
       this.#host.counts.staleConnections++;
       this.close(CloseReason.stale);

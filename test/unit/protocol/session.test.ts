@@ -139,9 +139,7 @@ describe('messages', () => {
     const hdr = 'NATS/1.0\r\nA: b\r\n\r\n';
     const lengths = `${hdr.length} ${hdr.length + 50_000}`;
     await c.say(`HPUB a ${lengths}\r\n${hdr}${'z'.repeat(50_000)}\r\n`);
-    // A slow machine may be asked in between whether it still lives.
-    const answer = c.take().replace('PING\r\n', '');
-    expect(answer === `HMSG a 1 ${lengths}\r\n${hdr}${'z'.repeat(50_000)}\r\n`).toBe(true);
+    expect(c.take() === `HMSG a 1 ${lengths}\r\n${hdr}${'z'.repeat(50_000)}\r\n`).toBe(true);
   });
 
   test('UNSUB with a maximum counts all deliveries since SUB', async () => {
@@ -368,20 +366,20 @@ describe('limits', () => {
     const { port, broker, front } = await startFront();
     const before = process.memoryUsage().heapUsed;
     const c = await RawClient.open(port, QUIET);
-    const startMs = performance.now();
+    const began = process.cpuUsage();
     let text = '';
     for (let i = 0; i < 100_000; i++) text += `SUB some.subject.${i} ${i}\r\n`;
     await c.say(text);
     expect(broker.stats.subscriptions).toBe(100_000);
     await c.say('PUB some.subject.77777 1\r\nx\r\n');
-    // A slow machine may be asked in between whether it still lives.
-    expect(c.take().replace('PING\r\n', '')).toBe('MSG some.subject.77777 77777 1\r\nx\r\n');
+    expect(c.take()).toBe('MSG some.subject.77777 77777 1\r\nx\r\n');
     expect((process.memoryUsage().heapUsed - before) / 100_000).toBeLessThan(1_500);
     expect(front.subscriptions(1)?.length).toBe(100_000);
     c.socket.destroy();
     await c.end();
     while (broker.stats.subscriptions > 0) await new Promise(setImmediate);
-    expect(performance.now() - startMs).toBeLessThan(20_000);
+    // Processor time, which other processes take nothing of: the square of so many would be minutes.
+    expect(process.cpuUsage(began).user / 1000).toBeLessThan(20_000);
   });
 
   test('a slow consumer is cut, in silence; another subscriber gets everything', async () => {
