@@ -7,8 +7,10 @@ export default defineConfig({
     exclude: ['test/conformance/**', 'node_modules/**'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    // Bounds that only a hang meets: a slow or busy machine does not.
+    expect: { poll: { timeout: 30_000 } },
     reporters: ['default'],
   },
 });

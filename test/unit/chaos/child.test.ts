@@ -23,6 +23,6 @@ test.each(['process.exit(0)', 'setTimeout(() => { throw new Error("crash"); })',
     const pid = await startedBy(ending);
     expect(pid).toBeGreaterThan(1);
     // Killed, it may still be waiting for somebody to take note of that.
-    await expect.poll(() => existsSync(`/proc/${pid}/exe`), { timeout: 5000 }).toBe(false);
+    await expect.poll(() => existsSync(`/proc/${pid}/exe`)).toBe(false);
   },
 );

@@ -11,6 +11,7 @@ import { emptyCensus, walk } from '../../../src/monitoring/census.ts';
 import type { NodeSample } from '../../../src/monitoring/metric-table.ts';
 import { type NodeStatus, statusOf } from '../../../src/monitoring/status.ts';
 import { FakeView } from '../monitoring/fake-view.ts';
+import { plainEnv } from './plain-env.ts';
 
 /** The machine may be busy with other tests. */
 const PATIENT = ['--timeout', '20000'];
@@ -149,7 +150,7 @@ describe('processes', () => {
 
   function run(...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
     return new Promise((done) => {
-      const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, TERM: 'dumb' } });
+      const child = spawn(process.execPath, [MAIN, ...args], { env: { ...plainEnv(), TERM: 'dumb' } });
       let out = '';
       let err = '';
       child.stdout.setEncoding('utf8').on('data', (text) => (out += text));

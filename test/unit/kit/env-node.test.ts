@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { DiskFile } from '../../../src/kit/env.ts';
 import { createNodeEnv } from '../../../src/kit/env-node.ts';
 import { readFatalRecord } from '../../../src/kit/fatal-record.ts';
@@ -151,7 +151,7 @@ describe('log', () => {
     log.flushSync();
     // A flush does not wait for a write that is under way: the first line may land behind the second one, and a moment later.
     const written = () => fs.readFileSync(file, 'utf8').split('\n').filter(Boolean).sort();
-    await vi.waitFor(() => expect(written()).toHaveLength(2), { timeout: 5_000 });
+    await expect.poll(written).toHaveLength(2);
     const lines = written();
     expect(lines[0]).toMatch(/^\[7\] \d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d\.\d{6} \[INF\] listening port=4222$/);
     expect(lines[1]).toMatch(/\[WRN\] two lines$/);
