@@ -67,7 +67,7 @@ class Node {
   }
 
   resize(mib: number): void {
-    execFileSync('nsenter', this.inside(['mount', '-o', `remount,size=${mib}m`, this.dir]));
+    execFileSync('nsenter', this.inside(['mount', ...this.mounts.change, '-o', `remount,size=${mib}m`, this.dir]));
   }
 
   usedMib(): number {
