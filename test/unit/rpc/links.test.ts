@@ -8,6 +8,7 @@ import { Channel } from '../../../cluster/rpc/types.ts';
 import { createNodeEnv, type NodeEnv } from '../../../src/kit/env-node.ts';
 import { hmacSha256 } from '../../../src/kit/hmac-node.ts';
 import { nodeNet } from '../../../src/kit/net-node.ts';
+import { until as untilSo } from '../until.ts';
 
 interface Node {
   links: Links;
@@ -67,13 +68,7 @@ async function node(id: number, over: Partial<LinksOptions> = {}): Promise<Node>
   return { links, lines, ups, downs, address: `127.0.0.1:${links.port}` };
 }
 
-async function until(condition: () => boolean, timeoutMs = 5_000): Promise<void> {
-  const end = performance.now() + timeoutMs;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`not so within ${timeoutMs} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
+const until = (condition: () => boolean): Promise<number> => untilSo(String(condition), condition);
 
 /** A TCP proxy whose connections can be cut or frozen. */
 async function proxy(
@@ -337,10 +332,9 @@ describe('links', () => {
     const through = await proxy(() => a.links.port);
     const b = await node(2, { routes: [through.address], gossip: false });
     await until(() => a.ups.length === 1 && b.ups.length === 1);
-    const start = performance.now();
     through.cut();
-    await until(() => a.downs.length === 1 && b.downs.length === 1);
-    expect(performance.now() - start).toBeLessThan(500);
+    expect(await until(() => a.downs.length === 1 && b.downs.length === 1)).toBeLessThan(500);
+    expect([...a.lines, ...b.lines].filter((line) => /is down: silent/.test(line))).toEqual([]);
     await until(() => a.ups.length === 2 && b.ups.length === 2);
   });
 
@@ -351,9 +345,9 @@ describe('links', () => {
     await until(() => a.ups.length === 1 && b.ups.length === 1);
     const start = performance.now();
     through.freeze();
-    await until(() => a.downs.length === 1 && b.downs.length === 1);
+    const ownMs = await until(() => a.downs.length === 1 && b.downs.length === 1);
     expect(performance.now() - start).toBeGreaterThan(1_800);
-    expect(performance.now() - start).toBeLessThan(3_500);
+    expect(ownMs).toBeLessThan(3_500);
     await until(() => a.ups.length === 2 && b.ups.length === 2);
   });
 
