@@ -137,7 +137,7 @@ class Server implements StartedServer {
   #broker: Broker | undefined;
   #front: NatsFront | undefined;
   #monitoring: Monitoring | undefined;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(config: ServerConfig, dataDir: string, lock: DataDirLock | undefined, log: NodeLog) {
     this.#config = config;
@@ -363,9 +363,13 @@ class Server implements StartedServer {
     await this.close();
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  /** Whoever asks again waits for the same end. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     // Clients keep being served until every leadership has been handed over; then they are sent away; then the log closes.
     const node = this.node;
     if (node) await new Promise<void>((done) => node.drain(done));

@@ -16,7 +16,10 @@ export function loadConfigFile(file: string, env: Record<string, string | undefi
     include: (path, from) => readText(resolve(dirname(from), path)),
   };
   const parsed = parseConfig(read.text, file, world);
-  return parsed.ok ? settingsOfFile(parsed.root) : failed(parsed.error);
+  if (!parsed.ok) return failed(parsed.error);
+  // As an upgrade or a full disk may leave a file: an open server instead of the one that was meant.
+  if (parsed.root.size === 0) return failed(`${file}: the file says nothing`);
+  return settingsOfFile(parsed.root);
 }
 
 function readText(file: string): Text {

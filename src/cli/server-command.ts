@@ -1,8 +1,8 @@
 // `flotilla server`: one node from flags and a configuration file, until a signal. Exit codes: 0 clean end, 1 could not start (one line says why).
 import { randomBytes } from 'node:crypto';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { NATS_VERSION } from '../kit/version.ts';
 import { StartError, type StartedServer, startServer } from '../server.ts';
 import type { FileFindings } from './config-file.ts';
@@ -52,6 +52,8 @@ export async function server(args: readonly string[]): Promise<number> {
     complain(`configuration${configFile ? ` file ${configFile}` : ''} is valid`);
     return 0;
   }
+  const unwritable = unwritableOf(config);
+  if (unwritable !== undefined) return fail(unwritable);
   let started: StartedServer;
   try {
     started = await startServer(config);
@@ -95,19 +97,20 @@ function reopenLog({ log }: StartedServer): void {
 }
 
 /**
- * SIGTERM and SIGINT end cleanly, SIGUSR2 is lame duck mode, SIGHUP reads the configuration anew, SIGUSR1 re-opens the log file (the
- * runtime would open a debugger's port otherwise); a second signal does not wait.
+ * SIGTERM and SIGINT end cleanly, also in lame duck mode (SIGUSR2); when they have come before, the end does not wait. SIGHUP reads the
+ * configuration anew, SIGUSR1 re-opens the log file (the runtime would open a debugger's port otherwise).
  */
 function untilSignal(started: StartedServer, reload: () => void, reopen: () => void): Promise<number> {
   return new Promise((done) => {
-    let ending = false;
-    const end = (how: 'close' | 'lameDuck', signal: string): void => {
-      if (ending) {
+    let ending: 'lameDuck' | 'close' | undefined;
+    const end = (how: 'close' | 'lameDuck', saying: string): void => {
+      if (ending === 'close') {
         if (how === 'close') done(1);
         return;
       }
-      ending = true;
-      started.log.info(how === 'close' ? `Trapped "${signal}" signal; shutting down` : 'Entering lame duck mode');
+      if (ending === how) return;
+      ending = how;
+      started.log.info(saying);
       started[how]().then(
         () => done(0),
         (error: unknown) => {
@@ -116,12 +119,33 @@ function untilSignal(started: StartedServer, reload: () => void, reopen: () => v
         },
       );
     };
-    process.on('SIGTERM', () => end('close', 'terminated'));
-    process.on('SIGINT', () => end('close', 'interrupt'));
-    process.on('SIGUSR2', () => end('lameDuck', 'user defined signal 2'));
+    process.on('SIGTERM', () => end('close', 'Trapped "terminated" signal; shutting down'));
+    process.on('SIGINT', () => end('close', 'Trapped "interrupt" signal; shutting down'));
+    process.on('SIGUSR2', () => end('lameDuck', 'Entering lame duck mode, stop accepting new clients'));
     process.on('SIGHUP', reload);
     process.on('SIGUSR1', reopen);
   });
+}
+
+/** Why a file that tells of the running server could not be written; looked at before anything is made. */
+function unwritableOf({ pidFile, portsFileDir }: ServerConfig): string | undefined {
+  const wanted = [
+    { what: 'pid file', path: pidFile, isDirectory: false },
+    { what: 'directory for the ports file', path: portsFileDir, isDirectory: true },
+  ];
+  for (const { what, path, isDirectory } of wanted) {
+    if (path === undefined) continue;
+    try {
+      const stats = statSync(path, { throwIfNoEntry: isDirectory });
+      if (stats !== undefined && stats.isDirectory() !== isDirectory)
+        return `${what} ${path}: ${isDirectory ? 'not' : 'is'} a directory`;
+      accessSync(stats === undefined ? dirname(path) : path, constants.W_OK);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return `${what} ${path} is not writable: ${error.message}`;
+    }
+  }
+  return undefined;
 }
 
 function writePidAndPorts(config: ServerConfig, started: StartedServer): string | undefined {

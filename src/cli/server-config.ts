@@ -200,6 +200,8 @@ export function serverConfigOf(
     );
   }
   const defaultReplicas = (values.defaultReplicas as number | undefined) ?? file.defaultReplicas ?? 1;
+  const storeDir = text('storeDir') ?? file.storeDir ?? './data/flotilla';
+  if (storeDir === '') errors.push('the storage directory must have a name');
   if (defaultReplicas < 1 || defaultReplicas > 5) errors.push('default_replicas must be 1 to 5');
   const metricsSeriesMax = (values.metricsSeries as number | undefined) ?? file.metricsSeriesMax ?? METRICS_SERIES_MAX;
   if (metricsSeriesMax < 0) errors.push('metrics_series must not be negative');
@@ -214,7 +216,7 @@ export function serverConfigOf(
       clientAdvertise,
       http,
       jetstream: (values.jetstream as boolean | undefined) ?? file.jetstream ?? false,
-      storeDir: text('storeDir') ?? file.storeDir ?? './data/flotilla',
+      storeDir,
       auth,
       cluster,
       defaultReplicas,
@@ -268,29 +270,29 @@ function clusterOf(
     if (flaggedRoutes || flaggedName !== undefined) errors.push('--routes and --cluster_name need --cluster');
     return undefined;
   }
-  let host = file.cluster?.host ?? '0.0.0.0';
-  let port = file.cluster?.port;
-  if (flagged !== undefined) {
-    const address = parseAddress(flagged);
-    if (address === undefined) errors.push(`cluster: "${flagged}" is not an address like nats://host:port`);
-    else ({ host, port } = address);
-  } else if (port === undefined) errors.push('cluster: needs a port, or listen: host:port');
-  const routes = flaggedRoutes?.split(',').filter((route) => route !== '') ?? file.cluster?.routes ?? [];
-  const secret = env.FLOTILLA_CLUSTER_SECRET ?? file.cluster?.secret ?? '';
-  if (!isLoopback(host) && secret === '') {
+  const name = flaggedName ?? file.cluster?.name ?? 'flotilla';
+  if (/\s/.test(name) || name === '') errors.push('cluster name must not be empty or contain spaces');
+  const own = flagged === undefined ? undefined : addressOf(flagged, 'cluster', errors);
+  const port = own?.port ?? file.cluster?.port;
+  if (flagged === undefined && port === undefined) errors.push('cluster: needs a port, or listen: host:port');
+  const host = own?.host ?? file.cluster?.host ?? '0.0.0.0';
+  const routes = splitList(flaggedRoutes) ?? file.cluster?.routes ?? [];
+  const dialed = routes.map((route) => addressOf(route, 'routes', errors));
+  const secret = env.FLOTILLA_CLUSTER_SECRET || own?.password || file.cluster?.secret || '';
+  if ([own, ...dialed].some((address) => address?.password !== undefined && address.password !== secret))
+    errors.push('cluster: a password in --cluster or --routes is not the secret that the nodes share');
+  // An address that is none says nothing about where the cluster listens.
+  const isKnown = flagged === undefined || own !== undefined;
+  if (isKnown && !isLoopback(host) && secret === '') {
     errors.push(
       'cluster: beyond loopback, nodes must share a secret: set FLOTILLA_CLUSTER_SECRET, or password in cluster.authorization',
     );
   }
   return {
-    name: flaggedName ?? file.cluster?.name ?? 'flotilla',
+    name,
     host,
     port: port === -1 ? 0 : (port ?? 0),
-    routes: routes.map((route) => {
-      const parsed = parseAddress(route);
-      if (parsed === undefined) errors.push(`routes: "${route}" is not an address like nats://host:port`);
-      return parsed ? `${parsed.host}:${parsed.port}` : '';
-    }),
+    routes: dialed.flatMap((address) => (address ? [`${address.host}:${address.port}`] : [])),
     advertise: (values.clusterAdvertise as string | undefined) ?? file.cluster?.advertise,
     gossip: (values.clusterGossip as boolean | undefined) ?? file.cluster?.gossip ?? true,
     noAdvertise: (values.noAdvertise as boolean | undefined) ?? file.cluster?.noAdvertise ?? false,
@@ -303,14 +305,44 @@ export function isLoopback(host: string): boolean {
 }
 
 /** A host alone means the port that clients are listened for at. */
-function advertiseOf(text: string, port: number): { host: string; port: number } | undefined {
+function advertiseOf(text: string, port: number): Address | undefined {
   return parseAddress(/:\d+$/.test(text) ? text : `${text}:${port}`);
 }
 
-function parseAddress(url: string): { host: string; port: number } | undefined {
-  const match = /^(?:[a-z+]+:\/\/)?(?:[^@/]*@)?(\[[^\]]+\]|[^:/]+):(-?\d+)\/?$/.exec(url);
+function splitList(text: string | undefined): string[] | undefined {
+  const items = text?.split(',').map((item) => item.trim());
+  return items?.filter((item) => item !== '');
+}
+
+interface Address {
+  host: string;
+  port: number;
+  password?: string;
+}
+
+function addressOf(url: string, what: string, errors: string[]): Address | undefined {
+  const address = parseAddress(url);
+  const shown = url.replace(/:[^@/]*@/, ':***@');
+  if (address === undefined) errors.push(`${what}: "${shown}" is not an address like nats://host:port`);
+  return address;
+}
+
+/** `[scheme://][user[:password]@]host:port`; the user's name does not matter. */
+function parseAddress(url: string): Address | undefined {
+  const match = /^(?:[a-z][a-z+-]*:\/\/)?(?:[^@/:]*(?::([^@/]*))?@)?(\[[^\]]+\]|[^:/]+):(-?\d+)\/?$/.exec(url);
   if (!match) return undefined;
-  const port = Number(match[2]);
+  const port = Number(match[3]);
   if (port < -1 || port > 65535) return undefined;
-  return { host: match[1].replace(/^\[|\]$/g, ''), port: port === -1 ? 0 : port };
+  const password = match[1] === undefined ? undefined : unescaped(match[1]);
+  return { host: match[2].replace(/^\[|\]$/g, ''), port: port === -1 ? 0 : port, password };
+}
+
+/** Of a text in an address: `%40` is `@`; as it is when it is not escaped properly. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
 }

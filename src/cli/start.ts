@@ -74,6 +74,7 @@ export async function start(args: readonly string[], mainFile: string): Promise<
   const firstPort = (values.port as number | undefined) ?? 4222;
   const portMax = 65_535 - MONITOR_OFFSET - (count - 1);
   if (firstPort < 1 || firstPort > portMax) return fail(`-p must be 1 to ${portMax}, not ${firstPort}`);
+  if (values.data === '') return fail('--data must name a directory');
   const dataDir = resolve((values.data as string | undefined) ?? 'data');
   const all: NodeProcess[] = Array.from({ length: count }, (_, i) => ({
     number: i + 1,
@@ -237,10 +238,15 @@ class Supervisor {
       this.#nodes.find((node) => leading.get(node.name)?.startsWith('leads the cluster')) ?? this.#nodes[0];
     const others = this.#nodes.length > 1 ? this.#nodes.filter((node) => node !== victim) : [victim];
     const [first, last] = [others[0], others[others.length - 1]].map((node) => `nats://127.0.0.1:${node.clientPort}`);
+    const count = this.#nodes.length;
+    const running =
+      count < this.#all.length
+        ? `node ${this.#nodes.map(({ name }) => name).join(', ')} of ${this.#all.length}`
+        : `${count} node${count === 1 ? '' : 's'}`;
     say(
       [
         '',
-        `Flotilla is running: ${this.#nodes.length} node${this.#nodes.length === 1 ? '' : 's'}.`,
+        `Flotilla is running: ${running}.`,
         ...lines,
         '',
         'Try next (in another terminal):',

@@ -54,6 +54,44 @@ describe('server flags', () => {
     });
   });
 
+  test('an address that is none is one error, and shows no password', () => {
+    for (const address of ['nope', 'nats://10.0.0.1', ':6222', 'nats://10.0.0.1:99999']) {
+      expect(config(['--cluster', address])).toEqual({
+        ok: false,
+        errors: [`cluster: "${address}" is not an address like nats://host:port`],
+      });
+    }
+    expect(config(['--cluster', 'nats://u:secret@10.0.0.1'])).toEqual({
+      ok: false,
+      errors: ['cluster: "nats://u:***@10.0.0.1" is not an address like nats://host:port'],
+    });
+  });
+
+  test('routes as nats-server takes them: any scheme, spaces, the secret as the password of addresses', () => {
+    const args = ['--cluster', 'nats://u:s%40t@10.0.0.1:6222', '--routes'];
+    expect(config([...args, 'nats-route://u:s%40t@10.0.0.2:6222, tls://10.0.0.3:6222,'])).toMatchObject({
+      ok: true,
+      config: { cluster: { routes: ['10.0.0.2:6222', '10.0.0.3:6222'], secret: 's@t' } },
+    });
+    const contradiction = ['cluster: a password in --cluster or --routes is not the secret that the nodes share'];
+    expect(config([...args, 'nats://u:other@10.0.0.2:6222'])).toEqual({ ok: false, errors: contradiction });
+    expect(config(args.slice(0, 2), { FLOTILLA_CLUSTER_SECRET: 'other' })).toEqual({
+      ok: false,
+      errors: contradiction,
+    });
+    expect(config(args.slice(0, 2), { FLOTILLA_CLUSTER_SECRET: '' })).toMatchObject({ ok: true });
+  });
+
+  test('names', () => {
+    const cluster = ['--cluster', 'nats://127.0.0.1:6222'];
+    expect(config([...cluster, '--cluster_name', 'a b'])).toEqual({
+      ok: false,
+      errors: ['cluster name must not be empty or contain spaces'],
+    });
+    expect(config(['-n', 'a b'])).toMatchObject({ errors: ['server name must not be empty or contain spaces'] });
+    expect(config(['-sd', ''])).toMatchObject({ errors: ['the storage directory must have a name'] });
+  });
+
   test('what clients are told may differ from where the server listens', () => {
     expect(config(['--client_advertise', 'n1.example:14222'])).toMatchObject({
       ok: true,

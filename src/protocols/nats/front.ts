@@ -19,7 +19,7 @@ import {
   subscriptionInfos,
 } from './connections.ts';
 import { type InfoFields, infoLine } from './info.ts';
-import { DEFAULT_LIMITS, LINGER_MS, type NatsLimits, SWEEP_MS } from './limits.ts';
+import { DEFAULT_LIMITS, LAME_DUCK_STEP_MS_MAX, LINGER_MS, type NatsLimits, SWEEP_MS } from './limits.ts';
 import { type FrontCounts, Session, type SessionHost } from './session.ts';
 import { ChunkPool, type Writer } from './writer.ts';
 
@@ -58,7 +58,10 @@ export interface NatsFront {
   updateInfo(): void;
   /** New rules for clients, old and new ones: those for whom `stays` is false are sent away. */
   reload(auth: Authenticator, limits: NatsLimits, stays: (who: { user: string; account: string }) => boolean): void;
-  /** Stops accepting, tells clients to go elsewhere, and after `graceMs` closes those that stayed, spread over `durationMs`. */
+  /**
+   * Stops accepting, tells clients to go elsewhere, and after `graceMs` closes those that stayed, one by one, so that all have gone
+   * after `durationMs`. Done as soon as nobody is left.
+   */
   lameDuck(graceMs: number, durationMs: number, done: () => void): void;
   /** False: no such open connection. */
   kick(cid: number): boolean;
@@ -99,6 +102,7 @@ class Front implements NatsFront, SessionHost {
   #nextCid = 1;
   #ldm = false;
   #sweepTimer: Timer | undefined = undefined;
+  #lameDuckTimer: Timer | undefined = undefined;
   #outputs: Writer[] = [];
   #onEmpty: (() => void) | undefined = undefined;
   readonly #flushBound = () => this.#flush();
@@ -183,19 +187,11 @@ class Front implements NatsFront, SessionHost {
     this.#ldm = true;
     this.#listener.stop(() => {});
     this.updateInfo();
-    this.clock.after(graceMs, () => {
+    this.#whenEmpty(done);
+    this.#lameDuckTimer = this.clock.after(graceMs, () => {
       const staying = [...this.#sessions.keys()];
-      const stepMs = durationMs / Math.max(1, staying.length);
-      const next = () => {
-        const cid = staying.pop();
-        if (cid === undefined) {
-          done();
-          return;
-        }
-        this.#sessions.get(cid)?.close(CloseReason.serverShutdown);
-        this.clock.after(stepMs, next);
-      };
-      next();
+      const stepMs = Math.max(0, durationMs - graceMs) / Math.max(1, staying.length);
+      this.#sendAway(staying, Math.min(stepMs, LAME_DUCK_STEP_MS_MAX));
     });
   }
 
@@ -208,15 +204,13 @@ class Front implements NatsFront, SessionHost {
 
   close(done: () => void): void {
     this.#listener.stop(() => {});
+    if (this.#lameDuckTimer !== undefined) this.clock.cancel(this.#lameDuckTimer);
     for (const session of this.#sessions.values()) session.close(CloseReason.serverShutdown);
-    const finish = () => {
-      this.#onEmpty = undefined;
+    this.#whenEmpty(() => {
       if (this.#sweepTimer !== undefined) this.clock.cancel(this.#sweepTimer);
       this.#sweepTimer = undefined;
       done();
-    };
-    if (this.#sessions.size === 0) finish();
-    else this.#onEmpty = finish;
+    });
   }
 
   // For sessions --------------------------------------------------------------------------------------------------
@@ -253,7 +247,7 @@ class Front implements NatsFront, SessionHost {
 
   onSocketClosed(session: Session): void {
     this.#sessions.delete(session.cid);
-    if (this.#sessions.size === 0) this.#onEmpty?.();
+    if (this.#sessions.size === 0) this.#empty();
   }
 
   // Inside --------------------------------------------------------------------------------------------------------
@@ -262,6 +256,27 @@ class Front implements NatsFront, SessionHost {
     const session = new Session(this, socket, this.#nextCid++, refused);
     this.#sessions.set(session.cid, session);
     session.start();
+  }
+
+  /** Of two that wait the later one is told: a close overtakes a lame duck. */
+  #whenEmpty(done: () => void): void {
+    this.#onEmpty = done;
+    if (this.#sessions.size === 0) this.#empty();
+  }
+
+  #empty(): void {
+    const done = this.#onEmpty;
+    this.#onEmpty = undefined;
+    done?.();
+  }
+
+  /** One client a step; those who have left by themselves cost none. */
+  #sendAway(staying: number[], stepMs: number): void {
+    let session: Session | undefined;
+    while (staying.length > 0 && (session === undefined || session.closeReason !== undefined))
+      session = this.#sessions.get(staying.pop()!);
+    session?.close(CloseReason.serverShutdown);
+    if (staying.length > 0) this.#lameDuckTimer = this.clock.after(stepMs, () => this.#sendAway(staying, stepMs));
   }
 
   #flush(): void {

@@ -36,6 +36,8 @@ export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
 export const STALL_SHARE = 1 / 32;
 /** A connection that was told to go gets this long to read why. */
 export const LINGER_MS = 2_000;
+/** Few clients are sent away in seconds, however long they might have stayed. */
+export const LAME_DUCK_STEP_MS_MAX = 1_000;
 /** How often time-outs are looked at. */
 export const SWEEP_MS = 250;
 /** Closed connections that are remembered for monitoring. */

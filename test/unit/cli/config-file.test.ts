@@ -100,7 +100,7 @@ describe('configuration file', () => {
   test('cluster, and flags over it', () => {
     const text = `server_name: n1
       cluster { name: C, listen: 10.0.0.1:6222, routes: [nats://10.0.0.2:6222
-        nats://u:p@10.0.0.3:6222], advertise: h:1, authorization { password: s } }`;
+        nats-route://u:s@10.0.0.3:6222], advertise: h:1, authorization { password: s } }`;
     const cluster = { name: 'C', host: '10.0.0.1', port: 6222, advertise: 'h:1', secret: 's' };
     const routes = ['10.0.0.2:6222', '10.0.0.3:6222'];
     expect(config(text)).toMatchObject({ config: { name: 'n1', cluster: { ...cluster, routes } } });

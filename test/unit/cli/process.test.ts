@@ -139,17 +139,50 @@ describe('a server process', () => {
     const good = join(root, 'good.conf');
     const broken = join(root, 'broken.conf');
     const wrong = join(root, 'wrong.conf');
+    const empty = join(root, 'empty.conf');
+    writeFileSync(empty, '# nothing\n');
     writeFileSync(good, 'port: 4222\n');
     writeFileSync(broken, '{"jetstream": true,\n');
     writeFileSync(wrong, 'prot: 1\n\ntls { }\n');
-    const runs = [run('server', '-t', '-c', good), run('server', '-c', broken), run('server', '-c', wrong)];
-    const [checked, parse, keys] = await Promise.all(runs.map((each) => each.ended));
+    const runs = [['-t', '-c', good], ['-c', broken], ['-c', wrong], ['-c', empty], ['-t']];
+    const ends = await Promise.all(runs.map((args) => run('server', ...args).ended));
+    const [checked, parse, keys, nothing, flags] = ends;
+    expect(nothing).toEqual({ code: 1, stderr: `flotilla: ${empty}: the file says nothing\n` });
+    expect(flags).toEqual({ code: 0, stderr: 'flotilla: configuration is valid\n' });
     expect(checked).toEqual({ code: 0, stderr: `flotilla: configuration file ${good} is valid\n` });
     expect(parse.code).toBe(1);
     expect(parse.stderr).toContain(`${broken}: Parse error on line 2: '`);
     expect(keys.code).toBe(1);
     expect(keys.stderr).toContain(`${wrong}:1: unknown field "prot"; did you mean "port"?\n`);
     expect(keys.stderr).toContain(`${wrong}:3: tls is not supported by this server yet\n`);
+  });
+});
+
+describe('lame duck mode', () => {
+  const started = async (name: string): Promise<Run & { port: number }> => {
+    const process = server(join(root, name));
+    const [, port] = /127\.0\.0\.1:(\d+)/.exec(await ready(process))!;
+    return { ...process, port: Number(port) };
+  };
+
+  test('is over at once when nobody is connected', async () => {
+    const { child, ended } = await started('lame-alone');
+    const before = performance.now();
+    child.kill('SIGUSR2');
+    expect((await ended).code).toBe(0);
+    expect(performance.now() - before).toBeLessThan(8000);
+  });
+
+  test('SIGTERM ends it cleanly', async () => {
+    const { child, ended, stderr, port } = await started('lame-term');
+    const socket = connect(port, '127.0.0.1');
+    await new Promise((done) => socket.once('data', done));
+    child.kill('SIGUSR2');
+    await expect.poll(stderr).toContain('Entering lame duck mode');
+    child.kill('SIGTERM');
+    expect((await ended).code).toBe(0);
+    expect(stderr()).toContain('Trapped "terminated" signal; shutting down');
+    socket.destroy();
   });
 });
 
@@ -267,10 +300,15 @@ describe('a running server', () => {
     expect((await started.ended).code).toBe(0);
   });
 
-  test('a log file that cannot be opened is one line', async () => {
-    expect(await refused(join(root, 'nolog'), '-l', '/nowhere/x.log')).toContain(
-      'could not open the log file /nowhere/x.log',
+  test('files that cannot be written are one line each', async () => {
+    const never = join(root, 'nofiles');
+    expect(await refused(never, '-l', '/nowhere/x.log')).toContain('could not open the log file /nowhere/x.log');
+    expect(await refused(never, '-P', '/nowhere/x.pid')).toContain('pid file /nowhere/x.pid is not writable');
+    expect(await refused(never, '-P', root)).toBe(`flotilla: pid file ${root}: is a directory`);
+    expect(await refused(never, '--ports_file_dir', '/nowhere')).toContain(
+      'directory for the ports file /nowhere is not writable',
     );
+    expect(await refused(never, '--ports_file_dir', MAIN)).toContain(`${MAIN}: not a directory`);
   });
 });
 

@@ -1,5 +1,6 @@
 // Sessions over real sockets, spoken by hand: exact frames and -ERR texts, limits, ends.
 import { describe, expect, test } from 'vitest';
+import type { NatsFront } from '../../../src/protocols/nats/front.ts';
 import { QUIET, RawClient, startFront } from './front-world.ts';
 
 describe('greeting', () => {
@@ -53,6 +54,43 @@ describe('greeting', () => {
     await finished;
     await c.end();
     expect(front.closed().at(-1)?.reason).toBe('Server Shutdown');
+  });
+});
+
+describe('lame duck', () => {
+  const ended = (front: NatsFront, graceMs: number, durationMs: number) =>
+    new Promise<void>((done) => front.lameDuck(graceMs, durationMs, done));
+
+  test('is over at once when nobody is there, and as soon as the last one has left', async () => {
+    const alone = await startFront();
+    await ended(alone.front, 60_000, 60_000);
+    const { port, front } = await startFront();
+    const clients = await Promise.all([RawClient.open(port, QUIET), RawClient.open(port, QUIET)]);
+    const over = ended(front, 60_000, 60_000);
+    for (const client of clients) client.socket.destroy();
+    await over;
+  });
+
+  test('few clients are not kept for long', async () => {
+    const { port, front } = await startFront();
+    const clients = await Promise.all([RawClient.open(port, QUIET), RawClient.open(port, QUIET)]);
+    const before = performance.now();
+    await ended(front, 10, 120_000);
+    expect(performance.now() - before).toBeLessThan(10_000);
+    for (const client of clients) await client.end();
+    expect(front.closed().map(({ reason }) => reason)).toEqual(['Server Shutdown', 'Server Shutdown']);
+  });
+
+  test('a close overtakes it', async () => {
+    const { port, front } = await startFront();
+    const c = await RawClient.open(port, QUIET);
+    let isOver = false;
+    front.lameDuck(60_000, 60_000, () => {
+      isOver = true;
+    });
+    await new Promise<void>((done) => front.close(done));
+    await c.end();
+    expect(isOver).toBe(false);
   });
 });
 
@@ -399,7 +437,8 @@ describe('limits', () => {
     }
     const perMessage = `MSG flood 1 8000\r\n${payload}\r\n`.length;
     await good.until(() => good.bytes >= total * perMessage);
-    expect(good.bytes).toBe(total * perMessage);
+    // On a slow machine it is asked in between whether it still lives.
+    expect([0, 'PING\r\n'.length]).toContain(good.bytes - total * perMessage);
     expect(front.stats.slowConsumers).toBe(1);
     expect(front.stats.stalledClients).toBeGreaterThan(0);
     expect(front.closed().map((info) => info.reason)).toEqual(['Slow Consumer (Pending Bytes)']);
