@@ -124,7 +124,7 @@ export class Standing {
       const written = new Map(this.seen);
       env.disk.replace(SEEN_FILE, save(written), (error) => {
         if (this.closed) return;
-        if (error !== null) env.fatal(`cannot write ${SEEN_FILE}: ${error.message}`);
+        if (error !== null) env.fatal(`cannot write ${SEEN_FILE}: ${error.message}`, 'disk');
         this.persisting = false;
         for (const [peer, seen] of this.seen) if (seen !== written.get(peer)) this.persist();
       });

@@ -218,7 +218,7 @@ export class Formation {
     this.#saving = true;
     const { env } = this.#options;
     env.disk.replace(FORMATION_FILE, encodeRecord(record), (error) => {
-      if (error !== null) env.fatal(`formation record can not be written: ${error.message}`);
+      if (error !== null) env.fatal(`formation record can not be written: ${error.message}`, 'disk');
       env.crashPoint('meta.formation.saved');
       // The next start finds it.
       if (!this.#closed) this.#adopt(record);

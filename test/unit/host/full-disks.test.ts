@@ -93,6 +93,20 @@ describe('a nearly full disk', () => {
     world.untilEqual(GROUP);
   });
 
+  test('that is full at once: what ends the node is its disk, also when it only notes what peers have', () => {
+    const reasons: string[] = [];
+    for (let seed = 1; seed <= 12; seed++) {
+      const { world, leader } = started(seed);
+      world.put('put more', GROUP);
+      world.scheduler.runFor(seed * 50);
+      leader.disk.faults.spaceBytes = leader.disk.usedBytes;
+      world.scheduler.runFor(3_000);
+      if (!leader.env.alive) reasons.push(leader.env.deathReason ?? '');
+    }
+    for (const reason of reasons) expect(reason).toMatch(/^fatal disk: .*ENOSPC/);
+    expect(reasons).toContainEqual(expect.stringContaining('peers-seen'));
+  });
+
   test('of the only replica: nothing is accepted', () => {
     const world = new World({ ...options, seed: 6, nodes: 1 });
     world.start();
