@@ -10,6 +10,7 @@ import { Connection, type ConnectionCounts, type ConnectionOwner } from './conne
 import { Dialer } from './dialer.ts';
 import { type Hello, NONCE_BYTES, peerInfoOf } from './handshake.ts';
 import { LinkQueue } from './link-queue.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { type Channel, Channel as Channels, type NodeHeartbeat, type PeerInfo, type Transport } from './types.ts';
 
 const HEARTBEAT_MS = 150;
@@ -17,13 +18,11 @@ const SILENT_MS = 2_000;
 /** A link that was heard within this time is alive: another connection to the same node is refused. */
 const ALIVE_MS = 400;
 const STALL_MS = 100;
+/** Of other ends; more push out the oldest. */
 const HANDSHAKES_MAX = 128;
 const BULK_DIAL_MS = 2_000;
 const BULK_STUCK_MS = 5_000;
 const BULK_REDIAL_MS = 1_000;
-/** The same refusal is logged once in this time. */
-const REFUSAL_LOG_MS = 60_000;
-const REFUSALS_KEPT_MAX = 1_000;
 
 export interface LinksOptions {
   env: Env;
@@ -142,7 +141,7 @@ class TcpLinks implements Links, ConnectionOwner {
   private readonly upHandlers: ((peer: PeerInfo) => void)[] = [];
   private readonly downHandlers: ((peer: PeerId) => void)[] = [];
   private readonly heartbeatHandlers: ((from: PeerId, heartbeat: NodeHeartbeat) => void)[] = [];
-  private readonly refusalsMs = new Map<string, number>();
+  private readonly refusals = new RefusalLog();
   private heartbeatSource: ((peer: PeerId) => NodeHeartbeat) | undefined;
   private clusterId: string;
   private listener: Listener | undefined;
@@ -437,7 +436,8 @@ class TcpLinks implements Links, ConnectionOwner {
 
   /** `bulkOf`: dialed for the bulk data of that link. */
   private adopt(socket: Socket, dialed: string, bulkOf?: Link): void {
-    if (this.shut || this.shaking.size >= HANDSHAKES_MAX) {
+    const isFull = dialed === '' && this.shaking.size >= HANDSHAKES_MAX && !this.makeRoom();
+    if (this.shut || isFull) {
       socket.onClose(() => {});
       socket.destroy();
       if (dialed !== '') this.dialer.lost(dialed, 0, false);
@@ -447,6 +447,16 @@ class TcpLinks implements Links, ConnectionOwner {
     if (connection.state === 'closed') return;
     this.shaking.add(connection);
     if (bulkOf !== undefined) this.bulkDials.set(connection, bulkOf);
+  }
+
+  /** Ends the oldest incoming handshake: a peer needs milliseconds, so that one is no peer. False: all are our own. */
+  private makeRoom(): boolean {
+    for (const connection of this.shaking) {
+      if (connection.dialed !== '') continue;
+      connection.close('too many handshakes at once');
+      return true;
+    }
+    return false;
   }
 
   private hello(bulk: boolean): Hello {
@@ -552,11 +562,6 @@ class TcpLinks implements Links, ConnectionOwner {
     // The port of an incoming connection differs each time.
     const from = connection.dialed !== '' ? connection.dialed : remoteAddress.slice(0, remoteAddress.lastIndexOf(':'));
     const line = `cluster connection ${connection.dialed !== '' ? 'to' : 'from'} ${from}: ${fault}`;
-    const nowMs = this.env.clock.nowMs();
-    const loggedMs = this.refusalsMs.get(line);
-    if (loggedMs !== undefined && nowMs - loggedMs < REFUSAL_LOG_MS) return;
-    if (this.refusalsMs.size >= REFUSALS_KEPT_MAX) this.refusalsMs.clear();
-    this.refusalsMs.set(line, nowMs);
-    this.env.log.warn(line);
+    if (this.refusals.isNews(from, line, this.env.clock.nowMs())) this.env.log.warn(line);
   }
 }

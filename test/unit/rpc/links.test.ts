@@ -280,6 +280,32 @@ describe('links', () => {
     expect(a.links.stats.refused).toBe(5);
   });
 
+  test('a flood of garbage is a few log lines, a crowd of silent ones keeps no peer out', async () => {
+    const a = await node(1);
+    const strangers = (count: number, bytes: (i: number) => Uint8Array): Promise<TcpSocket[]> =>
+      Promise.all(
+        Array.from({ length: count }, async (_, i) => {
+          const raw = connect(a.links.port, '127.0.0.1');
+          raw.on('error', () => {}).resume();
+          raw.write(bytes(i));
+          await new Promise((resolve) => raw.once('connect', resolve));
+          return raw;
+        }),
+      );
+    await strangers(100, (i) => new Uint8Array(Uint32Array.of(0x70_00_00_00 + i).buffer));
+    await until(() => a.links.stats.refused >= 100);
+    const silent = await strangers(200, () => new Uint8Array(1));
+    const b = await node(2, { routes: [a.address] });
+    await until(() => a.ups.length === 1 && b.ups.length === 1);
+    // Silent ones are left: it was not their time-out that let the peer in.
+    expect(silent.filter((raw) => !raw.closed).length).toBeGreaterThan(100);
+    for (const raw of silent) raw.destroy();
+    const told = a.lines.filter((line) => line.startsWith('cluster connection from'));
+    expect(told.length).toBeGreaterThan(0);
+    expect(told.length).toBeLessThanOrEqual(5);
+    expect(a.downs).toEqual([]);
+  });
+
   test('the byte counters are those of the sockets', async () => {
     const a = await node(1, { gossip: false });
     const through = await proxy(() => a.links.port);
