@@ -45,7 +45,7 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
     segment.end = scan?.durableEnd ?? table?.info.end ?? 0;
     segment.sealed = true;
     const lost = scan !== undefined && (scan.regions.length > 0 || scan.rows.some((row) => row.damaged));
-    segment.doubtful = lost || segment.bytes < segment.end;
+    segment.doubtful = lost || file.bytes === undefined || segment.bytes < segment.end;
   }
   for (const name of inventory.leftovers) {
     const id = segmentOfName(name, '.seg');
