@@ -57,7 +57,7 @@ function normal(value: unknown, key = ''): unknown {
 const rows: string[] = [];
 
 async function publish(subject: string, text: string): Promise<void> {
-  await nc.request(subject, text, { timeout: 5_000 });
+  await nc.request(subject, text, { timeout: 20_000 });
 }
 
 async function q(subject: string, body: unknown = '', hdr?: Record<string, string>): Promise<void> {

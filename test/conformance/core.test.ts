@@ -89,14 +89,14 @@ describe.each(generations)('core, $name', (generation) => {
     b.nc.subscribe(subject, { callback: (_, message) => void message.respond(`re ${message.string()}`) });
     await settled(b, a);
     const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, i) => a.nc.request(subject, String(i), { timeout: 5_000 })),
+      Array.from({ length: 50 }, (_, i) => a.nc.request(subject, String(i), { timeout: 20_000 })),
     );
     expect(answers.map((answer) => answer.string())).toEqual(Array.from({ length: 50 }, (_, i) => `re ${i}`));
   });
 
   test('no responders', async () => {
     const a = await open(generation);
-    await expect(a.nc.request(unique('nobody'), '', { timeout: 5_000 })).rejects.toThrow(/no responders|503/i);
+    await expect(a.nc.request(unique('nobody'), '', { timeout: 20_000 })).rejects.toThrow(/no responders|503/i);
   });
 
   test('headers pass untouched, also across nodes', async () => {

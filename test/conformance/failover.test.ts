@@ -63,16 +63,19 @@ test('killing the leader loses nothing that was acknowledged, and duplicates not
   expect(await leaderOf(other, name)).not.toBe(leader);
   const ordered = await other.orderedPull(name);
   const texts: string[] = [];
-  for await (const message of await ordered.fetch({ max_messages: 120, expires: 10_000 })) texts.push(message.string());
+  for await (const message of await ordered.fetch({ max_messages: 120, expires: 25_000 })) texts.push(message.string());
   expect(texts).toEqual(acked);
 
   // What was doubly acknowledged is never delivered again.
-  const again = await (await other.js.consumers.get(name, consumer)).fetch({ max_messages: 200, expires: 3_000 });
   const seqs: number[] = [];
-  for await (const message of again) {
-    seqs.push(message.seq);
-    message.ack();
-  }
+  await eventually(async () => {
+    const again = await (await other.js.consumers.get(name, consumer)).fetch({ max_messages: 200, expires: 3_000 });
+    for await (const message of again) {
+      seqs.push(message.seq);
+      message.ack();
+    }
+    return new Set(seqs).size >= 110;
+  });
   expect(Math.min(...seqs)).toBe(11);
   expect(new Set(seqs).size).toBe(110);
 
@@ -117,7 +120,7 @@ test('a stream of four partitions whose first leader is killed: order per subjec
   expect(new Set([...seen, ...confirmed]).size).toBe(120);
 
   const last = new Map<string, number>();
-  const ordered = await (await other.orderedPull(name)).fetch({ max_messages: 120, expires: 10_000 });
+  const ordered = await (await other.orderedPull(name)).fetch({ max_messages: 120, expires: 25_000 });
   let count = 0;
   for await (const message of ordered) {
     const [key, n] = message.string().split(':');

@@ -44,11 +44,11 @@ const modern: Generation = {
   name: 'nats.js 3.x',
   async open(options) {
     const nc = await connect(options);
-    const js = jetstream(nc, { timeout: 10_000 });
+    const js = jetstream(nc, { timeout: 20_000 });
     return {
       nc,
       js,
-      jsm: await jetstreamManager(nc, { timeout: 10_000 }),
+      jsm: await jetstreamManager(nc, { timeout: 20_000 }),
       kv: (bucket, kvOptions = {}) => new Kvm(js).create(bucket, kvOptions),
       headers: () => headers(),
       orderedPull: (stream, filter) => js.consumers.get(stream, filter ? { filter_subjects: filter } : {}),
@@ -66,8 +66,8 @@ const legacy: Generation = {
   name: 'nats 2.29',
   async open(options) {
     const nc = await connectLegacy(options as Parameters<typeof connectLegacy>[0]);
-    const js = nc.jetstream({ timeout: 10_000 });
-    const jsm = await nc.jetstreamManager({ timeout: 10_000 });
+    const js = nc.jetstream({ timeout: 20_000 });
+    const jsm = await nc.jetstreamManager({ timeout: 20_000 });
     return {
       nc,
       js,
@@ -90,6 +90,9 @@ const legacy: Generation = {
     } as unknown as Session;
   },
 };
+
+/** Only a hang takes longer. */
+const PATIENCE_MS = 25_000;
 
 export const generations: Generation[] = [legacy, modern];
 export const against = targetKind();
@@ -117,7 +120,7 @@ afterAll(async () => {
     // Buckets too, whose streams bear a prefix: pages of the next file show what is left here.
     const { streams } = (await api(cleaner, 'STREAM.NAMES')) as { streams?: string[] | null };
     for (const name of (streams ?? []).filter((each) => each.includes(run)))
-      await cleaner.nc.request(`$JS.API.STREAM.DELETE.${name}`, '', { timeout: 5_000 });
+      await cleaner.nc.request(`$JS.API.STREAM.DELETE.${name}`, '', { timeout: 20_000 });
   }
   await Promise.all(opened.map((session) => session.close()));
 });
@@ -140,7 +143,7 @@ export type Requester = Pick<Session, 'nc'>;
 /** One request to `$JS.API.<operation>`; the parsed answer. `body` may be text for malformed requests. */
 export async function api(session: Requester, operation: string, body?: unknown): Promise<Json> {
   const payload = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
-  const message = await session.nc.request(`$JS.API.${operation}`, payload, { timeout: 10_000 });
+  const message = await session.nc.request(`$JS.API.${operation}`, payload, { timeout: 20_000 });
   return JSON.parse(message.string());
 }
 
@@ -179,7 +182,7 @@ export async function put(
 ): Promise<Json> {
   const nc = session.nc;
   const hdrs = Object.keys(headers).length > 0 ? headersOf(session, headers) : undefined;
-  const message = await nc.request(subject, payload, { timeout: 10_000, headers: hdrs });
+  const message = await nc.request(subject, payload, { timeout: 20_000, headers: hdrs });
   return JSON.parse(message.string());
 }
 
@@ -222,11 +225,17 @@ export async function pull(
   streamName: string,
   consumer: string,
   body: unknown,
-  withinMs = 5_000,
+  withinMs = 20_000,
   done: (frames: Frame[]) => boolean = (frames) => isFinal(frames.at(-1)),
 ): Promise<Frame[]> {
   const request = startPull(session, streamName, consumer, body);
   return request.collect(done, withinMs);
+}
+
+/** The next `count` frames with messages, however long a busy machine needs; the request asks for no more, so nothing of it stays. */
+export function take(session: Session, streamName: string, consumer: string, count: number): Promise<Frame[]> {
+  const body = { batch: count, expires: PATIENCE_MS * 1e6 };
+  return pull(session, streamName, consumer, body, PATIENCE_MS, isCount(count));
 }
 
 export interface PullRequest {
@@ -244,7 +253,7 @@ export function exchange(
   subject: string,
   body: unknown,
   done: (frames: Frame[]) => boolean,
-  withinMs = 5_000,
+  withinMs = 20_000,
 ): Promise<Frame[]> {
   return start(session, subject, body).collect(done, withinMs);
 }
@@ -327,7 +336,7 @@ export function ackInfo(frame: Frame): { delivered: number; streamSeq: number; c
 }
 
 /** Polls until `check` returns something other than undefined or false. */
-export async function eventually<T>(check: () => Promise<T | undefined | false>, withinMs = 10_000): Promise<T> {
+export async function eventually<T>(check: () => Promise<T | undefined | false>, withinMs = 30_000): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {
     const value = await check();

@@ -142,13 +142,10 @@ test.each(PAGES)('%s', async (page) => {
   expect(expected.length).toBeGreaterThan(0);
   const wanted = expected.filter(isHere);
   await expect
-    .poll(
-      async () => {
-        const rows = new Set(await rowsOf(page));
-        return wanted.filter((row) => !rows.has(row));
-      },
-      { timeout: WITHIN_MS },
-    )
+    .poll(async () => {
+      const rows = new Set(await rowsOf(page));
+      return wanted.filter((row) => !rows.has(row));
+    })
     .toEqual([]);
   if (against === 'nats-server') return;
   const more = (await rowsOf(page)).filter((row) => !expected.includes(row));

@@ -24,6 +24,7 @@ import {
   type Session,
   startPull,
   stream,
+  take,
   texts,
   unique,
 } from './harness.ts';
@@ -68,7 +69,7 @@ async function consumer(name: string, config: object = {}): Promise<string> {
 }
 
 const confirmed = (frame: Frame, verb = '+ACK', session = s): Promise<unknown> =>
-  session.nc.request(frame.reply, verb, { timeout: 5_000 });
+  session.nc.request(frame.reply, verb, { timeout: 20_000 });
 
 const messages = (frames: Frame[]): Frame[] => frames.filter((frame) => frame.status === 0);
 
@@ -178,7 +179,7 @@ describe('consumers', () => {
   test('a name that was deleted begins anew', async () => {
     const name = await filled(24);
     const id = await consumer(name);
-    const frames = await pull(s, name, id, { batch: 24, expires: SECOND }, 5_000, isCount(24));
+    const frames = await take(s, name, id, 24);
     await Promise.all(messages(frames).map((frame) => confirmed(frame)));
     expect(await info(name, id)).toMatchObject({ num_pending: 0, num_ack_pending: 0 });
     await ok(s, `CONSUMER.DELETE.${name}.${id}`);
@@ -215,7 +216,7 @@ describe('consumers', () => {
     const beyond = await consumer(name, { deliver_policy: 'by_start_sequence', opt_start_seq: last_seq + 1 });
     await fill(name, 48, 60);
     for (const id of [fresh, beyond]) {
-      const got = texts(await pull(s, name, id, { batch: 100, expires: SECOND }, 5_000, isCount(12)));
+      const got = texts(await pull(s, name, id, { batch: 100, expires: 20 * SECOND }, 20_000, isCount(12)));
       expect(got).toHaveLength(12);
       expectOrder(got, 4);
     }
@@ -234,19 +235,19 @@ describe('consumers', () => {
       s,
       name,
       id,
-      { batch: 1, expires: SECOND, idle_heartbeat: SECOND / 5 },
-      3_000,
+      { batch: 1, expires: 3 * SECOND, idle_heartbeat: SECOND / 5 },
+      20_000,
       (frames) => frames.length > 1,
     );
     expect(lines(beats)[0]).toBe('100 Idle Heartbeat');
-    const waiting = startPull(sessions[2], name, id, { batch: 2, expires: 10 * SECOND });
+    const waiting = startPull(sessions[2], name, id, { batch: 2, expires: 20 * SECOND });
     await fill(name, 12, 14);
-    expect(texts(await waiting.collect(isCount(2), 5_000))).toHaveLength(2);
+    expect(texts(await waiting.collect(isCount(2), 20_000))).toHaveLength(2);
     await put(s, `${name}.9`, 'x'.repeat(500));
     const small = await pull(s, name, id, { batch: 1, max_bytes: 100, expires: SECOND });
     expect(lines(small)).toEqual(['409 Message Size Exceeds MaxBytes']);
     expect(
-      texts(await pull(s, name, id, { batch: 1, max_bytes: 4000, expires: SECOND }, 5_000, isCount(1))),
+      texts(await pull(s, name, id, { batch: 1, max_bytes: 4000, expires: 20 * SECOND }, 20_000, isCount(1))),
     ).toHaveLength(1);
     await ok(s, `CONSUMER.CREATE.${name}.M`, {
       stream_name: name,
@@ -264,7 +265,7 @@ describe('consumers', () => {
     const id = await consumer(name, { max_ack_pending: 1 });
     const seen: string[] = [];
     for (let i = 0; i < 24; i++) {
-      const frames = await pull(sessions[i % 3], name, id, { batch: 10, expires: 3 * SECOND }, 3_000, isCount(1));
+      const frames = await pull(sessions[i % 3], name, id, { batch: 10, expires: 20 * SECOND }, 20_000, isCount(1));
       expect(messages(frames)).toHaveLength(1);
       expect((await info(name, id))['num_ack_pending']).toBe(1);
       seen.push(messages(frames)[0].text);
@@ -277,7 +278,7 @@ describe('consumers', () => {
   test('consumer seqs have no gaps, pending counts go down to nothing', async () => {
     const name = await filled(60);
     const id = await consumer(name);
-    const frames = messages(await pull(s, name, id, { batch: 60, expires: 3 * SECOND }, 5_000, isCount(60)));
+    const frames = messages(await take(s, name, id, 60));
     expect(frames.map((frame) => ackInfo(frame).consumerSeq)).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));
     expect(frames.map((frame) => ackInfo(frame).pending)).toEqual(Array.from({ length: 60 }, (_, i) => 59 - i));
     expect(new Set(frames.map((frame) => ackInfo(frame).streamSeq)).size).toBe(60);
@@ -287,10 +288,10 @@ describe('consumers', () => {
   test('acks: confirmed ones hold, others come again', async () => {
     const name = await filled(24);
     const id = await consumer(name, { ack_wait: SECOND / 2 });
-    const frames = messages(await pull(s, name, id, { batch: 24, expires: SECOND }, 5_000, isCount(24)));
+    const frames = messages(await take(s, name, id, 24));
     const half = frames.slice(0, 12);
     await Promise.all(half.map((frame, i) => confirmed(frame, '+ACK', sessions[i % 3])));
-    const again = messages(await pull(s, name, id, { batch: 24, expires: 2 * SECOND }, 5_000, isCount(12)));
+    const again = messages(await pull(s, name, id, { batch: 24, expires: 20 * SECOND }, 20_000, isCount(12)));
     expect(again.map((frame) => frame.text).sort()).toEqual(
       frames
         .slice(12)
@@ -306,15 +307,14 @@ describe('consumers', () => {
 
   test('nak, progress, term, next, and the last of its deliveries', async () => {
     const name = await filled(3);
-    const id = await consumer(name, { ack_wait: SECOND / 2 });
-    const one = async (): Promise<Frame> =>
-      messages(await pull(s, name, id, { batch: 1, expires: 3 * SECOND }, 4_000, isCount(1)))[0];
+    const id = await consumer(name, { ack_wait: 2 * SECOND });
+    const one = async (): Promise<Frame> => messages(await take(s, name, id, 1))[0];
     const first = await one();
     await confirmed(first, '-NAK');
     const second = await one();
     expect([second.text, ackInfo(second).delivered]).toEqual([first.text, 2]);
     for (let i = 0; i < 3; i++) {
-      await pause(300);
+      await pause(800);
       await confirmed(second, '+WPI');
     }
     const third = (await exchange(s, second.reply, '+NXT {"batch":1,"expires":3000000000}', isCount(1)))[0];
@@ -325,7 +325,7 @@ describe('consumers', () => {
     await confirmed(fourth);
     expect(await info(name, id)).toMatchObject({ num_ack_pending: 0, num_pending: 0 });
     const twice = await consumer(name, { ack_wait: SECOND / 4, max_deliver: 2, backoff: [SECOND / 10, SECOND / 5] });
-    const given = messages(await pull(s, name, twice, { batch: 20, expires: 2 * SECOND }, 4_000));
+    const given = messages(await pull(s, name, twice, { batch: 20, expires: 3 * SECOND }, 20_000));
     expect(given.map((frame) => ackInfo(frame).delivered).sort()).toEqual([1, 1, 1, 2, 2, 2]);
   });
 
@@ -333,14 +333,12 @@ describe('consumers', () => {
     const name = await filled(36);
     const none = await consumer(name, { ack_policy: 'none' });
     const seqs = async (id: string): Promise<number[]> =>
-      messages(await pull(s, name, id, { batch: 36, expires: 2 * SECOND }, 5_000, isCount(36))).map(
-        (frame) => ackInfo(frame).streamSeq,
-      );
+      messages(await take(s, name, id, 36)).map((frame) => ackInfo(frame).streamSeq);
     const got = await seqs(none);
     expect(got).toEqual([...got].sort((a, b) => a - b));
     expect(await info(name, none)).toMatchObject({ num_pending: 0, num_ack_pending: 0 });
     const id = await consumer(name, { ack_policy: 'all', ack_wait: 20 * SECOND });
-    const frames = messages(await pull(s, name, id, { batch: 36, expires: 2 * SECOND }, 5_000, isCount(36)));
+    const frames = messages(await take(s, name, id, 36));
     await confirmed(frames[19], '+ACK', sessions[2]);
     expect(await info(name, id)).toMatchObject({ num_ack_pending: 16 });
     await confirmed(frames[35]);
@@ -364,7 +362,7 @@ describe('consumers', () => {
       const session = sessions[seen.length % 3];
       await ok(session, `CONSUMER.CREATE.${name}.${id}`, { stream_name: name, config });
       if (against === 'nats-server') await pause(100);
-      const frames = await pull(session, name, id, { batch: count, expires: 5 * SECOND }, 5_000, isCount(count));
+      const frames = await take(session, name, id, count);
       expect(messages(frames).map((frame) => ackInfo(frame).consumerSeq)).toEqual(
         Array.from({ length: count }, (_, i) => i + 1),
       );
@@ -407,7 +405,7 @@ describe('retention', () => {
     const id = await consumer(name);
     const second = { stream_name: name, config: { name: 'X', durable_name: 'X', ack_policy: 'explicit' } };
     expect((await api(s, `CONSUMER.CREATE.${name}.X`, second)).error?.err_code).toBe(10099);
-    const frames = messages(await pull(s, name, id, { batch: 24, expires: SECOND }, 5_000, isCount(24)));
+    const frames = messages(await take(s, name, id, 24));
     for (const frame of frames.slice(0, 20)) await confirmed(frame);
     await eventually(async () => (await state(name))['messages'] === 4);
     for (const frame of frames.slice(20)) await confirmed(frame);
@@ -420,7 +418,7 @@ describe('retention', () => {
     const b = await consumer(name, { filter_subject: `${name}.1` });
     await fill(name, 0, 24);
     expect((await state(name))['messages']).toBe(24);
-    for (const frame of messages(await pull(s, name, a, { batch: 24, expires: SECOND }, 5_000, isCount(24)))) {
+    for (const frame of messages(await take(s, name, a, 24))) {
       await confirmed(frame);
     }
     await eventually(async () => (await state(name))['messages'] === 2);

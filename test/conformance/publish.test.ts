@@ -168,7 +168,7 @@ describe('roll-up', () => {
 describe('direct get', () => {
   async function direct(session: Session, name: string, tail: string, body: object | '') {
     const payload = body === '' ? '' : JSON.stringify(body);
-    const message = await session.nc.request(`$JS.API.DIRECT.GET.${name}${tail}`, payload, { timeout: 5_000 });
+    const message = await session.nc.request(`$JS.API.DIRECT.GET.${name}${tail}`, payload, { timeout: 20_000 });
     const hdrs = message.headers;
     return {
       code: hdrs?.code ?? 0,
@@ -243,7 +243,7 @@ test('headers are stored as sent', async () => {
   const name = await stream(s);
   await s.nc.request(`${name}.a`, 'x', {
     headers: headersOf(s, { 'camelCase-Key': 'v 1', UPPER: '2' }),
-    timeout: 5_000,
+    timeout: 20_000,
   });
   const message = (await ok(s, `STREAM.MSG.GET.${name}`, { seq: 1 }))['message'] as Json;
   const text = Buffer.from(message['hdrs'] as string, 'base64').toString();

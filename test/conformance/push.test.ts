@@ -67,7 +67,7 @@ test('redelivers what is not acknowledged', async () => {
   await push(name, { deliver_subject: inbox, ack_wait: SECOND / 2 });
   await eventually(async () => seen.frames.length >= 2);
   expect(seen.frames.slice(0, 2).map((frame) => ackInfo(frame).delivered)).toEqual([1, 2]);
-  await s.nc.request(seen.frames[1].reply, '', { timeout: 5_000 });
+  await s.nc.request(seen.frames[1].reply, '', { timeout: 20_000 });
 });
 
 test('a deliver group gets each message once', async () => {

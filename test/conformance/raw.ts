@@ -49,7 +49,7 @@ export class RawClient {
   }
 
   /** Waits for a match and takes everything up to its end; returns the matched text. */
-  until(pattern: RegExp, timeoutMs = 5_000): Promise<string> {
+  until(pattern: RegExp, timeoutMs = 30_000): Promise<string> {
     return new Promise((done, fail) => {
       const timer = setTimeout(() => {
         this.wake = () => {};
@@ -76,7 +76,7 @@ export class RawClient {
   }
 
   /** Everything that the server sends until it closes the connection. */
-  async untilClosed(timeoutMs = 5_000): Promise<string> {
+  async untilClosed(timeoutMs = 30_000): Promise<string> {
     const deadline = performance.now() + timeoutMs;
     while (!this.closed) {
       if (performance.now() > deadline) throw new Error(`still open; got ${JSON.stringify(this.received)}`);

@@ -14,7 +14,7 @@ import { RawClient } from './raw.ts';
 export type TargetKind = 'flotilla' | 'nats-server';
 
 const NATS_SERVER_MODULE = 'github.com/nats-io/nats-server/v2@v2.15.2';
-const READY_WITHIN_MS = 40_000;
+const READY_WITHIN_MS = 90_000;
 const STDERR_KEPT = 64 * 1024;
 
 export function targetKind(): TargetKind {

@@ -52,11 +52,11 @@ test('configuration', async () => {
 
 test('a message lives as long as it says', async () => {
   const name = await stream(s, { allow_msg_ttl: true });
-  await put(s, `${name}.a`, 'short', { 'Nats-TTL': '1s' });
+  await put(s, `${name}.a`, 'short', { 'Nats-TTL': '3s' });
   await put(s, `${name}.b`, 'long', { 'Nats-TTL': '60' });
   await put(s, `${name}.c`, 'plain');
   expect(await state(name)).toMatchObject({ messages: 3 });
-  await eventually(async () => (await state(name))['messages'] === 2, 10_000);
+  await eventually(async () => (await state(name))['messages'] === 2);
   expect(await state(name)).toMatchObject({ first_seq: 2, last_seq: 3 });
 });
 
@@ -64,7 +64,7 @@ test('never outlives the stream’s age', async () => {
   const name = await stream(s, { allow_msg_ttl: true, max_age: SECOND });
   await put(s, `${name}.a`, 'stays', { 'Nats-TTL': 'never' });
   await put(s, `${name}.b`, 'goes');
-  await eventually(async () => (await state(name))['messages'] === 1, 10_000);
+  await eventually(async () => (await state(name))['messages'] === 1);
   await pause(500);
   expect(await state(name)).toMatchObject({ messages: 1, first_seq: 1 });
 });
@@ -93,7 +93,7 @@ test('a marker takes the place of a subject’s last message', async () => {
     const answer = await ok(s, `STREAM.MSG.GET.${name}`, { last_by_subj: `${name}.a` }).catch(() => undefined);
     const message = answer?.['message'] as Json | undefined;
     return message && message['seq'] === 2 ? message : undefined;
-  }, 10_000);
+  });
   expect(marker).not.toHaveProperty('data');
   const lines = hdrsOf(marker)
     .split('\r\n')
