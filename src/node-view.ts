@@ -171,6 +171,7 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       subscribed: broker.stats.subscribed,
       routedIn: broker.stats.routedIn,
       routedOut: broker.stats.routedOut,
+      routedLost: broker.stats.routedLost,
     }),
     connections: () => front.connections().map((info) => connectionView(front, info)),
     closedConnections: () => front.closed().map((info) => connectionView(front, info)),

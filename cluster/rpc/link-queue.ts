@@ -64,6 +64,11 @@ export class LinkQueue {
     return true;
   }
 
+  /** Against the bound of the channel's class; above 1 for a class that is refused earlier than what is queued. */
+  fullness(channel: Channel, socketBytes: number): number {
+    return (this.bytes + socketBytes) / REFUSE_ABOVE_BYTES[CLASS_OF[channel]];
+  }
+
   /** The next frame that may leave while the socket holds `socketBytes`; undefined: nothing (more) may. */
   nextFrame(socketBytes: number): Uint8Array[] | undefined {
     const channel: number[] = [];

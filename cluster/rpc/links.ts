@@ -165,9 +165,18 @@ class TcpLinks implements Links, ConnectionOwner {
 
   // ---- Transport
 
-  send(to: PeerId, channel: Channel, parts: readonly Uint8Array[]): boolean {
+  fullness(to: PeerId, channel: Channel): number {
+    const lane = this.laneOf(to, channel);
+    return lane?.queue.fullness(channel, lane.connection.socket.bufferedBytes) ?? 0;
+  }
+
+  private laneOf(to: PeerId, channel: Channel): Lane | undefined {
     const link = this.links.get(to);
-    const lane = channel === Channels.transfer ? (link?.bulk ?? link?.main) : link?.main;
+    return channel === Channels.transfer ? (link?.bulk ?? link?.main) : link?.main;
+  }
+
+  send(to: PeerId, channel: Channel, parts: readonly Uint8Array[]): boolean {
+    const lane = this.laneOf(to, channel);
     if (lane?.queue.push(channel, parts, lane.connection.socket.bufferedBytes) !== true) {
       this.stats.sendsRefused++;
       return false;

@@ -5,6 +5,7 @@ export function createSoloTransport(self: PeerInfo): Transport {
   return {
     self,
     send: () => false,
+    fullness: () => 0,
     flush: () => undefined,
     onMessage: () => undefined,
     onPeerUp: () => undefined,

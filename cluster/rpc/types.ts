@@ -58,6 +58,8 @@ export interface Transport {
   /** Queues for this turn's one frame to that peer. The parts are not copied and must not change. False: no link or its bound
    * is reached, nothing was queued. */
   send(to: PeerId, channel: Channel, parts: readonly Uint8Array[]): boolean;
+  /** How full the way to that peer is for a channel; near 1 `send` says false. 0 without a link. */
+  fullness(to: PeerId, channel: Channel): number;
   /** What is queued leaves now, not at the end of the turn: others can work on it while this node goes on. */
   flush(): void;
   /** One handler per channel. `bytes` is valid after the call as well (not reused). */

@@ -52,6 +52,7 @@ class CoreBroker implements Broker, RouteOwner {
     outBytes: 0,
   };
 
+  congestion = 0;
   readonly #env: Env;
   readonly #cluster: ClusterRoutes | undefined;
   readonly #accounts = new Map<string, Account>();
@@ -193,30 +194,36 @@ class CoreBroker implements Broker, RouteOwner {
       reached = true;
     }
     // Last, in one go: deliveries above may publish themselves.
-    if (peers.length > 0 || picked !== undefined) this.#sendToPeers(peers, picked ?? [], account, target, message);
+    if (peers.length > 0 || picked !== undefined) {
+      const fullness = this.#sendToPeers(peers, picked ?? [], account, target, message);
+      // What the broker's own clients ask for (an inbox answered) does not hold up whoever it was that asked.
+      if (origin !== undefined && fullness > this.congestion) this.congestion = fullness;
+    }
     return reached;
   }
 
-  /** One record for each peer that has plain interest or was picked for a group. */
+  /** One record for each peer that has plain interest or was picked for a group. How full the fullest way is. */
   #sendToPeers(
     peers: readonly RemoteInterest[],
     picked: readonly RemoteInterest[],
     account: string,
     target: string,
     message: Message,
-  ): void {
+  ): number {
     const cluster = this.#cluster!;
+    let fullness = 0;
     for (const { peer, queue } of picked) peer.picks.push(queue);
     for (const { peer } of peers) {
-      cluster.send(peer, account, target, message);
+      fullness = Math.max(fullness, cluster.send(peer, account, target, message));
       this.stats.routedOut++;
     }
     for (const { peer } of picked) {
       // Its picks are gone when it got the message as a plain peer, or for an earlier pick.
       if (peer.picks.length === 0) continue;
-      cluster.send(peer, account, target, message);
+      fullness = Math.max(fullness, cluster.send(peer, account, target, message));
       this.stats.routedOut++;
     }
+    return fullness;
   }
 
   #deliver(subscription: Subscription, message: Message): void {

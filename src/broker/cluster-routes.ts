@@ -48,6 +48,8 @@ export class PeerRoute implements RouteHandler {
   queued = false;
   /** Messages in `messages`. */
   messageCount = 0;
+  /** How full the link was when the batch at hand was begun. */
+  fullness = 0;
 
   readonly #routes: ClusterRoutes;
   readonly #decoder: RouteDecoder;
@@ -158,12 +160,13 @@ export class ClusterRoutes {
     this.#tell(account, subject, queue, this.#table.remove(account, subject, queue));
   }
 
-  /** Queues the message for a peer, with the picks that stand in `peer.picks`. */
-  send(peer: PeerRoute, account: string, target: string, message: Message): void {
+  /** Queues the message for a peer, with the picks that stand in `peer.picks`. How full the way there is. */
+  send(peer: PeerRoute, account: string, target: string, message: Message): number {
+    if (peer.messageCount++ === 0) peer.fullness = this.#transport.fullness(peer.id, Channel.route);
     peer.messages.message(account, target, peer.picks, message);
-    peer.messageCount++;
     if (peer.picks.length > 0) peer.picks = [];
     this.#enqueue(peer);
+    return peer.fullness;
   }
 
   /** Tells a peer all of our interest, step by step; from the beginning if that was under way. */

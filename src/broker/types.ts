@@ -60,6 +60,9 @@ export interface Broker {
 
   addSink(account: string, subject: string, sink: Sink): SinkHandle;
 
+  /** How full the fullest way to another node was that clients' messages took since this was last set to 0. */
+  congestion: number;
+
   /** What the clients of another node want, as far as this node has been told; for monitoring. */
   interestOf(peer: PeerId): { account: string; subject: string; queue: string; weight: number }[];
 

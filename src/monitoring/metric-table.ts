@@ -122,6 +122,11 @@ export const NODE_METRICS: readonly NodeMetric[] = [
   labelled('flotilla_routed_messages_total', 'counter', 'Core messages between nodes', 'direction', (n) =>
     byDirection({ in: n.traffic.routedIn, out: n.traffic.routedOut }),
   ),
+  counter(
+    'flotilla_routed_messages_lost_total',
+    'Core messages for which the link to another node had no room',
+    (n) => n.traffic.routedLost,
+  ),
   counter('flotilla_api_requests_total', '$JS.API requests answered by this node', (n) => n.view.api().total),
   counter('flotilla_api_errors_total', 'Of these, answered with an error', (n) => n.view.api().errors),
 

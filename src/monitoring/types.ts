@@ -51,6 +51,8 @@ export interface TrafficCounts {
   subscribed: number;
   routedIn: number;
   routedOut: number;
+  /** No room on the link. */
+  routedLost: number;
 }
 
 export interface ConnectionView {
@@ -106,7 +108,7 @@ export interface RouteView {
 /** What the connections of one account carried. */
 export type AccountView = Omit<
   TrafficCounts,
-  'staleConnections' | 'stalledClients' | 'subscribed' | 'routedIn' | 'routedOut'
+  'staleConnections' | 'stalledClients' | 'subscribed' | 'routedIn' | 'routedOut' | 'routedLost'
 >;
 
 export interface ReplicaView {

@@ -189,6 +189,11 @@ class Endpoint implements Transport {
     return true;
   }
 
+  /** A modelled link refuses nothing. */
+  fullness(): number {
+    return 0;
+  }
+
   #carry(link: Link, channel: Channel, bytes: Uint8Array, unordered: boolean): void {
     const network = this.#network;
     const { scheduler } = network;

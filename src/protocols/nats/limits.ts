@@ -34,6 +34,8 @@ export const DEFAULT_LIMITS: Readonly<NatsLimits> = {
 /** Producers are held up, a little first, when a receiver's output is fuller than this share of its bound: it has work for long enough, and what
  * waits is memory: 2 MB at the default bound. A quarter made core publish/subscribe no faster and a node 100 MB larger. */
 export const STALL_SHARE = 1 / 32;
+/** The same for the link to another node, which carries everybody's messages: 4 MB of the 32 MB from which on they are lost. */
+export const LINK_STALL_SHARE = 1 / 8;
 /** A connection that was told to go gets this long to read why. */
 export const LINGER_MS = 2_000;
 /** Few clients are sent away in seconds, however long they might have stayed. */

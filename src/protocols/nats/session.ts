@@ -12,7 +12,7 @@ import type { Interner } from '../../subjects/interner.ts';
 import { isLiteral, isValidPattern } from '../../subjects/subject.ts';
 import { CLOSE_ERRORS, CloseReason } from './close-reasons.ts';
 import { type ConnectOptions, DEFAULT_OPTIONS, parseConnect } from './connect-options.ts';
-import { type NatsLimits, STALL_SHARE } from './limits.ts';
+import { LINK_STALL_SHARE, type NatsLimits, STALL_SHARE } from './limits.ts';
 import { type ParseError, Parser, type ParserHandler } from './parser.ts';
 import { Writer, type WriterHost } from './writer.ts';
 
@@ -24,7 +24,7 @@ export interface SessionHost extends WriterHost {
   readonly names: Interner;
   readonly clock: Clock;
   readonly counts: FrontCounts;
-  /** Fullness of the fullest receiver that the input at hand has met, when beyond STALL_SHARE; else 0. */
+  /** Fullness of the fullest receiver that the input at hand has met. */
   congestion: number;
   /** `INFO {…}` for this client, with line end. */
   infoLine(session: Session): string;
@@ -218,10 +218,12 @@ export class Session implements Receiver, ParserHandler {
     const host = this.#host;
     this.lastInMs = this.lastActivityMs = host.nowMs();
     host.congestion = 0;
+    host.broker.congestion = 0;
     this.#parser.feed(bytes);
-    if (host.congestion > 0 && this.closeReason === undefined) {
+    const pressure = Math.max(beyond(host.congestion, STALL_SHARE), beyond(host.broker.congestion, LINK_STALL_SHARE));
+    if (pressure > 0 && this.closeReason === undefined) {
       host.counts.stalledClients++;
-      this.#gate.stall((host.congestion - STALL_SHARE) / (1 - STALL_SHARE));
+      this.#gate.stall(pressure);
     }
   }
 
@@ -334,7 +336,7 @@ export class Session implements Receiver, ParserHandler {
   #watchPending(): void {
     const fullness = this.#writer.pendingBytes / this.#host.limits.pendingBytesMax;
     if (fullness > 1) this.close(CloseReason.slowPending);
-    else if (fullness > STALL_SHARE && fullness > this.#host.congestion) this.#host.congestion = fullness;
+    else if (fullness > this.#host.congestion) this.#host.congestion = fullness;
   }
 
   #noResponders(subject: string, reply: string): void {
@@ -395,6 +397,11 @@ export class Session implements Receiver, ParserHandler {
     this.#host.onEnded(this, reason);
     this.#unsubscribeAll();
   }
+}
+
+/** How far a fullness is on its way from `share` to 1; not above 0 when it has not got there. */
+function beyond(fullness: number, share: number): number {
+  return (fullness - share) / (1 - share);
 }
 
 /** Where acks and answers of services go: nobody may ask for an answer there, `$JS.ACK.`, `_R_.` or `_GR_.`. */

@@ -364,6 +364,24 @@ describe('three nodes', () => {
     expect(there.got.sort()).toEqual(['foo.*: foo.a', 'foo.a: foo.a', 'late: late']);
   });
 
+  test('says how full the ways are that messages of clients take, and of nobody else', () => {
+    const { cluster, nodes } = three();
+    const { broker, fullness } = nodes[0];
+    new Client(nodes[1]).sub('near');
+    new Client(nodes[2]).sub('far', 'q');
+    cluster.settle();
+    fullness.set(nodes[1].id, 0.25).set(nodes[2].id, 0.5);
+    const publisher = new Client(nodes[0]);
+    broker.deliverTo('$G', 'near', { subject: 'near', reply: '', hdr: new Uint8Array(0), payload: new Uint8Array(0) });
+    publisher.pub('nobody');
+    expect(broker.congestion).toBe(0);
+    publisher.pub('near');
+    expect(broker.congestion).toBe(0.25);
+    publisher.pub('far');
+    publisher.pub('near');
+    expect(broker.congestion).toBe(0.5);
+  });
+
   test('interest that a link refused is told again, and what went meanwhile is forgotten', () => {
     const { cluster, nodes } = three();
     const here = new Client(nodes[0]);

@@ -18,6 +18,8 @@ export class FakeNode {
   readonly errors: string[] = [];
   /** Channels on which `send` refuses. */
   readonly refusing = new Set<number>();
+  /** Of the links, by peer. */
+  readonly fullness = new Map<number, number>();
   /** Messages (not interest) that were handed to links. */
   sentMessages = 0;
 
@@ -38,6 +40,7 @@ export class FakeNode {
         cluster.frames.push({ from: id, to, channel, bytes: Buffer.concat(parts) });
         return true;
       },
+      fullness: (to) => this.fullness.get(to) ?? 0,
       onMessage: (channel, handler) => this.handlers.set(channel, handler),
       onPeerUp: (handler) => this.ups.push(handler),
       onPeerDown: (handler) => this.downs.push(handler),

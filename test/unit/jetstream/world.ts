@@ -170,6 +170,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
   const link: { failure: Extract<RpcReply, { ok: false }>['reason'] | undefined } = { failure: undefined };
 
   const broker: Broker = {
+    congestion: 0,
     subscribe() {},
     unsubscribe() {},
     publish: () => false,

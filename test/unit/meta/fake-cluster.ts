@@ -344,6 +344,10 @@ class FakeTransport implements Transport {
     if (this.#peers.has(from)) this.#node.run(() => this.#handlers.get(channel)?.(from, bytes));
   }
 
+  fullness(): number {
+    return 0;
+  }
+
   send(to: PeerId, channel: number, parts: readonly Uint8Array[]): boolean {
     if (!this.#peers.has(to)) return false;
     const bytes = new Uint8Array(Buffer.concat(parts));

@@ -62,6 +62,7 @@ export class FakeView implements NodeView {
       totalConnections: 1,
       subscriptions: 1,
       subscribed: 2,
+      routedLost: 1,
       routedIn: 5,
       routedOut: 6,
     };

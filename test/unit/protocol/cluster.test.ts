@@ -63,3 +63,19 @@ test('a node that leaves takes its interest along; its clients stay', async () =
   await until(() => !nodes[0].broker.hasInterest('$G', 'a.b'));
   expect(subscriber.closed).toBe(false);
 });
+
+test('whoever floods a link that cannot follow is held up, other clients are not', async () => {
+  const [near, far] = await startCluster(2);
+  await RawClient.open(far.port, `${QUIET}SUB flood 1\r\n`);
+  await until(() => near.broker.hasInterest('$G', 'flood'));
+  const [publisher, other] = await Promise.all([RawClient.open(near.port, QUIET), RawClient.open(near.port, QUIET)]);
+  near.links.fullness = () => 0.1;
+  await publisher.say('PUB flood 1\r\nx\r\n');
+  expect(near.front.stats.stalledClients).toBe(0);
+  near.links.fullness = () => 0.5;
+  await publisher.say('PUB flood 1\r\nx\r\n');
+  expect(near.front.stats.stalledClients).toBeGreaterThan(0);
+  const held = near.front.stats.stalledClients;
+  await other.say('PUB nobody 1\r\nx\r\n');
+  expect(near.front.stats.stalledClients).toBe(held);
+});
