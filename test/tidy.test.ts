@@ -137,4 +137,20 @@ describe('house rules', () => {
     const rooms = Object.keys(MAY_IMPORT).filter((room) => product.some((file) => file.startsWith(`${room}/`)));
     expect(rooms.filter((room) => !existsSync(join(ROOT, room, 'README.md')))).toEqual([]);
   });
+
+  test('the page of a room names every file of it', () => {
+    const rooms = [...Object.keys(MAY_IMPORT), 'src/cli', 'bench', 'chaos'];
+    const unnamed = rooms.flatMap((room) => {
+      const page = readFileSync(join(ROOT, room, 'README.md'), 'utf8');
+      // A name, or a pattern like `delivery*.ts`.
+      const named = [...page.matchAll(/`([\w.*-]+)`/g)].map(([, name]) =>
+        name.replaceAll('.', '\\.').replaceAll('*', '.*'),
+      );
+      const isNamed = (file: string) => named.some((name) => new RegExp(`^${name}$`).test(file));
+      return readdirSync(join(ROOT, room))
+        .filter((file) => /\.(ts|mjs)$/.test(file) && !isNamed(file))
+        .map((file) => `${room}/README.md does not name ${file}`);
+    });
+    expect(unnamed).toEqual([]);
+  });
 });
