@@ -21,6 +21,9 @@ export interface Limits {
   appendEntriesMax: number;
   /** Append messages on their way to one follower. */
   inflightMax: number;
+  /** A follower that is sent nothing else is told at once what is committed. Else the next append, heartbeat or read tells it, and a
+   * thousand groups with a message now and then cost a message and a pass less per entry and follower. */
+  promptCommits: boolean;
 }
 
 export const defaultLimits: Limits = {
@@ -34,6 +37,7 @@ export const defaultLimits: Limits = {
   nextHeirMs: 300,
   appendEntriesMax: 64,
   inflightMax: 64,
+  promptCommits: true,
 };
 
 /** The last line of the grid at or before that time. */

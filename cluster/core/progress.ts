@@ -24,6 +24,8 @@ export class Progress {
   round = 0;
   /** The commit index that this member knows once all that was sent has arrived. */
   sentCommit: Index = 0;
+  /** Reads that it asked for wait there until it knows that this is committed. */
+  awaited: Index = 0;
   /** Last index of each append under way, ascending. */
   private inflight: Index[] = [];
 

@@ -50,6 +50,10 @@ export function beginRound(s: RaftState): boolean {
   const lead = s.lead!;
   lead.round++;
   lead.readRounds.push({ round: lead.round, index: s.commit, contexts: s.readQueue, asks: lead.asks });
+  for (const { from } of lead.asks) {
+    const progress = s.progressOf(from);
+    if (progress !== undefined) progress.awaited = s.commit;
+  }
   s.readQueue = [];
   lead.asks = [];
   return true;

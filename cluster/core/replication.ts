@@ -45,7 +45,7 @@ function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
   while (progress.next <= s.log.lastIndex && progress.inflightCount < s.limits.inflightMax) {
     if (!sendAppend(s, lead, progress)) return;
   }
-  // What is under way brings the commit index along; only an idle follower must be told of it.
+  // What is under way brings the commit index along; only an idle follower is told of it.
   if (isUntold(s, progress)) {
     progress.sentCommit = Math.min(s.commit, progress.match);
     progress.sentMs = s.nowMs;
@@ -54,7 +54,9 @@ function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
 }
 
 function isUntold(s: RaftState, progress: Progress): boolean {
-  return progress.inflightCount === 0 && progress.sentCommit < Math.min(s.commit, progress.match);
+  const { sentCommit } = progress;
+  if (progress.inflightCount > 0 || sentCommit >= Math.min(s.commit, progress.match)) return false;
+  return s.limits.promptCommits || sentCommit < progress.awaited;
 }
 
 /** Would flushPeer send anything? */

@@ -58,6 +58,10 @@ export class GroupRunner implements Group, HasDeadline {
   /** It is in the host's list of those that have something to apply. */
   applyQueued = false;
   closed = false;
+  /** It is in the host's list of those whose committed entries may wait (late-apply.ts). */
+  late = false;
+  /** Bodies handed to the log since what was committed was applied. */
+  backlogBytes = 0;
   leading = false;
   applied: Index;
   inFlightBytes = 0;
@@ -257,6 +261,16 @@ export class GroupRunner implements Group, HasDeadline {
     return this.applied < this.commit && !this.applying && !this.closed && this.isWhole;
   }
 
+  /** Committed entries that are not applied. */
+  get backlog(): number {
+    return this.commit - this.applied;
+  }
+
+  /** Readers wait for what is to be applied. */
+  get hasReads(): boolean {
+    return this.waitingReads.length > 0;
+  }
+
   /** The machine's state is that of `applied`. */
   get isWhole(): boolean {
     return !this.stateMissing && !this.installing && !this.stopped;
@@ -281,6 +295,7 @@ export class GroupRunner implements Group, HasDeadline {
       this.applying = false;
       if (env.clock.nowMs() >= untilMs) return this.mustApply;
     }
+    this.backlogBytes = 0;
     return false;
   }
 

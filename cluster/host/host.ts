@@ -7,7 +7,7 @@ import type { Env, Timer } from '../../src/kit/env.ts';
 import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Raft } from '../core/raft.ts';
-import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
+import type { GroupId, Index, LogEntry, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
 import { decodeRaftBatch } from '../rpc/raft-codec.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
 import type { Wal } from '../wal/types.ts';
@@ -19,6 +19,7 @@ import { Doubt } from './doubt.ts';
 import { drain } from './drain.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
+import { LateApply } from './late-apply.ts';
 import { openRaft } from './open-raft.ts';
 import { Outgoing } from './outgoing.ts';
 import { Repair } from './repair.ts';
@@ -103,6 +104,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly snapshotSender: SnapshotSender;
   private readonly snapshotReceiver: SnapshotReceiver;
   private readonly outgoing: Outgoing;
+  private readonly lateApply: LateApply;
   private readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
   private readonly upSinceMs = new Map<PeerId, number>();
   /** Recovered groups that were opened or deleted in this life. */
@@ -134,6 +136,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.time = new ClusterClock(env.clock, env.log);
     this.outgoing = new Outgoing(transport, this.stats);
     this.sender = new AppendSender(wal, this);
+    this.lateApply = new LateApply(env.clock, (runners) => this.applyLate(runners));
     this.fullDisks = new FullDisks(self, transport, options.isDiskLow);
     this.standing = new Standing({
       env,
@@ -471,6 +474,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       this.flushesMs.push(beganMs);
       this.wal.flush(() => this.onDurable(durables));
     }
+    this.lateApply.review();
     this.apply(beganMs + APPLY_BUDGET_MS);
     this.armTimer();
     this.stats.passMsMax = Math.max(this.stats.passMsMax, this.env.clock.nowMs() - beganMs);
@@ -480,14 +484,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private serve(runner: GroupRunner, nowMs: number): void {
     runner.beginPass(nowMs);
     while (runner.raft.hasReady()) this.takeReady(runner, runner.raft.takeReady());
-    if (runner.mustApply) this.applySoon(runner);
+    if (runner.mustApply && !this.lateApply.puts(runner)) this.applySoon(runner);
   }
 
   private takeReady(runner: GroupRunner, ready: Ready): void {
     const { id, raft } = runner;
     const { hardState, append, sendDurable } = ready;
     if (hardState !== undefined) this.wal.saveHardState(id, hardState);
-    if (append.length > 0) this.wal.append(id, append);
+    if (append.length > 0) this.append(runner, append);
     for (const message of ready.send) this.dispatch(runner, message);
     for (const peer of ready.snapshotTo) {
       if (this.isHeldBack(runner, peer)) this.snapshotSender.refuse(runner, peer);
@@ -496,6 +500,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     runner.takeOutcome(ready);
     if (hardState === undefined && append.length === 0 && sendDurable.length === 0) return;
     this.durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
+  }
+
+  private append(runner: GroupRunner, entries: readonly LogEntry[]): void {
+    this.wal.append(runner.id, entries);
+    let bytes = 0;
+    for (const entry of entries) bytes += entry.body.length;
+    runner.backlogBytes += bytes;
+    this.lateApply.grown(bytes);
   }
 
   private onDurable(durables: readonly Durable[]): void {
@@ -527,6 +539,11 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (runner.applyQueued) return;
     runner.applyQueued = true;
     this.applyRunners.push(runner);
+  }
+
+  private applyLate(runners: readonly GroupRunner[]): void {
+    for (const runner of runners) if (runner.mustApply) this.applySoon(runner);
+    this.queuePass();
   }
 
   private apply(untilMs: number): void {

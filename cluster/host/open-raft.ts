@@ -5,7 +5,7 @@ import type { Env } from '../../src/kit/env.ts';
 import type { Limits } from '../core/limits.ts';
 import type { TermRun } from '../core/log-terms.ts';
 import { Raft } from '../core/raft.ts';
-import type { GroupId, Index, Membership, PeerId } from '../core/types.ts';
+import { type GroupId, type Index, META_GROUP, type Membership, type PeerId } from '../core/types.ts';
 import type { RecoveredGroup, Wal } from '../wal/types.ts';
 
 export interface OpenOptions {
@@ -30,9 +30,11 @@ export interface OpenedRaft {
 }
 
 export function openRaft(options: OpenOptions): OpenedRaft {
-  const { env, wal, self, group, recovered, preferred, limits } = options;
+  const { env, wal, self, group, recovered, preferred } = options;
   const nowMs = env.clock.nowMs();
   const random = () => env.random.float();
+  // What exists and where is to be known everywhere at once; in all other groups nobody but a reader waits for a follower.
+  const limits = { promptCommits: group === META_GROUP, ...options.limits };
   const fixed = { id: self, group, random, nowMs, mayVote: false, preferred, limits };
   if (recovered === undefined) {
     wal.createGroup(group, options.membership);

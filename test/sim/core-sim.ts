@@ -68,6 +68,7 @@ export interface Weather {
   faultMeanMs: number;
   appendEntriesMax: number;
   inflightMax: number;
+  promptCommits: boolean;
 }
 
 function drawWeather(prng: Prng): Weather {
@@ -99,6 +100,7 @@ function drawWeather(prng: Prng): Weather {
     faultMeanMs: prng.pick([300, 1000, 3000]),
     appendEntriesMax: prng.pick([3, 10, 64, 64]),
     inflightMax: prng.pick([2, 8, 64, 64]),
+    promptCommits: prng.chance(0.5),
   };
 }
 
@@ -136,8 +138,8 @@ export class CoreSim implements NodeWorld {
     this.net = prng.stream('net');
     this.faults = prng.stream('faults');
     this.weather = { ...drawWeather(prng.stream('weather')), ...options.weather };
-    const { appendEntriesMax, inflightMax } = this.weather;
-    this.limits = { appendEntriesMax, inflightMax };
+    const { appendEntriesMax, inflightMax, promptCommits } = this.weather;
+    this.limits = { appendEntriesMax, inflightMax, promptCommits };
     this.createNodes(prng.stream('nodes'));
     this.scheduler.afterEach = () => {
       this.traceHash = (Math.imul(this.traceHash, 31) + Math.floor(this.scheduler.nowMs * 1000)) | 0;

@@ -410,6 +410,39 @@ describe('flow control', () => {
     expect(to2()).toMatchObject([{ message: { prevIndex: 1, first: 2, last: 3 } }]);
   });
 
+  test('without prompt notices the next append, heartbeat or read tells what is committed', () => {
+    const core = new OneCore([], { limits: { promptCommits: false } });
+    core.leadAndCommit();
+    const propose = () => {
+      core.raft.propose(EntryKind.batch, NO_BYTES, 1);
+      const { message } = sent(core.durable(), 'append').filter(({ message: m }) => m.to === 2)[0];
+      return message;
+    };
+    propose();
+    for (const peer of [2, 3]) core.ack(peer, 2);
+    expect(core.raft.commit).toBe(2);
+    expect(core.take().send).toEqual([]);
+    expect(propose()).toMatchObject({ first: 3, commit: 2 });
+    core.ack(3, 3);
+    expect(core.take().send).toEqual([]);
+    // Member 2 asks while its own acknowledgement is still on the way: the answer to it must not wait for a heartbeat.
+    core.put({ type: 'read-index', from: 2, term: 1, context: 9 });
+    expect(sent(core.take(), 'heartbeat').map(({ message }) => [message.to, message.commit])).toEqual([
+      [2, 2],
+      [3, 3],
+    ]);
+    core.ack(2, 3);
+    expect(core.take().send).toMatchObject([{ type: 'commit', to: 2, index: 3 }]);
+    propose();
+    for (const peer of [2, 3]) core.ack(peer, 4);
+    expect(core.take().send).toEqual([]);
+    core.tick(core.raft.nextDeadlineMs);
+    core.tick(core.raft.nextDeadlineMs);
+    const told = sent(core.take(), 'heartbeat').map(({ message }) => [message.to, message.commit]);
+    expect(told).toContainEqual([2, 4]);
+    expect(told).toContainEqual([3, 4]);
+  });
+
   test('refusals that are old change nothing', () => {
     const core = new OneCore();
     core.leadAndCommit();

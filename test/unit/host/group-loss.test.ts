@@ -46,7 +46,7 @@ function prepare(seed: number, puts: number): Prepared {
   }
   world.scheduler.runFor(3_000);
   for (let i = 0; i < 4; i++) for (const group of GROUPS) put(group, 1_000 + i);
-  world.scheduler.runFor(300);
+  world.scheduler.runFor(1000);
   const counts = new Map(GROUPS.map((group) => [group, three.machine(group).count]));
   for (const group of GROUPS) expect(world.node(1).machine(group).count).toBe(counts.get(group));
   // At rest the log vouches for its last batch; without that, one that a crash tore and one that was damaged look alike.
