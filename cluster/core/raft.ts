@@ -278,6 +278,10 @@ export class Raft {
   get membership(): Membership {
     return this.state.members.latest;
   }
+  /** Where the latest membership is in the log; at its base or below when no entry of the log changed it. */
+  get membershipIndex(): Index {
+    return this.state.members.latestIndex;
+  }
   get quiesced(): boolean {
     return this.state.quiesced;
   }

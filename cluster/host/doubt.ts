@@ -1,13 +1,16 @@
-// A voter that cannot be sure what it voted, or what it acknowledged last, finds its way back without an operator. Owned by the host. Two
-// facts end the doubt. Its forgotten vote was asked for by a member whose own term was durable before it asked: so when ALL other voters
-// have told their terms, no vote of this node is above the highest of them, and it goes to a term above that. (One that is in doubt itself
-// may have forgotten its candidacy, but that ended with its earlier life, unless it had won: then one of a majority without doubts knows the
-// term. So a majority must be free of doubt.) Its forgotten acknowledgements are in the log of any leader elected without its vote: so when
-// such a leader of the new term has confirmed a read barrier and this node has applied that far, its log holds them again. Who the voters
-// are may be forgotten too: those of the log by then must all have been asked. Invariant: until these are durable facts it does not vote.
+// A voter that cannot be sure what it voted, or what it acknowledged last, finds its way back without an operator. Owned by the host. Until
+// its term is above every vote that it may have forgotten (`hasRisen`) the host lets it hear nothing, for an answer to the leader of an
+// earlier term would break such a vote. Two facts end the doubt. Its forgotten vote was asked for by a member whose own term was durable
+// before it asked: so when ALL other voters have told their terms, no vote of this node is above the highest of them, and it goes to a term
+// above that. (One that is in doubt itself may have forgotten its candidacy, but that ended with its earlier life, unless it had won: then one
+// of a majority without doubts knows the term. So a majority must be free of doubt.) Its forgotten acknowledgements are in the log of any
+// leader elected without its vote: so when such a leader of the new term has confirmed a read barrier and this node has applied that far, its
+// log holds them again. Who the voters are may be forgotten too: whoever answers tells, and those of the log at the end must all have
+// been asked. Invariant: until these are durable facts it does not vote.
 import { majorityOf } from '../core/membership.ts';
-import type { GroupId, PeerId, RaftMessage, Term } from '../core/types.ts';
-import type { Rpc, RpcReply } from '../rpc/types.ts';
+import type { Raft } from '../core/raft.ts';
+import type { GroupId, Index, PeerId, RaftMessage, Term } from '../core/types.ts';
+import type { Rpc, RpcReply, Transport } from '../rpc/types.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
 
 const METHOD = 'host.term';
@@ -15,6 +18,7 @@ const TIMEOUT_MS = 2_000;
 
 interface Owner extends RunnerOwner {
   readonly self: PeerId;
+  readonly transport: Transport;
   group(id: GroupId): GroupRunner | undefined;
   reviewVote(runner: GroupRunner): void;
   send(group: GroupId, message: RaftMessage): void;
@@ -30,8 +34,58 @@ interface CatchingUp {
   asked: PeerId[];
 }
 
-/** Its first letter says that the answering node is in doubt of its own. */
-const ANSWER = /^(\??)(\d{1,16})$/;
+/** What a node says of a group: its term, what it knows to be committed and the voters by then, the latest change of membership in its
+ * log and the voters since. A first letter `?`: it is in doubt itself. */
+const ANSWER = /^(\??)(\d{1,16}) (\d{1,16}):([\d,]*) (\d{1,16}):([\d,]*)$/;
+
+interface Answer {
+  isFree: boolean;
+  term: Term;
+  commit: Index;
+  committed: PeerId[];
+  latestIndex: Index;
+  latest: PeerId[];
+}
+
+function encodeAnswer(raft: Raft, isFree: boolean): string {
+  const { term, commit, membership, membershipIndex } = raft;
+  const committed = raft.membershipAt(commit).voters;
+  return `${isFree ? '' : '?'}${term} ${commit}:${committed} ${membershipIndex}:${membership.voters}`;
+}
+
+function decodeAnswer(bytes: Uint8Array): Answer | undefined {
+  const found = ANSWER.exec(Buffer.from(bytes).toString('latin1'));
+  if (found === null) return undefined;
+  const [, doubt, term, commit, committed, latestIndex, latest] = found;
+  return {
+    isFree: doubt === '',
+    term: Number(term),
+    commit: Number(commit),
+    committed: peersOf(committed),
+    latestIndex: Number(latestIndex),
+    latest: peersOf(latest),
+  };
+}
+
+function peersOf(text: string): PeerId[] {
+  return text === '' ? [] : text.split(',').map(Number);
+}
+
+/** The sets of voters that may be in force: the one at the highest commit index known, and every later change, committed or not. */
+function inForce(raft: Raft, answers: Iterable<Answer>): (readonly PeerId[])[] {
+  const { membership, membershipIndex } = raft;
+  let commit = -1;
+  let committed: readonly PeerId[] = [];
+  for (const answer of answers) {
+    if (answer.commit <= commit) continue;
+    commit = answer.commit;
+    committed = answer.committed;
+  }
+  const sets = [committed];
+  if (membershipIndex > commit) sets.push(membership.voters);
+  for (const answer of answers) if (answer.latestIndex > commit) sets.push(answer.latest);
+  return sets.filter((voters) => voters.length > 0);
+}
 
 /** To a core: there is a term, and nothing else. */
 function news(from: PeerId, to: PeerId, term: Term): RaftMessage {
@@ -49,10 +103,14 @@ export class Doubt {
     rpc.handle(METHOD, (_from, bytes, reply) => {
       const runner = owner.group(Number(Buffer.from(bytes).toString('latin1')));
       // One that has no part in the group cannot tell.
-      const term = runner === undefined ? '' : String(runner.raft.term);
-      const inDoubt = runner?.voteUnsafe || runner?.termsUnknown;
-      reply(Buffer.from(inDoubt ? `?${term}` : term, 'latin1'));
+      const isFree = !runner?.voteUnsafe && !runner?.termsUnknown;
+      reply(Buffer.from(runner === undefined ? '' : encodeAnswer(runner.raft, isFree), 'latin1'));
     });
+  }
+
+  /** Is its term above all that it may have voted in? What it answers from now on contradicts nothing that it forgot. */
+  hasRisen(runner: GroupRunner): boolean {
+    return this.progress.get(runner)?.state === 'catching-up';
   }
 
   /** Called about once a second for a group in doubt. */
@@ -68,39 +126,44 @@ export class Doubt {
     this.progress.delete(runner);
   }
 
+  /** Everybody in reach, for the voters that its log names may have been replaced long ago. */
   private ask(runner: GroupRunner): void {
-    const { raft } = runner;
-    const { voters } = raft.membership;
-    const others = voters.filter((peer) => peer !== this.owner.self);
-    // Not a word is left of who the members are: whoever leads will tell.
-    if (voters.length === 0) return;
-    if (others.length === 0) {
+    const { self, transport } = this.owner;
+    const known = [...runner.raft.membership.voters, ...transport.peers().map((peer) => peer.id)];
+    const others = [...new Set(known)].filter((peer) => peer !== self);
+    const asking: Progress = { state: 'asking' };
+    this.progress.set(runner, asking);
+    const answers = new Map<PeerId, Answer>();
+    let left = others.length;
+    if (left === 0) this.conclude(runner, answers);
+    const request = Buffer.from(String(runner.id), 'latin1');
+    for (const peer of others)
+      this.rpc.request(peer, METHOD, request, TIMEOUT_MS, (reply: RpcReply) => {
+        const answer = reply.ok ? decodeAnswer(reply.bytes) : undefined;
+        if (answer !== undefined) answers.set(peer, answer);
+        if (--left > 0 || runner.closed || this.progress.get(runner) !== asking) return;
+        this.conclude(runner, answers);
+      });
+  }
+
+  private conclude(runner: GroupRunner, answers: ReadonlyMap<PeerId, Answer>): void {
+    const { self, env } = this.owner;
+    const sets = inForce(runner.raft, [...answers.values()]);
+    const asked = [...new Set(sets.flat())].filter((peer) => peer !== self);
+    if (sets.length > 0 && asked.length === 0) {
       // There is nobody else who could know better: its one disk is all that was promised.
-      this.owner.env.log.error(
-        `group ${runner.id}: its last entries or its last vote may be lost, and there is no other replica`,
-      );
+      env.log.error(`group ${runner.id}: its last entries or its last vote may be lost, and there is no other replica`);
       this.settle(runner);
       return;
     }
-    const asking: Progress = { state: 'asking' };
-    this.progress.set(runner, asking);
-    let left = others.length;
-    let highest = raft.term;
-    let answers = 0;
-    let free = 0;
-    const answer = (reply: RpcReply) => {
-      const [, doubt, term] = (reply.ok && ANSWER.exec(Buffer.from(reply.bytes).toString('latin1'))) || [];
-      if (term !== undefined) {
-        answers++;
-        if (doubt === '') free++;
-        highest = Math.max(highest, Number(term));
-      }
-      if (--left > 0 || runner.closed || this.progress.get(runner) !== asking) return;
-      if (answers === others.length && free >= majorityOf(voters)) this.rise(runner, others, highest + 1);
-      else this.progress.delete(runner);
-    };
-    const request = Buffer.from(String(runner.id), 'latin1');
-    for (const peer of others) this.rpc.request(peer, METHOD, request, TIMEOUT_MS, answer);
+    const isFree = (peer: PeerId) => answers.get(peer)?.isFree === true;
+    const enoughFree = sets.every((voters) => voters.filter(isFree).length >= majorityOf(voters));
+    if (asked.length === 0 || !enoughFree || asked.some((peer) => !answers.has(peer))) {
+      this.progress.delete(runner);
+      return;
+    }
+    const highest = [...answers.values()].reduce((most, { term }) => Math.max(most, term), runner.raft.term);
+    this.rise(runner, asked, highest + 1);
   }
 
   /** To the core it looks like news of a later term. */

@@ -358,6 +358,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const wrong = decodeRaftBatch(bytes, from, this.self, (group, message) => {
       const runner = this.runners.get(group);
       if (runner === undefined || runner.termsUnknown) return;
+      if (!runner.raft.mayVote && this.isDeaf(runner, from)) return;
       if (message.type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
       runner.raft.step(message, nowMs);
       if (runner.hasNews) this.dirty(runner);
@@ -369,6 +370,13 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (nowMs - this.warnedMs < WARN_EVERY_MS) return;
     this.warnedMs = nowMs;
     this.env.log.error(`consensus messages of node ${from} refused: ${wrong}`);
+  }
+
+  /** Whatever it answered would count as a promise, and it may have promised otherwise before: nothing is heard until that cannot be. Who
+   * may vote hears; so does who may not for a reason of this life (a hanging disk, a damaged entry). */
+  private isDeaf(runner: GroupRunner, from: PeerId): boolean {
+    if (!this.standing.mayHear(runner.raft.membership.voters, from)) return true;
+    return runner.voteUnsafe && !this.doubts.hasRisen(runner);
   }
 
   /** Groups that sleep without that peer are woken. */
@@ -635,7 +643,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private doubtAll(finding: RolledBack): void {
     const { peer, remembered, durable } = finding;
     this.env.log.error(
-      'the data directory is older than what this node once had: it votes in no group until the other members have vouched for it',
+      'the data directory is older than what this node once had: it takes no part in any group until all other members have told their terms',
       { peer, remembered, durable },
     );
     this.wal.doubtAll(remembered);

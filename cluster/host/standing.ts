@@ -1,7 +1,7 @@
-// May this node vote? Asked by the host for each group. Heartbeats carry how much the sender has made durable and the most that it
+// May this node vote, or act on consensus messages at all? Asked by the host for each group. Heartbeats carry how much the sender has made durable and the most that it
 // remembers of earlier lives of the receiver: a node that began with less was wiped, restored or rolled back; the host is told, and
-// doubts every group. Invariant: a node votes only after enough peers to form a majority with itself have told it, in this life, what they
-// remember of it, and it had no less, or doubted. README says what this finds and what it cannot find.
+// doubts every group. Invariant: a node votes, and answers a leader, only after enough peers to form a majority with itself have told it, in this life,
+// what they remember of it, and it had no less, or doubted. README says what this finds and what it cannot find.
 import { crc32c } from '@node-rs/crc32';
 import type { Env } from '../../src/kit/env.ts';
 import { majorityOf } from '../core/membership.ts';
@@ -81,6 +81,13 @@ export class Standing {
     let count = 0;
     for (const voter of voters) if (voter === this.options.self || this.vouching.has(voter)) count++;
     return count >= majorityOf(voters);
+  }
+
+  /** May it act on what `from` says? Not before the sender itself has vouched, for what is promised to it rests on its memory too. Any peers
+   * make up the rest of the majority: who the voters are may have changed while this node was away, and would never be learned. */
+  mayHear(voters: readonly PeerId[], from: PeerId): boolean {
+    if (!this.vouching.has(from)) return false;
+    return !voters.includes(this.options.self) || 1 + this.vouching.size >= majorityOf(voters);
   }
 
   /** What is not written yet is forgotten. */

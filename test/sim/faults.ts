@@ -82,6 +82,47 @@ function rot(context: FaultContext): boolean {
   return true;
 }
 
+const leads = ({ node }: SimNode): boolean =>
+  [...(node?.partitions.values() ?? [])].some((partition) => partition.leading);
+
+/** The leader is cut off; the frail node votes for the third one, is put back to before that, and then reaches only the old leader, which
+ * may not have stepped down yet. */
+function forgottenVote(context: FaultContext): boolean {
+  const { world, frail, chance } = context;
+  const { scheduler, network } = world;
+  const old = world.nodes.find((node) => node !== frail && leads(node));
+  const heir = world.nodes.find((node) => node !== frail && node !== old);
+  if (world.nodes.length !== 3 || world.up.length < 3 || old === undefined || heir === undefined) return false;
+  const { life } = frail;
+  const image = frail.disk.image();
+  const leadBefore = new Map([...(old.node?.partitions ?? [])].filter(([, partition]) => partition.leading));
+  const hasWon = (): boolean =>
+    [...leadBefore.keys()].some((group) => heir.node?.partitions.get(group)?.leading === true);
+  const turnBack = (): void => {
+    network.heal();
+    for (const other of [old, frail]) cut(context, heir, other, false);
+    frail.crash('power');
+    frail.disk.restore(image);
+    frail.damaged = true;
+    frail.start();
+    if (leads(old)) world.count('forgotten vote: the old leader goes on');
+    scheduler.after(1500 + chance.float() * 1500, () => network.heal());
+  };
+  // Its peers have heard by then that it has more than the copy.
+  scheduler.after(400 + chance.float() * 400, () => {
+    for (const other of [heir, frail]) cut(context, old, other, false);
+    const untilMs = scheduler.nowMs + 2500;
+    const look = (): void => {
+      const isOver = !context.faulty || scheduler.nowMs > untilMs || frail.life !== life || !frail.up;
+      if (isOver) network.heal();
+      else if (hasWon()) turnBack();
+      else scheduler.after(5, look);
+    };
+    look();
+  });
+  return true;
+}
+
 export const FAULTS: readonly Fault[] = [
   { name: 'crash points' },
   { name: 'power loss at an ack' },
@@ -164,6 +205,7 @@ export const FAULTS: readonly Fault[] = [
       return true;
     },
   },
+  { name: 'forgotten vote', strike: forgottenVote },
   {
     name: 'full disk',
     strike: ({ world, chance }) => {
@@ -217,9 +259,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'leader cut off',
     strike: (context) => {
       const { world, chance } = context;
-      const isLeading = ({ node }: SimNode): boolean =>
-        [...(node?.partitions.values() ?? [])].some((partition) => partition.leading);
-      const leaders = world.nodes.filter(isLeading);
+      const leaders = world.nodes.filter(leads);
       if (leaders.length === 0) return false;
       const alone = oneOf(chance, leaders);
       for (const other of world.nodes) if (other !== alone) cut(context, alone, other, false);

@@ -3,6 +3,7 @@
 import { defaultLimits } from '../../cluster/core/limits.ts';
 import { Raft } from '../../cluster/core/raft.ts';
 import type { HardState, Ready } from '../../cluster/core/types.ts';
+import { Doubt } from '../../cluster/host/doubt.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
@@ -106,7 +107,7 @@ export const MUTANTS: readonly Mutant[] = [
       return r;
     }),
     options: { faults: powerAtAcks, workloads: [] },
-    seeds: 6,
+    seeds: 20,
   },
   {
     name: 'an entry of an older term is committed by counting',
@@ -246,6 +247,13 @@ export const MUTANTS: readonly Mutant[] = [
     options: handOver,
     seeds: 8,
     found: /redelivered-after-ack/,
+  },
+  {
+    name: 'a node in doubt acknowledges',
+    plant: () => replace(Doubt.prototype, 'hasRisen', () => () => true),
+    options: { faults: ['forgotten vote'], workloads: [], faultGapMs: 6000, durationMs: 20_000 },
+    seeds: 6,
+    found: /lost/,
   },
   {
     name: 'a conditional publish is stored whatever it expects',

@@ -33,6 +33,7 @@ const MUST_HAPPEN: readonly string[] = [
   'restart with a wrong clock',
   'stopped itself: disk',
   'found itself rolled back',
+  'forgotten vote: the old leader goes on',
   'emptied because it refused its disk',
   'compare-and-set won',
   'compare-and-set lost',

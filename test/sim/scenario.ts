@@ -19,7 +19,7 @@ const CRASH_POINT_SHARE = 0.0005;
 const POWER_LOSS_SHARE = 0.01;
 const POWER_LOSS_GAP_MS = 2500;
 /** Faults whose victim loses what only it has: a stream with one replica is not kept beside them. */
-const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back'];
+const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back', 'forgotten vote'];
 
 export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   'work queue': (run) => new AckedLoad(run, 'Q', 'workqueue'),

@@ -197,13 +197,7 @@ class Endpoint implements Transport {
   #carry(link: Link, channel: Channel, bytes: Uint8Array, unordered: boolean): void {
     const network = this.#network;
     const { scheduler } = network;
-    let arrivalMs = scheduler.nowMs + network.delayMs();
-    if (unordered) arrivalMs += network.delayMs() * 10;
-    else {
-      // Events of one moment happen in any order; what a link carries does not.
-      arrivalMs = Math.max(arrivalMs, link.lastArrivalMs + LINK_STEP_MS);
-      link.lastArrivalMs = arrivalMs;
-    }
+    const arrivalMs = unordered ? scheduler.nowMs + network.delayMs() + network.delayMs() * 10 : this.#inOrder(link);
     const { peer, id } = link;
     scheduler.at(arrivalMs, () => {
       const isCut = network.isCut(this.self.name, peer.self.name);
@@ -219,6 +213,13 @@ class Endpoint implements Transport {
       link.stalled.push(() => peer.#receive(this, id, channel, bytes));
       if (link.stalled.length === 1) this.#retransmit(link);
     });
+  }
+
+  /** When what leaves now arrives. Events of one moment happen in any order; what a link carries does not. */
+  #inOrder(link: Link): number {
+    const arrivalMs = this.#network.scheduler.nowMs + this.#network.delayMs();
+    link.lastArrivalMs = Math.max(arrivalMs, link.lastArrivalMs + LINK_STEP_MS);
+    return link.lastArrivalMs;
   }
 
   /** A connection that outlives a cut has lost nothing: what was sent meanwhile arrives behind it, in order. */
@@ -253,6 +254,7 @@ class Endpoint implements Transport {
     const link: Link = { peer, id, lastArrivalMs: 0, heardMs: this.#network.scheduler.nowMs, stalled: [] };
     this.links.set(peer.self.id, link);
     this.#heard(link);
+    this.#beatTo(link);
     this.life.run(() => {
       for (const handler of this.#up) handler(peer.self);
     });
@@ -275,18 +277,23 @@ class Endpoint implements Transport {
           network.drop(this, link.peer);
           continue;
         }
-        this.life.run(() => {
-          const heartbeat = this.#source?.(link.peer.self.id);
-          if (heartbeat !== undefined) this.#sendHeartbeat(link, heartbeat);
-        });
+        this.#beatTo(link);
       }
       this.beat();
     });
   }
 
+  #beatTo(link: Link): void {
+    this.life.run(() => {
+      const heartbeat = this.#source?.(link.peer.self.id);
+      if (heartbeat !== undefined) this.#sendHeartbeat(link, heartbeat);
+    });
+  }
+
+  /** In order with what else the link carries, but not sent again after a cut. */
   #sendHeartbeat(link: Link, heartbeat: NodeHeartbeat): void {
     const { peer, id } = link;
-    this.#network.scheduler.after(this.#network.delayMs(), () => {
+    this.#network.scheduler.at(this.#inOrder(link), () => {
       if (this.#network.isCut(this.self.name, peer.self.name)) return;
       const other = peer.links.get(this.self.id);
       if (other === undefined || other.id !== id || !this.#network.present(peer)) return;

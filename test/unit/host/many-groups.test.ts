@@ -48,8 +48,9 @@ describe('a node that leads many groups is killed', () => {
       const killedMs = world.scheduler.nowMs;
       victim.kill();
       world.until('new leaders', () => led.every((group) => world.leader(group) !== undefined), 10_000);
-      // Vote, answer, no-op: three syncs one after the other, each behind those of the groups that were a little earlier.
-      expect(world.scheduler.nowMs - killedMs).toBeLessThan(syncMs === undefined ? 250 : 10 * syncMs);
+      // Vote, answer, no-op: three syncs one after the other, each behind those of the groups that were a little earlier. Where a sync takes
+      // as long as a vote may, some have to ask again.
+      expect(world.scheduler.nowMs - killedMs).toBeLessThan(syncMs === undefined ? 250 : 20 * syncMs);
       const started = sum(others, (node) => node.host.stats.electionsStarted) - before.started;
       expect(started).toBeLessThanOrEqual(syncMs === undefined ? led.length : 3 * led.length);
       for (const group of led) expect(others[0].group(group).term).toBe((terms.get(group) as number) + 1);
