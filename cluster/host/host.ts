@@ -342,12 +342,17 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       !this.diskStuck &&
       !runner.termsUnknown &&
       !this.repairs.holdsTail(runner) &&
-      this.standing.mayVote(raft.membership.voters);
+      this.isVouchedFor(runner);
     if (may === raft.mayVote) return;
     // Members that sleep under this leader must notice that it is gone.
     if (!may && raft.role === 'leader') raft.wake(this.env.clock.nowMs());
     raft.setMayVote(may);
     this.dirty(runner);
+  }
+
+  /** Have enough voters said what they remember of this node? */
+  isVouchedFor(runner: GroupRunner): boolean {
+    return this.standing.mayVote(runner.raft.membership.voters);
   }
 
   // ---- input
@@ -534,6 +539,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   }
 
   private dispatch(runner: GroupRunner, message: RaftMessage): void {
+    if (runner.voteUnsafe && this.doubts.isVoid(runner, message)) return;
     if (message.type !== 'append') this.send(runner.id, message);
     // Like a loss on the way: the core finds out with the next heartbeats, and sends again when the member has room.
     else if (message.last < message.first || !this.isHeldBack(runner, message.to)) this.sender.push(runner.id, message);

@@ -1,7 +1,8 @@
-// May this node vote, or act on consensus messages at all? Asked by the host for each group. Heartbeats carry how much the sender has made durable and the most that it
-// remembers of earlier lives of the receiver: a node that began with less was wiped, restored or rolled back; the host is told, and
-// doubts every group. Invariant: a node votes, and answers a leader, only after enough peers to form a majority with itself have told it, in this life,
-// what they remember of it, and it had no less, or doubted. README says what this finds and what it cannot find.
+// May this node vote, or act on consensus messages at all? Asked by the host for each group. Heartbeats carry how much the sender has made
+// durable and the most that it remembers of earlier lives of the receiver: a node that began with less was wiped, restored or rolled back;
+// the host is told, and doubts every group. Invariant: a node votes, and answers a leader, only after enough peers to form a majority with
+// itself have told it, in this life, what they remember of it, and it had no less, or doubted. README says what this finds and what
+// it cannot find.
 import { crc32c } from '@node-rs/crc32';
 import type { Env } from '../../src/kit/env.ts';
 import { majorityOf } from '../core/membership.ts';

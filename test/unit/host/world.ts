@@ -1,4 +1,6 @@
 // Some nodes in one thread: the real host, core, WAL and codecs on a simulated disk and network, each node with toy machines.
+import type { Raft } from '../../../cluster/core/raft.ts';
+import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
 import { createHost, type HostOptions, type NodeHost } from '../../../cluster/host/host.ts';
 import type { Group } from '../../../cluster/host/types.ts';
 import { createRpc } from '../../../cluster/rpc/rpc.ts';
@@ -111,8 +113,19 @@ export class WorldNode {
     return this.host.group(id)!;
   }
 
+  core(id = 0): Raft {
+    return (this.group(id) as GroupRunner).raft;
+  }
+
   machine(id = 0): ToyMachine {
     return this.machines.get(id)!;
+  }
+
+  /** Ends the process and puts the disk back to the copy. */
+  rollBack(copy: Map<string, Uint8Array>): void {
+    this.kill('power');
+    this.disk.restore(copy);
+    this.start();
   }
 }
 
@@ -141,6 +154,12 @@ export class World {
 
   node(id: number): WorldNode {
     return this.nodes[id - 1];
+  }
+
+  /** Nothing passes between the two. */
+  cut(a: WorldNode, b: WorldNode): void {
+    this.network.cut(a.name, b.name);
+    this.network.cut(b.name, a.name);
   }
 
   leader(group = 0): WorldNode | undefined {
