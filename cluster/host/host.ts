@@ -478,7 +478,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       this.deadlines.update(runner);
     }
     const { durables } = this;
-    // First of all, so that followers write and sync while this node does.
+    // First of all, so that followers write and sync while this node does; but commit indexes alone after the answers that they allow.
     if (this.outgoing.send()) this.transport.flush();
     if (durables.length > 0) {
       this.durables = [];

@@ -12,6 +12,8 @@ export class Outgoing {
   private readonly transport: Transport;
   private readonly stats: HostStats;
   private readonly writers = new Map<PeerId, RaftBatchWriter>();
+  /** Among what waits is something that another node must work on before an answer can be given. */
+  private urgent = false;
 
   constructor(transport: Transport, stats: HostStats) {
     this.transport = transport;
@@ -26,20 +28,19 @@ export class Outgoing {
       this.writers.set(message.to, writer);
     }
     writer.add(group, message);
+    // A commit index alone is news of what is over.
+    if (message.type !== 'commit') this.urgent = true;
     if (writer.bytes < FRAME_BYTES) return true;
     this.sendTo(message.to, writer);
     return false;
   }
 
-  /** True: something left, or was lost. */
+  /** True: it should leave at once, before this turn's answers to clients. */
   send(): boolean {
-    let any = false;
-    for (const [peer, writer] of this.writers) {
-      if (writer.empty) continue;
-      this.sendTo(peer, writer);
-      any = true;
-    }
-    return any;
+    for (const [peer, writer] of this.writers) if (!writer.empty) this.sendTo(peer, writer);
+    const { urgent } = this;
+    this.urgent = false;
+    return urgent;
   }
 
   dropPeer(peer: PeerId): void {

@@ -1,11 +1,14 @@
 import { crc32c } from '@node-rs/crc32';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { LogEntry } from '../../../cluster/core/types.ts';
+import type { LogEntry, PeerId, RaftMessage } from '../../../cluster/core/types.ts';
 import { type Append, AppendSender } from '../../../cluster/host/append-sender.ts';
 import { Deadlines } from '../../../cluster/host/deadlines.ts';
 import { loadIdentity, saveIdentity } from '../../../cluster/host/identity.ts';
+import { Outgoing } from '../../../cluster/host/outgoing.ts';
+import { emptyHostStats } from '../../../cluster/host/stats.ts';
 import * as codec from '../../../cluster/host/transfer-codec.ts';
+import { createSoloTransport } from '../../../cluster/rpc/solo-transport.ts';
 import type { Wal } from '../../../cluster/wal/types.ts';
 import { createPrng } from '../../sim/prng.ts';
 import { createScheduler } from '../../sim/scheduler.ts';
@@ -161,6 +164,33 @@ describe('append sender', () => {
     expect(sent).toHaveLength(8);
     push(1, 4);
     expect(sent).toHaveLength(12);
+  });
+});
+
+describe('outgoing', () => {
+  test('everything asks to leave at once, but commit indexes alone', () => {
+    const sent: PeerId[] = [];
+    const send = (peer: PeerId) => sent.push(peer) > 0;
+    const outgoing = new Outgoing(
+      {
+        ...createSoloTransport({ id: 1, name: 'a', clientUrl: '', clusterUrl: '', monitorUrl: '' }),
+        isUp: () => true,
+        send,
+      },
+      emptyHostStats(),
+    );
+    const commit = (to: PeerId): RaftMessage => ({ type: 'commit', from: 1, to, term: 1, index: 7 });
+    const reply: RaftMessage = { type: 'heartbeat-reply', from: 1, to: 3, term: 1, round: 1 };
+    outgoing.add(9, commit(2));
+    outgoing.add(9, commit(3));
+    expect(outgoing.send()).toBe(false);
+    expect(sent).toEqual([2, 3]);
+    outgoing.add(9, commit(2));
+    outgoing.add(9, reply);
+    expect(outgoing.send()).toBe(true);
+    expect(sent).toEqual([2, 3, 2, 3]);
+    outgoing.add(9, commit(2));
+    expect(outgoing.send()).toBe(false);
   });
 });
 
