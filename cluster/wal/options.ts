@@ -8,8 +8,8 @@ export interface WalOptions {
   tailBytes: number;
   /** The same once the oldest entry was released. */
   tailReleasedBytes: number;
-  /** Zeros are written ahead of use, so that a sync need not also journal the growth of the file: lower medians, but every byte is written twice (ADR 0002). */
-  preallocate: boolean;
+  /** So many zeros follow a batch that makes the file grow, so that the syncs of the next ones need not journal it (ADR 0002). 0: none. */
+  zeroBytes: number;
   /** After so long without a batch a mark says that the last one is durable. */
   idleMarkMs: number;
   /** A sealed segment with at most this share of live bytes is copied forward. */
@@ -24,7 +24,7 @@ export const defaultWalOptions: WalOptions = {
   segmentBytes: 64 * 1024 * 1024,
   tailBytes: 16 * 1024 * 1024,
   tailReleasedBytes: 4 * 1024 * 1024,
-  preallocate: false,
+  zeroBytes: 512 * 1024,
   idleMarkMs: 20,
   compactLiveShare: 0.5,
   compactBytesMax: 64 * 1024 * 1024,

@@ -17,6 +17,10 @@ import { countBatch, countSync } from './stats.ts';
 import { TailMark } from './tail-mark.ts';
 
 const STATE_BYTES = 256;
+/** Where zeros ahead of use are overwritten faster than this, what the disk can take is the limit, not its syncs: … */
+const ZEROS_LAST_MS = 10;
+/** … no zeros for so long. */
+const NO_ZEROS_MS = 250;
 
 export interface WriterStart {
   active: Segment;
@@ -35,6 +39,12 @@ export class Writer {
   private file: DiskFile | undefined;
   private readonly packer: BatchPacker;
   private end = 0;
+  /** The file is written up to here: records, then zeros. */
+  private filledEnd = 0;
+  private readonly zeros: Uint8Array;
+  /** When zeros were written last, and when they may be again. */
+  private zerosMs = Number.NEGATIVE_INFINITY;
+  private nextZerosMs = Number.NEGATIVE_INFINITY;
   /** The durable end for which the evidence of a pause was written. */
   private restedAt = -1;
   private pending = emptyPending();
@@ -47,6 +57,7 @@ export class Writer {
     this.context = context;
     this.active = start.active;
     this.packer = new BatchPacker(context, start.active.id, start.previous);
+    this.zeros = new Uint8Array(context.options.zeroBytes);
     this.keeper = new StateKeeper(context);
     this.supply = new SegmentSupply(context, start.nextSegment);
     this.tailMarks = TAIL_FILES.map((name) => new TailMark(context, name));
@@ -56,7 +67,7 @@ export class Writer {
   birth(carried: readonly CarriedEntry[]): Uint8Array {
     const whole = this.packer.birth(carried);
     const { active, keeper } = this;
-    this.end = this.durableEnd = keeper.durableEnd = active.end = active.bytes = whole.length;
+    this.end = this.filledEnd = this.durableEnd = keeper.durableEnd = active.end = active.bytes = whole.length;
     return whole;
   }
 
@@ -165,7 +176,7 @@ export class Writer {
     this.idleTimer = undefined;
     const full = this.end + this.pending.bytes > this.context.options.segmentBytes;
     if (full && this.packer.batchNumber > 0) {
-      this.supply.take((id, file, bytes) => this.rotate(id, file, bytes));
+      this.supply.take((id, file) => this.rotate(id, file));
       return;
     }
     this.withFile((file) => this.writeBatch(file));
@@ -186,7 +197,7 @@ export class Writer {
   }
 
   /** Everything in the old segment is durable: seal it in the background and go on in the new one. */
-  private rotate(id: number, file: DiskFile, bytes: number): void {
+  private rotate(id: number, file: DiskFile): void {
     const { context } = this;
     const old = this.active;
     old.end = this.durableEnd;
@@ -199,8 +210,9 @@ export class Writer {
     });
     this.file?.close();
     this.file = file;
-    this.active = context.segments.create(id, bytes);
+    this.active = context.segments.create(id, 0);
     this.end = 0;
+    this.filledEnd = 0;
     this.durableEnd = 0;
     this.restedAt = -1;
     this.keeper.durableEnd = 0;
@@ -215,6 +227,7 @@ export class Writer {
     this.pending = emptyPending();
     const start = this.end;
     const { end, position, buffers } = this.packNext(start, pending);
+    this.fill(start, end, buffers);
     countBatch(context.stats, pending.entries.length + pending.dirty.length, end - start);
     crashPoint(context, 'wal.batch.encoded');
 
@@ -240,6 +253,20 @@ export class Writer {
     });
   }
 
+  /** A batch that makes the file grow takes zeros behind it along: the next ones overwrite them, and their syncs have no growth to journal. */
+  private fill(start: number, end: number, buffers: Uint8Array[]): void {
+    if (end <= this.filledEnd) return;
+    this.filledEnd = end;
+    const bytes = Math.min(this.zeros.length, this.context.options.segmentBytes - end);
+    if (end - start > bytes / 2) return;
+    const nowMs = this.context.env.clock.nowMs();
+    if (nowMs - this.zerosMs < ZEROS_LAST_MS) this.nextZerosMs = nowMs + NO_ZEROS_MS;
+    if (nowMs < this.nextZerosMs) return;
+    this.zerosMs = nowMs;
+    this.filledEnd += bytes;
+    buffers.push(this.zeros.subarray(0, bytes));
+  }
+
   private packNext(start: number, pending: Pending): { end: number; position: number; buffers: Uint8Array[] } {
     const packed = this.packer.pack(start, this.durableEnd, pending);
     this.end = packed.end;
@@ -251,7 +278,7 @@ export class Writer {
     this.durableEnd = end;
     this.keeper.durableEnd = end;
     active.end = end;
-    active.bytes = Math.max(active.bytes, end);
+    active.bytes = this.filledEnd;
     context.position = Math.max(context.position, position);
     for (const group of this.packer.touched) {
       group.durable = Math.max(group.durable, group.batchLast);
@@ -306,6 +333,7 @@ export class Writer {
     }
     const packed = this.packer.packIdleMark(start, this.durableEnd);
     this.end = packed.end;
+    this.filledEnd = Math.max(this.filledEnd, this.end);
     file.write(packed.finish(), start, (error) => {
       mustWork(context, 'writing a mark', error);
       crashPoint(context, 'wal.mark.idle');

@@ -11,7 +11,7 @@ import type { World } from './world.ts';
 
 /** Small enough that a short run seals, compacts, takes snapshots and transfers them, and removes what goes in several entries. */
 export const TUNING = {
-  wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, preallocate: false },
+  wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, zeroBytes: 4096 },
   snapshots: { bytes: 32 * 1024, entries: 150 },
   diskReserveBytes: 512 * 1024,
   digestEvery: 64,

@@ -73,6 +73,7 @@ export class WorldNode {
       this.wal = openWal(env, 'wal', {
         segmentBytes: 256 * 1024,
         tailBytes: 512 * 1024,
+        zeroBytes: 0,
         used: this.used,
         ...options.wal,
       });

@@ -60,7 +60,7 @@ class RealNode {
         nowMs: () => env.clock.nowMs(),
         run: (fn) => void env.run(fn),
       });
-      const wal = openWal(env, 'wal', { segmentBytes: 256 * 1024, preallocate: false });
+      const wal = openWal(env, 'wal', { segmentBytes: 256 * 1024, zeroBytes: 0 });
       const rpc = createRpc(env, transport);
       const onRolledBack = () => env.fatal('rolled back');
       const snapshots = { bytes: 16 * 1024, entries: 40, growth: 0 };

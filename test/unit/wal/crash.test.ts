@@ -22,7 +22,7 @@ const KINDS: CrashKind[] = ['process', 'power'];
 const OPTIONS = { segmentBytes: 6 * 1024, tailBytes: 2048, compactBytesMax: 16 * 1024, idleMarkMs: 2 };
 
 function worldOf(seed: number, variant: string): World {
-  const world = createWorld(`crash-${seed}-${variant}`, { ...OPTIONS, preallocate: seed % 2 === 0 });
+  const world = createWorld(`crash-${seed}-${variant}`, { ...OPTIONS, zeroBytes: seed % 2 === 0 ? 1500 : 0 });
   world.disk.latency.stallProbability = 0.01;
   world.disk.latency.stallMs = 20;
   return world;
@@ -106,7 +106,7 @@ test('many worlds, a few crashes each', { timeout: 3_600_000 }, () => {
       compactBytesMax: prng.pick([1000, 16_384, 1_000_000]),
       compactLiveShare: prng.pick([0.2, 0.5, 0.95]),
       idleMarkMs: prng.pick([0.5, 2, 20]),
-      preallocate: prng.chance(0.3),
+      zeroBytes: prng.pick([0, 0, 300, 3000]),
     };
     const steps = makeSteps(`world-${seed}`, prng.pick([60, 150, 300]));
     const world = (): World => {

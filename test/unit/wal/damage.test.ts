@@ -22,7 +22,7 @@ import {
   type World,
 } from './wal-world.ts';
 
-const OPTIONS = { segmentBytes: 3000, tailBytes: 2048, preallocate: false };
+const OPTIONS = { segmentBytes: 3000, tailBytes: 2048 };
 const GROUPS = [0, 64, 129];
 const FULL = process.env['WAL_DAMAGE'] === 'full';
 /** Bytes between two flipped bits; WAL_DAMAGE=full looks closely. */
@@ -325,7 +325,7 @@ test('any workload, any fault: what may vote is right, and what is lost is repor
     const options = {
       segmentBytes: prng.pick([2000, 6000, 30_000]),
       tailBytes: 2000,
-      preallocate: prng.chance(0.3),
+      zeroBytes: prng.pick([0, 0, 1000, 5000]),
       compactLiveShare: prng.pick([0.2, 0.5, 0.95]),
     };
     const world = createWorld(`damaged-world-${seed}`, options);
