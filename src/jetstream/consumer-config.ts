@@ -2,11 +2,20 @@
 // Pure; called by the API on the node where a request entered. Work-queue rules between consumers, limits on their number and
 // what an update may change are decided by the partition.
 
+import { OverlapIndex } from '../meta/overlap-index.ts';
 import type { ConsumerConfig, StreamConfig } from '../stream/config.ts';
 import { formatGoDuration } from '../stream/delivery-durations.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
 import { hasWildcard, isValidPattern, subjectsOverlap } from '../subjects/subject.ts';
-import { byteLength, DESCRIPTION_BYTES_MAX, METADATA_BYTES_MAX, metadataBytes, NAME_LENGTH_MAX } from './limits.ts';
+import {
+  byteLength,
+  DESCRIPTION_BYTES_MAX,
+  METADATA_BYTES_MAX,
+  metadataBytes,
+  NAME_LENGTH_MAX,
+  OVERLAP_STEPS_MAX,
+  TOO_MANY_SUBJECTS,
+} from './limits.ts';
 import { isAssetName, withoutServerKeys } from './stream-config.ts';
 import {
   anything,
@@ -295,8 +304,12 @@ const checkFilters: Rule = (c, _, input) => {
   if (input.filter_subjects?.includes('')) return apiError(10139);
   const filters = c.filter_subjects ?? (c.filter_subject === undefined ? [] : [c.filter_subject]);
   if (filters.some((filter) => !isValidPattern(filter))) return invalid('invalid subject');
-  const overlap = filters.some((a, i) => filters.some((b, j) => i < j && subjectsOverlap(a, b)));
-  return overlap ? apiError(10138) : undefined;
+  const seen = new OverlapIndex();
+  for (const filter of filters) {
+    if (seen.steps > OVERLAP_STEPS_MAX) return invalid(TOO_MANY_SUBJECTS);
+    if (!seen.addApart(filter)) return apiError(10138);
+  }
+  return undefined;
 };
 
 const checkSampling: Rule = (c) => {

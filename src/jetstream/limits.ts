@@ -29,3 +29,7 @@ export function metadataBytes(metadata: Record<string, string> | undefined): num
 }
 
 const encoder = new TextEncoder();
+
+/** Looking for overlaps among the subjects of one request: a fraction of a second. */
+export const OVERLAP_STEPS_MAX = 1_000_000;
+export const TOO_MANY_SUBJECTS = 'too many subjects with wildcards';

@@ -2,11 +2,20 @@
 // where a request entered, so that only complete and valid configurations reach the metadata group. What this server cannot do
 // yet is refused by name, never accepted and ignored.
 
+import { OverlapIndex } from '../meta/overlap-index.ts';
 import { PARTITIONS_KEY, type StreamConfig } from '../stream/config.ts';
 import { formatGoDuration } from '../stream/delivery-durations.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
 import { hasWildcard, isSubsetOf, isValidPattern, subjectsOverlap } from '../subjects/subject.ts';
-import { byteLength, DESCRIPTION_BYTES_MAX, METADATA_BYTES_MAX, metadataBytes, NAME_LENGTH_MAX } from './limits.ts';
+import {
+  byteLength,
+  DESCRIPTION_BYTES_MAX,
+  METADATA_BYTES_MAX,
+  metadataBytes,
+  NAME_LENGTH_MAX,
+  OVERLAP_STEPS_MAX,
+  TOO_MANY_SUBJECTS,
+} from './limits.ts';
 import {
   anything,
   type Decoded,
@@ -320,8 +329,9 @@ const RESERVED: [patterns: string[], exempt: string, words: string][] = [
 ];
 
 function checkSubjects(config: StreamConfig): ApiError | undefined {
-  const seen: string[] = [];
-  for (const subject of config.subjects ?? []) {
+  const subjects = config.subjects ?? [];
+  const seen = new OverlapIndex();
+  for (const subject of subjects) {
     if (subject === '>') {
       if (!config.no_ack) return invalid('capturing all subjects requires no-ack to be true');
       if (config.num_replicas > 1) return invalid('capturing all subjects requires replicas of 1');
@@ -331,10 +341,10 @@ function checkSubjects(config: StreamConfig): ApiError | undefined {
       const isReserved = patterns.some((pattern) => subjectsOverlap(subject, pattern));
       if (isReserved && !config.no_ack && !isSubsetOf(subject, exempt)) return invalid(words);
     }
-    const other = seen.find((each) => subjectsOverlap(each, subject));
-    if (other !== undefined)
-      return invalid(`subject ${JSON.stringify(other)} overlaps with ${JSON.stringify(subject)}`);
-    seen.push(subject);
+    if (seen.steps > OVERLAP_STEPS_MAX) return invalid(TOO_MANY_SUBJECTS);
+    if (seen.addApart(subject)) continue;
+    const other = subjects.find((each) => subjectsOverlap(each, subject));
+    return invalid(`subject ${JSON.stringify(other)} overlaps with ${JSON.stringify(subject)}`);
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
 // Subject patterns of an account's streams, to answer "does this pattern overlap with any of them?" without looking at
-// all of them. Pure; a trie of tokens owned by the meta machine. Agrees with `subjectsOverlap` on every pair.
+// all of them. Pure; a trie of tokens, used by the meta machine, and by the API for the patterns of one configuration. Agrees with `subjectsOverlap` on every pair.
 
 interface Node {
   children: Map<string, Node>;
@@ -9,6 +9,8 @@ interface Node {
 
 export class OverlapIndex {
   readonly #root: Node = { children: new Map(), ends: 0 };
+  /** Nodes looked at so far: what `*` beside many names may make of a few patterns. */
+  steps = 0;
 
   add(pattern: string): void {
     let node = this.#root;
@@ -18,6 +20,13 @@ export class OverlapIndex {
       node = child;
     }
     node.ends++;
+  }
+
+  /** Adds it unless it overlaps with one that is there. False: it does. */
+  addApart(pattern: string): boolean {
+    if (this.overlaps(pattern)) return false;
+    this.add(pattern);
+    return true;
   }
 
   /** `pattern` was added before. */
@@ -32,21 +41,22 @@ export class OverlapIndex {
   }
 
   overlaps(pattern: string): boolean {
-    return overlapsBelow(this.#root, pattern.split('.'), 0);
+    return this.#overlapsBelow(this.#root, pattern.split('.'), 0);
   }
-}
 
-function overlapsBelow(node: Node, tokens: readonly string[], at: number): boolean {
-  if (at === tokens.length) return node.ends > 0;
-  const token = tokens[at];
-  if (token === '>') return node.children.size > 0;
-  if (node.children.has('>')) return true;
-  if (token === '*') {
-    for (const child of node.children.values()) if (overlapsBelow(child, tokens, at + 1)) return true;
-    return false;
+  #overlapsBelow(node: Node, tokens: readonly string[], at: number): boolean {
+    this.steps++;
+    if (at === tokens.length) return node.ends > 0;
+    const token = tokens[at];
+    if (token === '>') return node.children.size > 0;
+    if (node.children.has('>')) return true;
+    if (token === '*') {
+      for (const child of node.children.values()) if (this.#overlapsBelow(child, tokens, at + 1)) return true;
+      return false;
+    }
+    const same = node.children.get(token);
+    if (same !== undefined && this.#overlapsBelow(same, tokens, at + 1)) return true;
+    const star = node.children.get('*');
+    return star !== undefined && this.#overlapsBelow(star, tokens, at + 1);
   }
-  const same = node.children.get(token);
-  if (same !== undefined && overlapsBelow(same, tokens, at + 1)) return true;
-  const star = node.children.get('*');
-  return star !== undefined && overlapsBelow(star, tokens, at + 1);
 }

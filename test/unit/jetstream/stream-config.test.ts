@@ -29,6 +29,24 @@ function valid(fields: object): StreamConfig {
   return result;
 }
 
+describe('many subjects', () => {
+  const many = (count: number, of: (i: number) => string) => Array.from({ length: count }, (_, i) => of(i));
+
+  test('are compared in time that grows with their number', () => {
+    const subjects = many(20_000, (i) => `a.${i}.*.>`);
+    expect(valid({ subjects }).subjects).toHaveLength(20_000);
+    expect(refusal({ subjects: [...subjects, 'b', 'a.77.x.y', 'c'] })).toEqual([
+      10052,
+      'subject "a.77.*.>" overlaps with "a.77.x.y"',
+    ]);
+  });
+
+  test('with wildcards that meet all others are refused before they cost seconds', () => {
+    const subjects = [...many(5_000, (i) => `a.${i}.k`), ...many(5_000, (i) => `a.*.m${i}`)];
+    expect(refusal({ subjects })).toEqual([10052, 'too many subjects with wildcards']);
+  });
+});
+
 describe('create', () => {
   test('what clients of key-value buckets send is complete', () => {
     const bucket = {
