@@ -36,10 +36,13 @@ export class Backlog {
     else this.#chores.splice(after, 0, chore);
   }
 
+  get isRollingUp(): boolean {
+    return this.first?.kind === 'rolled-up';
+  }
+
   /** Seq of the first message that rolls up what is still there; Infinity: there is none. */
   get rolledUpBelow(): number {
-    const { first } = this;
-    return first?.kind === 'rolled-up' ? first.below : Number.POSITIVE_INFINITY;
+    return this.first?.kind === 'rolled-up' ? this.first.below : Number.POSITIVE_INFINITY;
   }
 
   /** Newer messages have taken the place of some that were to be looked at. */

@@ -296,7 +296,7 @@ export class StreamMachine {
     if (!this.consumers.isWanted(seq, subject)) this.#removeAcked(seq);
   }
 
-  /** Limits of discard old; per subject also of discard new, where the oldest revision makes room (KV2). */
+  /** Limits of discard old; per subject also of discard new, where the oldest revision makes room (KV2). Nothing leaves in the stead of what a rollup has yet to remove. */
   #enforceLimits(subject: number): void {
     const messages = this.index;
     if (this.#perSubjectMax > 0 && messages.messages > 0) {
@@ -309,7 +309,7 @@ export class StreamMachine {
         if (messages.countOfSubject(subject) > this.#perSubjectMax) this.#backlog.extend('per-subject', last + 1);
       }
     }
-    if (this.#isAboveLimits) {
+    if (this.#isAboveLimits && !this.#backlog.isRollingUp) {
       this.#makeRoom(messages.firstSeq);
       this.#enforceTotals();
     }

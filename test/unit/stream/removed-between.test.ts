@@ -98,6 +98,21 @@ test('a rollup is acknowledged when what it rolls up is gone, and what came afte
   expect(seqsOf(world)).toEqual([201, 202]);
 });
 
+test.each(['sub', ''])('a limit takes nothing that a rollup makes room for, however long that takes: %j', (rollup) => {
+  const world = new World({}, { entryWork }).lead();
+  bodyless(world, 200, (i) => (i === 1 ? 'k.keep' : 'k.a'));
+  world.partition.updateConfig(streamConfig({ max_bytes: world.partition.machine.index.bytes }));
+  world.settle();
+  // More than what an entry can remove.
+  world.publish('k.a', 'x'.repeat(2_000), rollup === '' ? {} : { 'Nats-Rollup': rollup });
+  // It comes before there is an end of it.
+  world.publish('k.b', 'x');
+  world.settle();
+  expect(world.partition.machine.hasBacklog).toBe(false);
+  if (rollup !== '') expect(seqsOf(world)).toEqual([2, 201, 202]);
+  else expect(seqsOf(world)[0]).toBeGreaterThan(11);
+});
+
 test('a leader that finds a rollup half done does not acknowledge it again before it is done', () => {
   const world = new World({}, { entryWork }).lead();
   bodyless(world, 200, () => 'k.a');
