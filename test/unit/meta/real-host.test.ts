@@ -269,7 +269,8 @@ function swarm(seed: number): { there: number; crashes: number; wipes: number } 
   const cluster = RealCluster.ready(seed, 3);
   const prng = cluster.prng.stream('swarm');
   const beliefs = new Map<string, Belief>();
-  const busy = new Set<string>();
+  /** The operation under way on a name: of two at once nobody knows the order. */
+  const busy = new Map<string, symbol>();
   let crashes = 0;
   let wipes = 0;
   const away = () => cluster.nodes.filter((node) => !node.env.alive || !node.meta.ready);
@@ -295,24 +296,28 @@ function swarm(seed: number): { there: number; crashes: number; wipes: number } 
   const operate = (node: RealNode): void => {
     const name = `S${prng.int(10)}`;
     if (busy.has(name)) return;
-    busy.add(name);
+    const operation = Symbol(name);
+    busy.set(name, operation);
+    const release = (): void => {
+      if (busy.get(name) === operation) busy.delete(name);
+    };
     const known = beliefs.get(name) ?? 'gone';
     beliefs.set(name, 'open');
     node.env.run(() => {
       if (prng.chance(0.6)) {
         node.meta.client.createStream('$G', streamConfig(name, { num_replicas: 3 }), (result) => {
-          busy.delete(name);
+          release();
           if (!isApiError(result)) beliefs.set(name, 'there');
           else if (result.err_code === 10005) beliefs.set(name, known);
         });
       } else {
         node.meta.client.deleteStream('$G', name, (result) => {
-          busy.delete(name);
+          release();
           if (result === true || result.err_code === 10059) beliefs.set(name, 'gone');
         });
       }
     });
-    cluster.scheduler.after(12_000, () => busy.delete(name));
+    cluster.scheduler.after(12_000, release);
   };
 
   for (let round = 0; round < 80; round++) {
