@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'cluster/rpc': ['src/kit', 'cluster/core'],
   'cluster/host': ['src/kit', 'cluster/core', 'cluster/wal', 'cluster/rpc', 'cluster/store'],
   'src/broker': ['src/kit', 'src/subjects', 'cluster/rpc', 'cluster/core'],
-  'src/net': ['src/kit', 'src/broker', 'src/auth', 'src/protocols/nats'],
+  'src/net': ['src/kit'],
   'src/protocols/nats': ['src/kit', 'src/subjects', 'src/broker', 'src/auth', 'src/net'],
   'src/stream': ['src/kit', 'src/subjects', 'cluster/core', 'cluster/host'],
   'src/meta': ['src/kit', 'src/subjects', 'src/stream', 'cluster/core', 'cluster/host', 'cluster/rpc'],
