@@ -331,6 +331,11 @@ export class Raft {
     }));
   }
 
+  /** The host may let the core hear later of acknowledgements and syncs that commit nothing. To be asked after takeReady. */
+  get steady(): boolean {
+    return replication.isSteady(this.state);
+  }
+
   /** No tick is needed before; Infinity: none at all until something happens. */
   get nextDeadlineMs(): number {
     const s = this.state;

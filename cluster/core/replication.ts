@@ -209,6 +209,20 @@ function heldBy(s: RaftState, voter: PeerId): Index {
   return voter === s.id ? s.stable : (s.progressOf(voter)?.match ?? 0);
 }
 
+/** Would this replica do nothing about an acknowledgement that commits nothing, and nothing about a sync of its own that commits nothing?
+ * On a leader: everything is sent, nobody waits for an answer, a notice, a transfer or a change of the members. */
+export function isSteady(s: RaftState): boolean {
+  const { lead } = s;
+  if (lead === undefined) return s.role === 'follower';
+  if (s.limits.promptCommits || s.quorum < 2 || s.quiesced || lead.waking || lead.muted) return false;
+  if (s.commit < lead.termStart || s.commit < s.members.latestIndex || lead.transfer !== undefined) return false;
+  if (lead.readRounds.length > 0 || lead.asks.length > 0 || s.readQueue.length > 0) return false;
+  for (const { state, down, next, awaited, sentCommit } of lead.progress) {
+    if (state !== 'replicate' || down || next <= s.log.lastIndex || awaited > sentCommit) return false;
+  }
+  return true;
+}
+
 /** The set of followers follows the membership. */
 export function syncProgress(s: RaftState): void {
   const lead = s.lead!;

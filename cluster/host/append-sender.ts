@@ -9,6 +9,7 @@ export type Append = Extract<RaftMessage, { type: 'append' }>;
 
 /** Bodies under way to one peer. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
+const ROOM_BYTES = WINDOW_BYTES / 4;
 /** Bodies in one message. */
 const PIECE_BYTES = 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES = 32;
@@ -61,6 +62,12 @@ export class AppendSender {
     this.forget(lane, message.first);
     lane.queue.push(message);
     this.pump(lane);
+  }
+
+  /** Far from its window: its answers may wait. */
+  hasRoom(to: PeerId): boolean {
+    const peer = this.peers.get(to);
+    return peer === undefined || (peer.bytes < ROOM_BYTES && peer.blocked.size === 0);
   }
 
   /** The peer has answered for everything up to `index`, or (not ok) wants to begin elsewhere. */

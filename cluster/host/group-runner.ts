@@ -5,6 +5,7 @@
 import { crc32c } from '@node-rs/crc32';
 import type { Env } from '../../src/kit/env.ts';
 import type { Raft } from '../core/raft.ts';
+import { NOTHING } from '../core/state.ts';
 import {
   EntryKind,
   type GroupId,
@@ -17,6 +18,7 @@ import {
 } from '../core/types.ts';
 import type { Wal } from '../wal/types.ts';
 import type { HasDeadline } from './deadlines.ts';
+import type { AppendReply } from './held-news.ts';
 import type { OpenedRaft } from './open-raft.ts';
 import type { Group, GroupMachine, GroupStatus } from './types.ts';
 
@@ -32,6 +34,8 @@ export interface RunnerOwner {
   readonly wal: Wal;
   /** Something is to be taken from the core, or to be applied, in this turn's pass. */
   dirty(runner: GroupRunner): void;
+  /** An entry was proposed: it is to leave in this turn. */
+  proposed(runner: GroupRunner): void;
   /** Leadership or the known leader changed. */
   leaderChanged(runner: GroupRunner): void;
   leadingChanged(leading: boolean): void;
@@ -64,6 +68,19 @@ export class GroupRunner implements Group, HasDeadline {
   backlogBytes = 0;
   leading = false;
   applied: Index;
+  /** Up to here it is committed, as of the last Ready. */
+  committed: Index;
+  // ---- what held-news.ts keeps here
+  steadiness: 'none' | 'leads' | 'follows' = 'none';
+  steadyTerm: Term = 0;
+  acks: AppendReply[] = NOTHING;
+  /** It is in the list of those that hold what may commit something. */
+  acksDue = false;
+  /** The most that any other member has acknowledged, or that is known to be synced here, held or not. */
+  ackedTo: Index = 0;
+  syncedTo: Index = 0;
+  syncedTerm: Term = 0;
+  syncHeld = false;
   inFlightBytes = 0;
   /** Not handed back to the preferred leader before. */
   handBackMs = 0;
@@ -89,7 +106,6 @@ export class GroupRunner implements Group, HasDeadline {
   reopen!: () => OpenedRaft;
 
   private readonly owner: RunnerOwner;
-  private commit: Index;
   private applying = false;
   private seenTerm: Term;
   private seenLeader: PeerId = 0;
@@ -113,7 +129,7 @@ export class GroupRunner implements Group, HasDeadline {
     this.machine = machine;
     this.preferredLeader = preferredLeader;
     this.applied = applied;
-    this.commit = applied;
+    this.committed = applied;
     this.seenTerm = raft.term;
   }
 
@@ -142,7 +158,7 @@ export class GroupRunner implements Group, HasDeadline {
     const at = this.raft.propose(EntryKind.batch, body, crc32c(body));
     if (at === undefined) return undefined;
     this.inFlightBytes += body.length;
-    this.owner.dirty(this);
+    this.owner.proposed(this);
     return at.index;
   }
 
@@ -220,6 +236,12 @@ export class GroupRunner implements Group, HasDeadline {
     );
   }
 
+  /** Nothing but the log's growth is to be done here, which ends with no call of the machine or of a reader. */
+  get isPlain(): boolean {
+    const { raft } = this;
+    return this.steadiness !== 'none' && !this.queued && raft.term === this.seenTerm && raft.leader === this.seenLeader;
+  }
+
   /** Before Readys are taken: who leads now? Hands the turn's reads to the core. */
   beginPass(nowMs: number): void {
     const { raft } = this;
@@ -245,7 +267,7 @@ export class GroupRunner implements Group, HasDeadline {
 
   /** Commit index and reads of a Ready. */
   takeOutcome(ready: Ready): void {
-    this.commit = ready.commit;
+    this.committed = ready.commit;
     for (const { context, ok, index } of ready.reads) {
       const asked = this.askedReads.get(context) ?? [];
       this.askedReads.delete(context);
@@ -257,13 +279,20 @@ export class GroupRunner implements Group, HasDeadline {
     }
   }
 
+  /** After Readys were taken. */
+  endPass(): void {
+    const { raft } = this;
+    this.steadyTerm = raft.term;
+    this.steadiness = !raft.steady ? 'none' : raft.role === 'leader' ? 'leads' : 'follows';
+  }
+
   get mustApply(): boolean {
-    return this.applied < this.commit && !this.applying && !this.closed && this.isWhole;
+    return this.applied < this.committed && !this.applying && !this.closed && this.isWhole;
   }
 
   /** Committed entries that are not applied. */
   get backlog(): number {
-    return this.commit - this.applied;
+    return this.committed - this.applied;
   }
 
   /** Readers wait for what is to be applied. */
@@ -281,10 +310,10 @@ export class GroupRunner implements Group, HasDeadline {
     const { env, wal } = this.owner;
     while (this.mustApply) {
       const first = this.applied + 1;
-      const entries = wal.entriesFromMemory(this.id, first, this.commit, APPLY_PIECE_BYTES);
+      const entries = wal.entriesFromMemory(this.id, first, this.committed, APPLY_PIECE_BYTES);
       if (entries === undefined) {
         this.applying = true;
-        wal.readEntries(this.id, first, this.commit, APPLY_PIECE_BYTES, (read) => this.onRead(first, read));
+        wal.readEntries(this.id, first, this.committed, APPLY_PIECE_BYTES, (read) => this.onRead(first, read));
         return false;
       }
       this.applying = true;
@@ -358,7 +387,7 @@ export class GroupRunner implements Group, HasDeadline {
   /** The machine was replaced by the state at `index`, or (not `whole`) lost it. */
   restored(index: Index, whole: boolean): void {
     this.applied = index;
-    this.commit = Math.max(this.commit, index);
+    this.committed = Math.max(this.committed, index);
     this.logBytes = 0;
     this.logEntries = 0;
     this.stateMissing = !whole;

@@ -7,7 +7,7 @@ import type { Env, Timer } from '../../src/kit/env.ts';
 import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
 import type { Raft } from '../core/raft.ts';
-import type { GroupId, Index, LogEntry, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
+import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
 import { decodeRaftBatch } from '../rpc/raft-codec.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
 import type { Wal } from '../wal/types.ts';
@@ -19,9 +19,11 @@ import { Doubt } from './doubt.ts';
 import { drain } from './drain.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
+import { HeldNews } from './held-news.ts';
 import { LateApply } from './late-apply.ts';
 import { openRaft } from './open-raft.ts';
 import { Outgoing } from './outgoing.ts';
+import { Rebalance } from './rebalance.ts';
 import { Repair } from './repair.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
@@ -39,10 +41,6 @@ const TIMER_SLACK_MS = 0.01;
 const HOUSEKEEPING_MS = 1_000;
 const SCRUB_PASS_MS = 24 * 3_600_000;
 const SCRUB_BYTES_MIN = 64 * 1024;
-/** A preferred leader gets its group back when its link has been up for so long. */
-const REBALANCE_AFTER_MS = 5_000;
-const REBALANCE_PER_ROUND = 16;
-const HAND_BACK_AGAIN_MS = 60_000;
 /** A flush that takes longer than this: the disk hangs, leadership goes to nodes whose disk does not. */
 const FLUSH_STUCK_MS = 3_000;
 const WARN_EVERY_MS = 10_000;
@@ -105,8 +103,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly snapshotReceiver: SnapshotReceiver;
   private readonly outgoing: Outgoing;
   private readonly lateApply: LateApply;
+  readonly held: HeldNews;
+  private readonly rebalance: Rebalance;
   private readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
-  private readonly upSinceMs = new Map<PeerId, number>();
   /** Recovered groups that were opened or deleted in this life. */
   private readonly taken = new Set<GroupId>();
   private dirtyRunners: GroupRunner[] = [];
@@ -136,6 +135,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.time = new ClusterClock(env.clock, env.log);
     this.outgoing = new Outgoing(transport, this.stats);
     this.sender = new AppendSender(wal, this);
+    this.held = new HeldNews(this.sender, () => this.queuePass());
     this.lateApply = new LateApply(env.clock, (runners) => this.applyLate(runners));
     this.fullDisks = new FullDisks(self, transport, options.isDiskLow);
     this.standing = new Standing({
@@ -150,6 +150,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       onVouched: () => this.reviewVotes(),
       onRolledBack: (finding) => this.doubtAll(finding),
     });
+    this.rebalance = new Rebalance(this);
     this.digests = new DigestCheck(this, rpc, options.digestEvery);
     this.repairs = new Repair(this, rpc);
     this.doubts = new Doubt(this, rpc);
@@ -258,6 +259,13 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.queuePass();
   }
 
+  /** At once, while all that it takes is at hand. */
+  proposed(runner: GroupRunner): void {
+    if (runner.isPlain) this.serve(runner, this.env.clock.nowMs());
+    else this.dirty(runner);
+    this.queuePass();
+  }
+
   leaderChanged(runner: GroupRunner): void {
     const { raft } = runner;
     if (raft.role !== 'leader') {
@@ -312,6 +320,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (runner.termsUnknown) {
       const { raft, voteUnsafe, termsUnknown } = runner.reopen();
       runner.raft = raft;
+      runner.steadiness = 'none';
       runner.voteUnsafe = voteUnsafe;
       runner.termsUnknown = termsUnknown;
     }
@@ -363,13 +372,16 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const wrong = decodeRaftBatch(bytes, from, this.self, (group, message) => {
       const runner = this.runners.get(group);
       if (runner === undefined || runner.termsUnknown) return;
+      const { type } = message;
+      if (type === 'append-reply' && this.held.holdsAck(runner, message)) return;
       if (!runner.raft.mayVote && this.isDeaf(runner, from)) return;
-      if (message.type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
+      this.held.settle(runner, nowMs);
+      if (type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
       runner.raft.step(message, nowMs);
-      if (runner.hasNews) this.dirty(runner);
-      else this.deadlines.update(runner);
+      if (type === 'append' && runner.isPlain) this.serve(runner, nowMs);
+      else this.review(runner);
     });
-    this.armTimer();
+    this.queuePass();
     if (wrong === undefined) return;
     this.stats.badMessages++;
     if (nowMs - this.warnedMs < WARN_EVERY_MS) return;
@@ -387,9 +399,10 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   /** Groups that sleep without that peer are woken. */
   private onPeerUp(peer: PeerId): void {
     const nowMs = this.env.clock.nowMs();
-    this.upSinceMs.set(peer, nowMs);
+    this.rebalance.peerUp(peer, nowMs);
     for (const runner of this.runners.values()) {
       if (runner.raft.role !== 'leader') continue;
+      this.held.settle(runner, nowMs);
       runner.raft.peerUp(peer, nowMs);
       this.dirty(runner);
     }
@@ -405,13 +418,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private onPeerDown(peer: PeerId): void {
     this.time.lost(peer);
     this.fullDisks.lost(peer);
-    this.upSinceMs.delete(peer);
+    this.rebalance.peerDown(peer);
     this.sender.dropPeer(peer);
     this.outgoing.dropPeer(peer);
     this.snapshotSender.dropPeer(peer);
     const nowMs = this.env.clock.nowMs();
     for (const runner of this.runners.values()) {
       if (runner.raft.leader !== peer && runner.raft.role !== 'leader') continue;
+      this.held.settle(runner, nowMs);
       runner.raft.peerDown(peer, nowMs);
       this.dirty(runner);
     }
@@ -435,13 +449,18 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (this.closed) return;
     const nowMs = this.env.clock.nowMs();
     this.deadlines.take(nowMs, (runner) => {
+      this.held.settle(runner, nowMs);
       const before = runner.raft.role;
       runner.raft.tick(nowMs);
       if (before === 'follower' && runner.raft.role !== 'follower') this.stats.electionsStarted++;
-      if (runner.hasNews) this.dirty(runner);
-      else this.deadlines.update(runner);
+      this.review(runner);
     });
     this.armTimer();
+  }
+
+  private review(runner: GroupRunner): void {
+    if (runner.hasNews) this.dirty(runner);
+    else this.deadlines.update(runner);
   }
 
   private armTimer(): void {
@@ -472,39 +491,61 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.dirtyRunners = [];
     for (const runner of runners) {
       runner.queued = false;
-      if (runner.closed) continue;
-      this.serve(runner, beganMs);
-      // Here and not after the rest: with many groups in a pass, what is known of this one would have left the processor's caches by then.
-      this.deadlines.update(runner);
+      if (!runner.closed) this.serve(runner, beganMs);
     }
-    const { durables } = this;
     // First of all, so that followers write and sync while this node does; but commit indexes alone after the answers that they allow.
-    if (this.outgoing.send()) this.transport.flush();
-    if (durables.length > 0) {
-      this.durables = [];
-      this.stats.turns++;
-      this.env.crashPoint('host:before-flush');
-      this.flushesMs.push(beganMs);
-      this.wal.flush(() => this.onDurable(durables));
-    }
+    this.sendAndFlush(beganMs);
+    this.settleAcked(beganMs);
+    this.sendAndFlush(beganMs);
     this.lateApply.review();
     this.apply(beganMs + APPLY_BUDGET_MS);
     this.armTimer();
     this.stats.passMsMax = Math.max(this.stats.passMsMax, this.env.clock.nowMs() - beganMs);
   }
 
-  /** Everything that its core wants done, but for application and the flush, which are the pass's. */
+  private sendAndFlush(nowMs: number): void {
+    if (this.outgoing.send()) this.transport.flush();
+    const { durables } = this;
+    if (durables.length === 0) return;
+    this.durables = [];
+    this.stats.turns++;
+    this.env.crashPoint('host:before-flush');
+    this.flushesMs.push(nowMs);
+    this.wal.flush(() => this.onDurable(durables));
+  }
+
+  /** From acknowledgement to application in one visit. */
+  private settleAcked(nowMs: number): void {
+    for (const runner of this.held.takeDue()) {
+      if (runner.closed) continue;
+      this.takeReadys(runner, nowMs);
+      if (!runner.applyQueued && runner.mustApply) this.applyOne(runner, nowMs + APPLY_BUDGET_MS);
+    }
+  }
+
   private serve(runner: GroupRunner, nowMs: number): void {
+    this.takeReadys(runner, nowMs);
+    if (runner.mustApply && !this.lateApply.puts(runner)) this.applySoon(runner);
+  }
+
+  /** Everything that its core wants done, but for application and the flush, which are the pass's. What is known of a group is looked at in one
+   * go: with many groups in a pass it has left the processor's caches when the next step comes to it. */
+  private takeReadys(runner: GroupRunner, nowMs: number): void {
+    this.held.settle(runner, nowMs);
     runner.beginPass(nowMs);
     while (runner.raft.hasReady()) this.takeReady(runner, runner.raft.takeReady());
-    if (runner.mustApply && !this.lateApply.puts(runner)) this.applySoon(runner);
+    runner.endPass();
+    this.deadlines.update(runner);
   }
 
   private takeReady(runner: GroupRunner, ready: Ready): void {
     const { id, raft } = runner;
     const { hardState, append, sendDurable } = ready;
     if (hardState !== undefined) this.wal.saveHardState(id, hardState);
-    if (append.length > 0) this.append(runner, append);
+    if (append.length > 0) {
+      this.wal.append(id, append);
+      this.lateApply.grown(runner, append);
+    }
     for (const message of ready.send) this.dispatch(runner, message);
     for (const peer of ready.snapshotTo) {
       if (this.isHeldBack(runner, peer)) this.snapshotSender.refuse(runner, peer);
@@ -515,14 +556,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
   }
 
-  private append(runner: GroupRunner, entries: readonly LogEntry[]): void {
-    this.wal.append(runner.id, entries);
-    let bytes = 0;
-    for (const entry of entries) bytes += entry.body.length;
-    runner.backlogBytes += bytes;
-    this.lateApply.grown(bytes);
-  }
-
   private onDurable(durables: readonly Durable[]): void {
     if (this.closed) return;
     this.flushesMs.shift();
@@ -531,9 +564,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       if (runner.closed) continue;
       for (const message of messages) this.dispatch(runner, message);
       if (messages.some(isVote)) runner.raft.votesLeft(this.env.clock.nowMs());
+      if (this.held.holdsSync(runner, index, term)) continue;
       runner.raft.persisted(index, term);
-      if (runner.hasNews) this.dirty(runner);
-      else this.deadlines.update(runner);
+      this.review(runner);
     }
     this.armTimer();
   }
@@ -560,18 +593,21 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.queuePass();
   }
 
+  private applyOne(runner: GroupRunner, untilMs: number): void {
+    const late = this.env.clock.nowMs() >= untilMs;
+    const more = late ? runner.mustApply : runner.apply(untilMs);
+    runner.release();
+    if (more) this.applySoon(runner);
+    else this.snapshotTaker.review(runner);
+  }
+
   private apply(untilMs: number): void {
     if (this.applyRunners.length === 0) return;
     const runners = this.applyRunners;
     this.applyRunners = [];
     for (const runner of runners) {
       runner.applyQueued = false;
-      if (runner.closed) continue;
-      const late = this.env.clock.nowMs() >= untilMs;
-      const more = late ? runner.mustApply : runner.apply(untilMs);
-      runner.release();
-      if (more) this.applySoon(runner);
-      else this.snapshotTaker.review(runner);
+      if (!runner.closed) this.applyOne(runner, untilMs);
     }
     if (this.applyRunners.length === 0 || this.applyTimer !== undefined) return;
     // Sockets and timers get their turn between the slices.
@@ -593,7 +629,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.stats.clockSkewUs = Math.round(this.time.skewUs);
     this.stats.clockSpreadUs = Math.round(this.time.spreadUs);
     this.reviewDisk();
-    this.leaveToOthers();
+    this.rebalance.leaveToOthers();
     for (const runner of this.runners.values()) {
       if (!runner.raft.mayVote) this.reviewVote(runner);
       if (runner.voteUnsafe) this.doubts.advance(runner);
@@ -604,7 +640,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.snapshotTaker.keepHouse();
     this.repairs.keepHouse();
     this.scrub();
-    if (this.options.rebalance !== false && !this.draining) this.rebalance();
+    if (this.options.rebalance !== false && !this.draining) this.rebalance.handBack();
     this.env.clock.after(HOUSEKEEPING_MS, () => this.keepHouse());
   }
 
@@ -636,15 +672,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     else this.env.log.info(`the disk of node ${peer} has room again: it catches up`);
   }
 
-  /** A leader without room would have to refuse what the others could store. */
-  private leaveToOthers(): void {
-    if (!this.fullDisks.isLow(this.self)) return;
-    for (const runner of this.runners.values()) {
-      const heir = runner.leading && runner.raft.transferringTo === 0 ? this.fullDisks.heirOf(runner) : undefined;
-      if (heir !== undefined) runner.transferLeadership(heir);
-    }
-  }
-
   /** This data directory was emptied, restored from a copy or rolled back: it is a replica that may have forgotten anything. */
   private doubtAll(finding: RolledBack): void {
     const { peer, remembered, durable } = finding;
@@ -660,24 +687,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     }
     this.wal.flush(() => {});
     this.options.onRolledBack?.(finding);
-  }
-
-  /** Leadership goes back to those who should have it, a few groups at a time. */
-  private rebalance(): void {
-    const nowMs = this.env.clock.nowMs();
-    let moved = 0;
-    for (const runner of this.runners.values()) {
-      const { raft, preferredLeader: to } = runner;
-      if (!runner.leading || to === this.self || !raft.membership.voters.includes(to)) continue;
-      if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < REBALANCE_AFTER_MS || nowMs < runner.handBackMs) continue;
-      if (this.fullDisks.isLow(to)) continue;
-      const member = raft.progress.find((progress) => progress.peer === to);
-      if (member === undefined || member.state !== 'replicate' || member.match < raft.commit) continue;
-      // A member that did not take it is not asked again soon: nothing is accepted during an attempt.
-      runner.handBackMs = nowMs + HAND_BACK_AGAIN_MS;
-      runner.transferLeadership(to);
-      if (++moved >= REBALANCE_PER_ROUND) return;
-    }
   }
 
   private forget(runner: GroupRunner): void {

@@ -3,7 +3,7 @@
 // Invariant: nothing that somebody waits for waits here (a leader's entries, those below a read), and what waits is few entries, small,
 // still in the log's memory, and applied within LATE_MS.
 import type { Clock, Timer } from '../../src/kit/env.ts';
-import { META_GROUP } from '../core/types.ts';
+import { type LogEntry, META_GROUP } from '../core/types.ts';
 import type { GroupRunner } from './group-runner.ts';
 
 /** How long what is committed may wait on a follower, … */
@@ -40,8 +40,11 @@ export class LateApply {
     return true;
   }
 
-  /** So much was handed to the log. */
-  grown(bytes: number): void {
+  /** These were handed to the log. */
+  grown(runner: GroupRunner, entries: readonly LogEntry[]): void {
+    let bytes = 0;
+    for (const entry of entries) bytes += entry.body.length;
+    runner.backlogBytes += bytes;
     if (this.waiting.length > 0) this.logBytes += bytes;
   }
 

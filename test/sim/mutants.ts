@@ -5,6 +5,7 @@ import { Raft } from '../../cluster/core/raft.ts';
 import type { HardState, Ready } from '../../cluster/core/types.ts';
 import { Doubt } from '../../cluster/host/doubt.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
+import { HeldNews } from '../../cluster/host/held-news.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
 import { Partition } from '../../src/stream/partition.ts';
@@ -102,10 +103,20 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'the leader counts itself before its own sync',
-    plant: ready((raft, r) => {
-      if (raft.role === 'leader') raft.persisted(raft.lastIndex, raft.lastTerm);
-      return r;
-    }),
+    plant: () =>
+      replace(
+        HeldNews.prototype,
+        'holdsAck',
+        (holdsAck) =>
+          function (this: HeldNews, runner, reply): boolean {
+            const { raft } = runner;
+            if (raft.role === 'leader') {
+              raft.persisted(raft.lastIndex, raft.lastTerm);
+              runner.syncedTo = raft.lastIndex;
+            }
+            return holdsAck.call(this, runner, reply);
+          },
+      ),
     options: { faults: powerAtAcks, workloads: [] },
     seeds: 20,
   },

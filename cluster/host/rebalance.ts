@@ -1,0 +1,66 @@
+// Leadership goes where it should be, a few groups at a time: back to preferred leaders that are up again, away from this node when its disk
+// has no room. Asked by the host once a second. Invariant: a group is handed only to a member that has all that is committed, or to the
+// one that full-disks.ts names; who did not take it is not asked again soon.
+import type { PeerId } from '../core/types.ts';
+import type { FullDisks } from './full-disks.ts';
+import type { GroupRunner, RunnerOwner } from './group-runner.ts';
+import type { HeldNews } from './held-news.ts';
+
+/** A preferred leader gets its group back when its link has been up for so long. */
+const AFTER_MS = 5_000;
+const PER_ROUND = 16;
+const AGAIN_MS = 60_000;
+
+interface Owner extends RunnerOwner {
+  readonly self: PeerId;
+  readonly fullDisks: FullDisks;
+  readonly held: HeldNews;
+  groups(): Iterable<GroupRunner>;
+}
+
+export class Rebalance {
+  private readonly owner: Owner;
+  private readonly upSinceMs = new Map<PeerId, number>();
+
+  constructor(owner: Owner) {
+    this.owner = owner;
+  }
+
+  peerUp(peer: PeerId, nowMs: number): void {
+    this.upSinceMs.set(peer, nowMs);
+  }
+
+  peerDown(peer: PeerId): void {
+    this.upSinceMs.delete(peer);
+  }
+
+  handBack(): void {
+    const { owner } = this;
+    const nowMs = owner.env.clock.nowMs();
+    let moved = 0;
+    for (const runner of owner.groups()) {
+      const { raft, preferredLeader: to } = runner;
+      if (!runner.leading || to === owner.self || !raft.membership.voters.includes(to)) continue;
+      if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < AFTER_MS || nowMs < runner.handBackMs) continue;
+      if (owner.fullDisks.isLow(to)) continue;
+      owner.held.settle(runner, nowMs);
+      owner.dirty(runner);
+      const member = raft.progress.find((progress) => progress.peer === to);
+      if (member === undefined || member.state !== 'replicate' || member.match < raft.commit) continue;
+      // A member that did not take it is not asked again soon: nothing is accepted during an attempt.
+      runner.handBackMs = nowMs + AGAIN_MS;
+      runner.transferLeadership(to);
+      if (++moved >= PER_ROUND) return;
+    }
+  }
+
+  /** A leader without room would have to refuse what the others could store. */
+  leaveToOthers(): void {
+    const { fullDisks, self } = this.owner;
+    if (!fullDisks.isLow(self)) return;
+    for (const runner of this.owner.groups()) {
+      const heir = runner.leading && runner.raft.transferringTo === 0 ? fullDisks.heirOf(runner) : undefined;
+      if (heir !== undefined) runner.transferLeadership(heir);
+    }
+  }
+}
