@@ -1,13 +1,14 @@
 // `npm run large`: states far larger than a test's, against real processes. It prints, per scenario, how long a node takes until it serves,
 // how much memory it needs and how long its event loop stood still. Figures depend on the machine; docs/SIZES.md has some of them.
-//   npm run large -- [--messages n] [--only steps,consumers,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]
+//   npm run large -- [--messages n] [--only steps,consumers,steady,streams,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--minutes n] [--data dir]
 // restart    one node, R1: filled in a process of its own, killed, started again; once more after a clean stop. With --replicas 3 three nodes:
 //            one of them is killed and started, then all of them at once
 // steps      the longest single step of what goes over many messages (large-steps.ts); not part of what is run when nothing is named
 // consumers  what durable consumers that nobody uses cost (large-consumers.ts); not part of it either
+// steady, streams   does the memory of busy nodes come to rest, for --minutes (large-memory.ts); not part of it either
 // catch-up   three nodes, R3: one is away while the messages go by, and comes back by the log while publishing goes on
 // compacted  the same with max_msgs, so that the log is gone and a snapshot has to come
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -19,7 +20,9 @@ import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
 import { freePorts, Target } from '../test/conformance/target.ts';
 import { measureConsumers } from './large-consumers.ts';
+import { measureSteady, measureStreams } from './large-memory.ts';
 import { measureSteps } from './large-steps.ts';
+import { buildLoad, type LoadResult, loadMeanwhile } from './load.ts';
 import { cpuMsOf } from './proc.ts';
 
 const STREAM = 'BIG';
@@ -35,6 +38,7 @@ const { values } = parseArgs({
     replicas: { type: 'string', default: '1' },
     data: { type: 'string' },
     step: { type: 'string', default: '' },
+    minutes: { type: 'string', default: '5' },
     fill: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -165,30 +169,8 @@ async function restart(messages: number, distinct: boolean): Promise<void> {
 
 // ---- three nodes
 
-interface LoadResult {
-  perSecond: number;
-  errors: number;
-  firstError?: string;
-}
-
-function buildLoad(dir: string): string {
-  const binary = join(dir, 'load');
-  execFileSync('go', ['build', '-o', binary, '.'], { cwd: join(import.meta.dirname, 'load'), stdio: 'inherit' });
-  return binary;
-}
-
-function load(binary: string, url: string, flags: string[]): Promise<LoadResult> {
-  return new Promise((done, fail) => {
-    const child = spawn(binary, ['-s', url, '-stream', STREAM, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let text = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-    child.once('exit', (code) =>
-      code === 0 ? done(JSON.parse(text) as LoadResult) : fail(new Error(`load: ${code}`)),
-    );
-  });
-}
+const load = (binary: string, url: string, flags: string[]): Promise<LoadResult> =>
+  loadMeanwhile(binary, url, ['-stream', STREAM, ...flags]);
 
 /** What the replica on this node has, whoever leads. */
 async function localState(monitorUrl: string): Promise<{ messages: number; last: number }> {
@@ -306,7 +288,7 @@ async function main(): Promise<number> {
   const kinds = values.subjects.split(',');
   if (values.help || !(messages > 0)) {
     print(
-      'usage: npm run large -- [--messages n] [--only steps,consumers,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--data dir]',
+      'usage: npm run large -- [--messages n] [--only steps,consumers,steady,streams,restart,catch-up,compacted] [--subjects one,distinct] [--replicas 1|3] [--step part of a name] [--minutes n] [--data dir]',
     );
     return values.help ? 0 : 1;
   }
@@ -317,6 +299,8 @@ async function main(): Promise<number> {
   const only = values.only.split(',');
   if (only.includes('steps')) measureSteps(messages, values.step, print);
   if (only.includes('consumers')) await measureConsumers(print, memory);
+  if (only.includes('steady')) await measureSteady(Number(values.minutes), print);
+  if (only.includes('streams')) await measureStreams(Number(values.minutes), print);
   const restartAll = Number(values.replicas) > 1 ? restartCluster : restart;
   if (only.includes('restart')) for (const kind of kinds) await restartAll(messages, kind === 'distinct');
   if (only.includes('catch-up')) await comeBack(messages, false);

@@ -1,6 +1,6 @@
 // The load generator (bench/load, a Go program on the official client): built once a run, called with flags, answers one line of JSON.
-// Used by run.ts and many.ts. Invariant: the same binary with the same flags loads every server.
-import { execFileSync } from 'node:child_process';
+// Used by run.ts, many.ts and large.ts. Invariant: the same binary with the same flags loads every server.
+import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 
 export interface LoadResult {
@@ -36,6 +36,20 @@ export function buildLoad(dir: string): string {
 export function load(binary: string, url: string, flags: string[], timeoutMs = 180_000): LoadResult {
   const text = execFileSync(binary, ['-s', url, ...flags], { encoding: 'utf8', timeout: timeoutMs });
   return JSON.parse(text) as LoadResult;
+}
+
+/** As load, while the caller goes on. */
+export function loadMeanwhile(binary: string, url: string, flags: string[]): Promise<LoadResult> {
+  return new Promise((done, fail) => {
+    const child = spawn(binary, ['-s', url, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    child.once('exit', (code) =>
+      code === 0 ? done(JSON.parse(text) as LoadResult) : fail(new Error(`load: ${code}`)),
+    );
+  });
 }
 
 export function median(numbers: number[]): number {

@@ -6,7 +6,7 @@ import { BodySlab } from './body-slab.ts';
 import { writeUtf8 } from './text.ts';
 
 /** Version of what `apply` means. A batch or snapshot of a higher version is not touched. */
-export const MACHINE_VERSION = 2;
+export const MACHINE_VERSION = 3;
 
 /** Commands 32..63 belong to the consumers and are opaque here. */
 export const CommandType = { publish: 1, purge: 2, delete: 3, config: 4, expire: 5, advance: 6 } as const;

@@ -2,7 +2,7 @@
 // called by ConsumerRegistry.apply on every replica; the leader's DeliveryEngine reads it and, for consumers that live in its
 // memory alone, drives it directly. Invariants: floor <= delivered, both only grow; every seq up to `deliveredSeq` is pending
 // or done; `ahead` holds acknowledged seqs beyond it.
-import type { ConsumerConfig } from './config.ts';
+import type { ConsumerConfig, StreamConfig } from './config.ts';
 import type { ByteReader, ByteWriter } from './consumer-bytes.ts';
 import { compileFilter, filterPatterns } from './consumer-filter.ts';
 import { PendingSet } from './consumer-pending.ts';
@@ -13,6 +13,9 @@ import type { MessageView, SubjectFilter } from './types.ts';
 
 /** Acks for messages whose delivery the log does not know; a former leader has delivered few of them. Further ones are ignored. */
 export const AHEAD_MAX = 65_536;
+
+/** With more of them last_per_subject begins at the first message, whichever is the first that it delivers. */
+const SUBJECTS_LOOKED_AT = 20_000;
 
 export class ConsumerRecord {
   readonly id: number;
@@ -33,8 +36,7 @@ export class ConsumerRecord {
   reservedConsumerSeq = 0;
   readonly pending = new PendingSet(false);
   ahead = new SeqSet();
-  /** last_per_subject: what is delivered of the seqs up to `lastsEnd`; ascending. */
-  lasts = new Float64Array(0);
+  /** last_per_subject: of the seqs up to it only the last of each subject is delivered. */
   lastsEnd = 0;
 
   constructor(id: number, config: ConsumerConfig, createdUs: number) {
@@ -49,23 +51,21 @@ export class ConsumerRecord {
     return this.config.ack_policy !== 'none';
   }
 
-  /** Resolves the deliver policy against the messages there are; a `given` start is taken as it is. */
-  begin(view: MessageView, given = 0): void {
-    const start = given > 0 ? Math.max(given, view.firstSeq) : this.#startSeq(view);
+  /** Resolves the deliver policy against the messages there are; a `given` start is taken as it is. `isExact`: however long it takes. */
+  begin(view: MessageView, given: number, isExact: boolean): void {
+    const start = given > 0 ? Math.max(given, view.firstSeq) : this.#startSeq(view, isExact);
     this.deliveredSeq = start - 1;
     this.floorSeq = start - 1;
   }
 
   /** Goes on behind `seq`. Of what last_per_subject began with, up to `lastsEnd`, comes what still is its subject's last. */
-  resume(view: MessageView, seq: number, lastsEnd: number): void {
+  resume(seq: number, lastsEnd: number): void {
     this.deliveredSeq = seq;
     this.floorSeq = seq;
-    if (lastsEnd <= seq) return;
-    this.lastsEnd = lastsEnd;
-    this.lasts = Float64Array.from(view.lastPerSubject(this.filter).filter((last) => last > seq && last <= lastsEnd));
+    if (lastsEnd > seq) this.lastsEnd = lastsEnd;
   }
 
-  #startSeq(view: MessageView): number {
+  #startSeq(view: MessageView, isExact: boolean): number {
     const { config } = this;
     switch (config.deliver_policy) {
       case 'all':
@@ -79,9 +79,10 @@ export class ConsumerRecord {
       case 'by_start_time':
         return Math.max(1, view.seqAtOrAfter(parseRfc3339(config.opt_start_time ?? '') ?? 0));
       case 'last_per_subject':
-        this.lasts = view.lastPerSubject(this.filter);
         this.lastsEnd = view.lastSeq;
-        return this.lasts.length > 0 ? this.lasts[0] : view.lastSeq + 1;
+        if (isExact || this.filter.literal || view.subjects <= SUBJECTS_LOOKED_AT)
+          return view.firstLast(this.filter) || view.lastSeq + 1;
+        return Math.max(1, view.firstSeq);
     }
   }
 
@@ -91,48 +92,37 @@ export class ConsumerRecord {
   }
 
   /** The configuration changes, positions stay. Validation came first. */
-  reconfigure(config: ConsumerConfig, view: MessageView): void {
+  reconfigure(config: ConsumerConfig): void {
     this.config = config;
     this.filter = compileFilter(filterPatterns(config));
-    if (this.lasts.length > 0) {
-      this.lasts = view.lastPerSubject(this.filter).filter((seq) => seq > this.deliveredSeq && seq <= this.lastsEnd);
-    }
   }
 
   /** Smallest existing seq after `cursor` that this consumer is to deliver; 0 when none. Knows nothing of `ahead`. */
   nextAfter(cursor: number, view: MessageView): number {
-    let from = cursor + 1;
-    if (from <= this.lastsEnd) {
-      for (let i = lowerBound(this.lasts, from); i < this.lasts.length; i++) {
-        if (view.exists(this.lasts[i])) return this.lasts[i];
-      }
-      from = this.lastsEnd + 1;
-    }
-    return from > view.lastSeq ? 0 : view.next(from, this.filter);
-  }
-
-  /** Existing messages after `cursor` that are to be delivered. May be slow: on demand only. */
-  countAfter(cursor: number, view: MessageView): number {
-    let count = 0;
-    let from = cursor + 1;
-    if (from <= this.lastsEnd) {
-      count = view.countExisting(this.lasts, lowerBound(this.lasts, from));
-      from = this.lastsEnd + 1;
-    }
-    return from > view.lastSeq ? count : count + view.count(from, this.filter);
+    let seq = cursor;
+    do seq = seq >= view.lastSeq ? 0 : view.next(seq + 1, this.filter);
+    while (seq !== 0 && seq <= this.lastsEnd && !view.isLastUpTo(seq, this.lastsEnd));
+    return seq;
   }
 
   /** An existing message that this consumer has not finished with. */
-  wants(seq: number, subject: string): boolean {
+  wants(seq: number, subject: string, view: MessageView): boolean {
     if (seq <= this.deliveredSeq) return this.pending.has(seq);
     if (this.ahead.size > 0 && this.ahead.has(seq)) return false;
-    return this.admits(seq, subject);
+    return this.admits(seq, subject, view);
   }
 
   /** Filter and deliver policy let the message through. */
-  admits(seq: number, subject: string): boolean {
-    if (seq <= this.lastsEnd) return this.lasts[lowerBound(this.lasts, seq)] === seq;
-    return this.filter.matches(subject);
+  admits(seq: number, subject: string, view: MessageView): boolean {
+    return this.filter.matches(subject) && (seq > this.lastsEnd || view.isLastUpTo(seq, this.lastsEnd));
+  }
+
+  /** An ack of a message that its leader does not know as pending: it may still be on its way, or free a message that was given up. */
+  matters(seq: number, all: boolean, view: MessageView, retention: StreamConfig['retention']): boolean {
+    if (all) return this.floorSeq < seq;
+    if (!view.exists(seq)) return false;
+    const subject = view.subjectOf(seq);
+    return this.wants(seq, subject, view) || (retention !== 'limits' && this.filter.matches(subject));
   }
 
   delivered(seq: number, consumerSeq: number, view: MessageView): void {
@@ -152,14 +142,13 @@ export class ConsumerRecord {
     if (consumerSeq > this.deliveredConsumerSeq) this.deliveredConsumerSeq = consumerSeq;
     this.deliveredUs = stampUs;
     this.ahead.removeUpTo(this.deliveredSeq);
-    if (this.deliveredSeq >= this.lastsEnd) this.lasts = new Float64Array(0);
     this.settle();
   }
 
   /** True when the message was wanted before. An acknowledgement counts whoever delivered the message (DESIGN §7). */
   acknowledge(seq: number, view: MessageView): boolean {
     if (seq <= this.deliveredSeq) return this.pending.remove(seq);
-    if (!view.exists(seq) || !this.wants(seq, view.subjectOf(seq)) || this.ahead.size >= AHEAD_MAX) return false;
+    if (!view.exists(seq) || !this.wants(seq, view.subjectOf(seq), view) || this.ahead.size >= AHEAD_MAX) return false;
     return this.ahead.add(seq);
   }
 
@@ -231,11 +220,11 @@ export class ConsumerRecord {
       consumerSeq = this.pending.consumerSeqAt(slot);
     }
     writer.ascending(this.ahead.values());
-    writer.ascending(this.lasts.subarray(lowerBound(this.lasts, this.deliveredSeq + 1)));
     writer.number(this.homeId);
   }
 
-  static read(reader: ByteReader, hasHome: boolean): ConsumerRecord {
+  /** `version`: of consumers.ts. */
+  static read(reader: ByteReader, version: number): ConsumerRecord {
     const id = reader.number();
     const config = JSON.parse(reader.text()) as ConsumerConfig;
     const record = new ConsumerRecord(id, config, reader.number());
@@ -255,8 +244,9 @@ export class ConsumerRecord {
       record.pending.add(seq, consumerSeq, reader.number(), 0);
     }
     record.ahead = new SeqSet(readAscending(reader));
-    record.lasts = Float64Array.from(readAscending(reader));
-    record.homeId = hasHome ? reader.number() : 0;
+    // Earlier versions kept the lasts one by one; which they are follows from `lastsEnd`.
+    if (version < 3) reader.runs(() => {});
+    record.homeId = version > 1 ? reader.number() : 0;
     return record;
   }
 
@@ -292,16 +282,4 @@ function readAscending(reader: ByteReader): number[] {
     for (let i = 0; i < count; i++) values.push(first + i);
   });
   return values;
-}
-
-/** Index of the first value >= `seq`. */
-export function lowerBound(values: Float64Array, seq: number): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[middle] < seq) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -12,8 +12,8 @@ import { RollingDigest } from './digest.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
 import type { ConsumerTable, ConsumerTableOptions, MessageView } from './types.ts';
 
-/** 2: records name their home. */
-const SNAPSHOT_VERSION = 2;
+/** 2: records name their home. 3: lasts are not kept one by one. */
+const SNAPSHOT_VERSION = 3;
 
 /** What makes the body of a command different per type: called with the record it names. */
 type Handler = (
@@ -32,6 +32,7 @@ export function createConsumerTable(options: ConsumerTableOptions): ConsumerRegi
 export class ConsumerRegistry implements ConsumerTable {
   readonly #config: () => StreamConfig;
   readonly #lostInterest: (patterns: readonly string[]) => void;
+  readonly #isExact: () => boolean;
   readonly #byId = new Map<number, ConsumerRecord>();
   readonly #byName = new Map<string, ConsumerRecord>();
   /** Consumers for which the removal of a message can matter; the others cost nothing per message. */
@@ -43,6 +44,7 @@ export class ConsumerRegistry implements ConsumerTable {
   constructor(options: ConsumerTableOptions) {
     this.#config = options.config;
     this.#lostInterest = options.lostInterest;
+    this.#isExact = options.beginsExactly;
   }
 
   get count(): number {
@@ -114,8 +116,8 @@ export class ConsumerRegistry implements ConsumerTable {
   /** Nothing to keep: who wants a message follows from positions and filters. */
   onStored(_first: number, _last: number): void {}
 
-  isWanted(seq: number, subject: string): boolean {
-    for (const record of this.#byId.values()) if (record.wants(seq, subject)) return true;
+  isWanted(seq: number, subject: string, view: MessageView): boolean {
+    for (const record of this.#byId.values()) if (record.wants(seq, subject, view)) return true;
     return false;
   }
 
@@ -137,7 +139,7 @@ export class ConsumerRegistry implements ConsumerTable {
     this.#holding.clear();
     this.#heldFrom = Number.POSITIVE_INFINITY;
     this.#nextId = reader.number();
-    for (let count = reader.number(); count > 0; count--) this.#add(ConsumerRecord.read(reader, version > 1));
+    for (let count = reader.number(); count > 0; count--) this.#add(ConsumerRecord.read(reader, version));
   }
 
   digest(): string {
@@ -157,7 +159,7 @@ export class ConsumerRegistry implements ConsumerTable {
   release(record: ConsumerRecord, seq: number, view: MessageView, remove: (seq: number) => void): void {
     const { retention } = this.#config();
     if (retention === 'limits' || !view.exists(seq)) return;
-    if (retention === 'interest' && this.isWanted(seq, view.subjectOf(seq))) return;
+    if (retention === 'interest' && this.isWanted(seq, view.subjectOf(seq), view)) return;
     remove(seq);
     record.forget(seq);
     this.onRemoved(seq);
@@ -176,17 +178,17 @@ export class ConsumerRegistry implements ConsumerTable {
     if (refused !== undefined) return refused;
     if (existing === undefined) {
       const record = new ConsumerRecord(this.#nextId++, config, stampUs);
-      record.begin(view, start);
+      record.begin(view, start, this.#isExact());
       this.#add(record);
       return undefined;
     }
-    this.#reconfigure(existing, config, view);
+    this.#reconfigure(existing, config);
     return undefined;
   }
 
-  #reconfigure(record: ConsumerRecord, config: ConsumerConfig, view: MessageView): void {
+  #reconfigure(record: ConsumerRecord, config: ConsumerConfig): void {
     const before = record.filter;
-    record.reconfigure(config, view);
+    record.reconfigure(config);
     this.#track(record);
     if (before.patterns.join(' ') !== record.filter.patterns.join(' ')) this.#releaseUnwanted(before);
   }
@@ -197,13 +199,13 @@ export class ConsumerRegistry implements ConsumerTable {
     const existing = this.#byName.get(config.name ?? '');
     if (existing !== undefined && existing.homeId > homeId) return apiError(10014);
     if (existing?.homeId === homeId) {
-      if (!sameConfig(existing.config, config)) this.#reconfigure(existing, config, view);
+      if (!sameConfig(existing.config, config)) this.#reconfigure(existing, config);
       return undefined;
     }
     if (existing !== undefined) this.#forget(existing);
     const record = new ConsumerRecord(this.#nextId++, config, stampUs);
     record.homeId = homeId;
-    record.begin(view, start);
+    record.begin(view, start, this.#isExact());
     this.#add(record);
     if (existing !== undefined) this.#releaseUnwanted(existing.filter);
     return undefined;

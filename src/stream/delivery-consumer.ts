@@ -6,18 +6,19 @@
 import type { PeerId } from '../../cluster/core/types.ts';
 import { AHEAD_MAX, type ConsumerRecord } from './consumer-record.ts';
 import { Activity } from './delivery-activity.ts';
-import { UndeliveredCount } from './delivery-count.ts';
+import { FAR, UndeliveredCount } from './delivery-count.ts';
 import { EMPTY, headersOnly, withLeft } from './delivery-frames.ts';
-import type { DeliveryHost } from './delivery-host.ts';
+import type { Budget, DeliveryHost, InfoDone } from './delivery-host.ts';
 import { DeliveryLog } from './delivery-log.ts';
 import { NextMessage } from './delivery-next.ts';
 import { PushTarget } from './delivery-push.ts';
 import { Redeliveries } from './delivery-redeliveries.ts';
 import { ReplayPace } from './delivery-replay.ts';
 import { ReplySubjects } from './delivery-reply.ts';
+import { stateOf } from './delivery-state.ts';
 import type { TimedItem } from './delivery-timers.ts';
 import type { AckVerb } from './delivery-verbs.ts';
-import { type ApiError, isApiError } from './errors.ts';
+import { apiError, isApiError } from './errors.ts';
 import type { DemandFrame, RewindFrame } from './part-frames.ts';
 import type { PartTarget } from './part-target.ts';
 import { PullQueue } from './pull-queue.ts';
@@ -29,12 +30,6 @@ const DAMAGED_RETRY_MS = 1000;
 
 /** In place of an inbox: an answer that the home waits for. No subject begins with a space. */
 const TOKEN = ' ';
-
-/** What a turn may still send. */
-export interface Budget {
-  messages: number;
-  bytes: number;
-}
 
 export class LiveConsumer implements TimedItem {
   readonly record: ConsumerRecord;
@@ -54,6 +49,8 @@ export class LiveConsumer implements TimedItem {
   readonly #log: DeliveryLog | undefined;
   readonly #redeliveries = new Redeliveries();
   readonly #count: UndeliveredCount;
+  /** Wait until it is counted. */
+  #infos: InfoDone[] = [];
   readonly #replies: ReplySubjects;
   readonly #ahead;
   /** Last seq looked at, and last one delivered. */
@@ -83,9 +80,9 @@ export class LiveConsumer implements TimedItem {
         if (!this.ended) host.ready(this);
       },
     );
-    this.#count = new UndeliveredCount(record, host.view);
     this.#replies = new ReplySubjects(host.streamName, record.name);
     this.#ahead = record.ahead.copy();
+    this.#count = new UndeliveredCount(record, host.view, host.env.clock, this.#ahead, () => this.#counted());
     this.#cursor = record.deliveredSeq;
     this.#deliveredSeq = record.deliveredSeq;
     // A part counts its own deliveries; consumer seqs are the home's.
@@ -141,12 +138,12 @@ export class LiveConsumer implements TimedItem {
 
   /** Nothing is there for a request that does not wait: not even a message on its way back. */
   get isDrained(): boolean {
-    return this.#redeliveries.peek() === 0 && this.#nextNew() === 0;
+    return this.#redeliveries.peek() === 0 && this.#isCounted() && this.#nextNew() === 0;
   }
 
   /** Messages that may be delivered, for comparison with what requests ask for. */
   get deliverable(): number {
-    return this.#undelivered() + this.#redeliveries.queued;
+    return this.#isCounted() ? this.#undelivered() + this.#redeliveries.queued : Number.POSITIVE_INFINITY;
   }
 
   #hasDemand(nowMs: number): boolean {
@@ -180,9 +177,11 @@ export class LiveConsumer implements TimedItem {
     this.#holdUntilMs = 0;
     let isProven = false;
     while (this.#hasDemand(nowMs)) {
+      if (!this.#isCounted()) return false;
       const again = this.#redeliveries.peek();
       const blocked = this.#isBlocked;
       const seq = again !== 0 ? again : blocked ? 0 : this.#nextNew();
+      if (seq === FAR) return this.#goOn();
       if (seq === 0) {
         this.part?.void();
         if (!blocked) this.#drained(nowMs);
@@ -213,7 +212,7 @@ export class LiveConsumer implements TimedItem {
 
   #send(seq: number, message: StoredMessage, deliveries: number, nowMs: number, budget: Budget): void {
     const host = this.#host;
-    const left = this.#count.get(this.#cursor, this.#ahead) - (deliveries === 1 ? 1 : 0);
+    const left = this.#count.get(this.#cursor) - (deliveries === 1 ? 1 : 0);
     const consumerSeq = this.#consumerSeq + 1;
     const reply = this.#replies.of(deliveries, host.streamSeq(seq), consumerSeq, message.stampUs, left);
     let { hdr, payload } = message;
@@ -275,7 +274,7 @@ export class LiveConsumer implements TimedItem {
       this.#log?.again(seq, ++this.#consumerSeq, deliveries, nowMs);
       return;
     }
-    this.#count.get(this.#cursor, this.#ahead);
+    this.#count.get(this.#cursor);
     this.#cursor = seq;
     if (this.#ahead.size > 0) this.#ahead.removeUpTo(seq);
     this.#count.delivered();
@@ -289,10 +288,11 @@ export class LiveConsumer implements TimedItem {
   }
 
   #report(part: PartTarget): void {
+    if (!this.#isCounted()) return;
     const left = this.#undelivered();
     if (left === 0) {
-      this.#nextNew();
-      this.#host.hungry(this);
+      if (this.#nextNew() === FAR) this.#goOn();
+      else this.#host.hungry(this);
     }
     const again = this.#redeliveries.peek() === 0 ? 0 : this.#redeliveries.queued;
     const { lastsEnd } = this.record;
@@ -381,11 +381,15 @@ export class LiveConsumer implements TimedItem {
 
   // ---- supply -------------------------------------------------------------------------------------------------------
 
-  /** The next message never delivered; 0 when none. */
+  /** The next message never delivered; 0 when none, FAR when there is more to look at than one turn allows. */
   #nextNew(): number {
     const { view } = this.#host;
     for (;;) {
-      const seq = this.record.nextAfter(this.#cursor, view);
+      const seq = this.#count.next(this.#cursor);
+      if (seq === FAR) {
+        this.#cursor = this.#count.lookedTo;
+        return FAR;
+      }
       if (seq === 0) {
         if (view.lastSeq > this.#cursor) this.#cursor = view.lastSeq;
         return 0;
@@ -393,6 +397,12 @@ export class LiveConsumer implements TimedItem {
       if (this.#ahead.size === 0 || !this.#ahead.has(seq)) return seq;
       this.#cursor = seq;
     }
+  }
+
+  /** Soon, when others have had their turn. */
+  #goOn(): false {
+    this.#host.env.clock.after(0, () => this.#host.ready(this));
+    return false;
   }
 
   #drained(nowMs: number): void {
@@ -502,7 +512,7 @@ export class LiveConsumer implements TimedItem {
       known = pending.remove(seq);
       if (known) this.#host.counts.acked++;
     }
-    if (!known && !this.#mattersToLog(seq, all)) {
+    if (!known && !this.record.matters(seq, all, this.#host.view, this.#host.retention)) {
       if (reply !== '') this.#confirm(reply);
       return;
     }
@@ -520,35 +530,26 @@ export class LiveConsumer implements TimedItem {
       this.#redeliveries.pending.removeUpTo(seq, () => {});
       this.#deliveredSeq = seq;
       this.#cursor = Math.max(this.#cursor, seq);
+      this.#count.invalidate();
       log.earlyAckAll(seq, reply);
     } else {
       if (!view.exists(seq) || record.ahead.has(seq)) {
         if (reply !== '') this.#confirm(reply);
         return;
       }
-      if (this.#ahead.size >= AHEAD_MAX || !record.wants(seq, view.subjectOf(seq))) return;
-      this.#ahead.add(seq);
+      if (this.#ahead.size >= AHEAD_MAX || !record.wants(seq, view.subjectOf(seq), view)) return;
+      if (this.#ahead.add(seq)) this.#count.acknowledged(seq, this.#cursor);
       this.#host.counts.acked++;
       log.earlyAck(seq, reply);
     }
-    this.#count.invalidate();
     this.#host.flush(this);
-  }
-
-  /** Not pending here. An ack may still be on its way, or free a message that was given up from a work queue. */
-  #mattersToLog(seq: number, all: boolean): boolean {
-    const { view, retention } = this.#host;
-    if (all) return this.record.floorSeq < seq;
-    if (!view.exists(seq)) return false;
-    const subject = view.subjectOf(seq);
-    return this.record.wants(seq, subject) || (retention !== 'limits' && this.record.filter.matches(subject));
   }
 
   // ---- facts that come from the log -----------------------------------------------------------------------------------
 
   onRemoved(seq: number): void {
     this.#redeliveries.pending.remove(seq);
-    this.#count.removed(seq, this.#cursor, this.#ahead);
+    this.#count.removed(seq, this.#cursor);
     if (this.part?.isOnTheWay(seq)) {
       this.part.withdraw(seq);
       this.#host.ready(this);
@@ -570,9 +571,23 @@ export class LiveConsumer implements TimedItem {
     return this.#count.watches(this.#cursor) ? this.#cursor + 1 : Number.POSITIVE_INFINITY;
   }
 
+  /** Is it known how much is left? If not, it will be, and `#counted` follows. */
+  #isCounted(): boolean {
+    if (this.#count.isKnown(this.#cursor)) return true;
+    this.#host.watch(this);
+    return false;
+  }
+
+  #counted(): void {
+    const waiting = this.#infos;
+    this.#infos = [];
+    for (const answer of waiting) this.#answer(answer);
+    this.#host.ready(this);
+  }
+
   /** num_pending now; from here on removals are told to this consumer, so that the count stays right. */
   #undelivered(): number {
-    const count = this.#count.get(this.#cursor, this.#ahead);
+    const count = this.#count.get(this.#cursor);
     this.#host.watch(this);
     return count;
   }
@@ -616,15 +631,22 @@ export class LiveConsumer implements TimedItem {
   // ---- answers ------------------------------------------------------------------------------------------------------
 
   /** State as of the call, once the log holds all of it. */
-  info(done: (state: ConsumerState | ApiError) => void): void {
-    if (this.#log === undefined) {
-      if (this.#consumerSeq > this.record.deliveredConsumerSeq) {
-        this.record.deliveredUpTo(this.#deliveredSeq, this.#consumerSeq, this.#host.env.clock.wallUs());
-      }
-      done(this.#state());
+  info(done: InfoDone): void {
+    if (this.#log === undefined) this.#answer(done);
+    else this.#log.barrier((error) => (isApiError(error) ? done(error) : this.#answer(done)));
+  }
+
+  /** Nothing is delivered before it is known how much is left. */
+  #answer(done: InfoDone): void {
+    if (this.ended || !this.#isCounted()) {
+      if (this.ended) done(apiError(10008));
+      else this.#infos.push(done);
       return;
     }
-    this.#log.barrier((error) => done(isApiError(error) ? error : this.#state()));
+    if (this.memory && this.#consumerSeq > this.record.deliveredConsumerSeq) {
+      this.record.deliveredUpTo(this.#deliveredSeq, this.#consumerSeq, this.#host.env.clock.wallUs());
+    }
+    done(this.#state(this.#undelivered() + (this.#log?.unloggedFirsts ?? 0)));
   }
 
   /** What monitoring shows, without counting anything. */
@@ -640,7 +662,7 @@ export class LiveConsumer implements TimedItem {
   localState(): ConsumerState {
     const { pending } = this.#redeliveries;
     return {
-      ...this.#state(),
+      ...this.#state(this.#isCounted() ? this.#undelivered() : this.#count.soFar),
       delivered: {
         consumer_seq: this.#lastConsumerSeq,
         stream_seq: this.#streamSeq(this.#deliveredSeq),
@@ -648,33 +670,14 @@ export class LiveConsumer implements TimedItem {
       },
       num_ack_pending: pending.size,
       num_redelivered: pending.redelivered,
-      num_pending: this.#undelivered(),
     };
   }
 
-  #state(): ConsumerState {
-    const { record } = this;
+  #state(undelivered: number): ConsumerState {
     this.queue?.dropLost();
-    return {
-      name: record.name,
-      config: record.config,
-      createdUs: record.createdUs,
-      delivered: {
-        consumer_seq: record.deliveredConsumerSeq,
-        stream_seq: this.#streamSeq(record.deliveredSeq),
-        last_active_us: record.deliveredUs,
-      },
-      ack_floor: {
-        consumer_seq: record.floorConsumerSeq,
-        stream_seq: this.#streamSeq(record.floorSeq),
-        last_active_us: record.ackUs,
-      },
-      num_ack_pending: record.pending.size,
-      num_redelivered: record.pending.redelivered,
-      num_waiting: this.queue?.size ?? 0,
-      num_pending: this.#undelivered() + (this.#log?.unloggedFirsts ?? 0),
-      push_bound: this.push !== undefined && this.#host.outlet.hasInterest(this.push.subject) ? true : undefined,
-    };
+    const isBound = this.push !== undefined && this.#host.outlet.hasInterest(this.push.subject);
+    const waiting = this.queue?.size ?? 0;
+    return stateOf(this.record, (seq) => this.#streamSeq(seq), { undelivered, waiting, isBound });
   }
 
   /** No more deliveries; waiting requests end with `frame`, or with what is left of them when it is undefined. */
@@ -682,6 +685,9 @@ export class LiveConsumer implements TimedItem {
     this.ended = true;
     this.queue?.endAll((request) => frame ?? withLeft('409 Server Shutdown', request.batch, request.bytes));
     this.#log?.abandon();
+    this.#count.end();
+    for (const answer of this.#infos) answer(apiError(10008));
+    this.#infos = [];
     this.#host.schedule(this, Number.POSITIVE_INFINITY);
   }
 

@@ -6,7 +6,15 @@ import type { LiveConsumer } from './delivery-consumer.ts';
 import type { DeliveryCounts } from './delivery-counts.ts';
 import type { ApiError } from './errors.ts';
 import type { PullQueueOutlet } from './pull-queue.ts';
-import type { MessageView, Outlet, StoredMessage } from './types.ts';
+import type { ConsumerState, MessageView, Outlet, StoredMessage } from './types.ts';
+
+/** What a turn may still send. */
+export interface Budget {
+  messages: number;
+  bytes: number;
+}
+
+export type InfoDone = (state: ConsumerState | ApiError) => void;
 
 export interface DeliveryHost extends PullQueueOutlet {
   readonly env: Env;

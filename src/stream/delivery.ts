@@ -10,11 +10,12 @@ import { ConsumerRecord } from './consumer-record.ts';
 import { decideCreate } from './consumer-rules.ts';
 import { ConsumerRegistry } from './consumers.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
-import { type Budget, LiveConsumer } from './delivery-consumer.ts';
+import { LiveConsumer } from './delivery-consumer.ts';
 import { createDeliveryCounts, type DeliveryCounts } from './delivery-counts.ts';
 import * as frames from './delivery-frames.ts';
-import type { DeliveryHost } from './delivery-host.ts';
+import type { Budget, DeliveryHost } from './delivery-host.ts';
 import { HungryConsumers } from './delivery-hungry.ts';
+import { positionOf } from './delivery-state.ts';
 import { TimerHeap } from './delivery-timers.ts';
 import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
@@ -569,11 +570,11 @@ export class DeliveryEngine implements DeliveryHost {
     let consumer = live;
     if (consumer === undefined) {
       const record = new ConsumerRecord(0, config, this.env.clock.wallUs());
-      record.begin(this.view);
+      record.begin(this.view, 0, false);
       consumer = this.#begin(record, true);
       this.advisories.action(record.name, 'create');
     } else if (outcome === 'changed') {
-      consumer.record.reconfigure(config, this.view);
+      consumer.record.reconfigure(config);
     }
     this.#reconfigured(consumer);
     consumer.info(done);
@@ -630,18 +631,6 @@ export class DeliveryEngine implements DeliveryHost {
     for (const consumer of this.#live.values()) if (consumer.memory) names.push(consumer.record.name);
     return names.sort();
   }
-}
-
-function positionOf(record: ConsumerRecord, at: ConsumerPosition): void {
-  at.name = record.name;
-  at.createdUs = record.createdUs;
-  at.deliveredSeq = record.deliveredSeq;
-  at.lookedAtSeq = record.deliveredSeq;
-  at.floorSeq = record.floorSeq;
-  at.ackPending = record.pending.size;
-  at.redelivered = record.pending.redelivered;
-  at.waiting = 0;
-  at.ackUs = record.ackUs;
 }
 
 /** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). Where a

@@ -11,8 +11,8 @@ import { decideCreate } from './consumer-rules.ts';
 import type { ConsumerRegistry } from './consumers.ts';
 import { type DeliveryEngine, livesInMemory } from './delivery.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
-import type { Budget } from './delivery-consumer.ts';
 import * as frames from './delivery-frames.ts';
+import type { Budget } from './delivery-host.ts';
 import { TimerHeap } from './delivery-timers.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
 import { HomeConsumer, type HomeHost, REOPEN_MS } from './home-consumer.ts';
@@ -281,7 +281,7 @@ export class HomeEngine implements HomeHost {
   #updateInMemory(consumer: HomeConsumer, config: ConsumerConfig, done: Answer<ConsumerState>) {
     const outcome = decideCreate(consumer.config, config, '');
     if (outcome === 'changed') {
-      consumer.record.reconfigure(config, this.#options.view);
+      consumer.record.reconfigure(config);
       consumer.configure();
       // The parts are opened anew where they are, with what they are to be now.
       for (const source of consumer.sources) source.end();

@@ -29,6 +29,10 @@ const LONG = 255;
 const EXACT_UNITS = 64;
 const CLASSES = EXACT_UNITS + 10;
 
+/** Keys that one question looks at. */
+const SHARED_LOOKS = 20_000;
+const ALL_LOOKED_AT = Number.POSITIVE_INFINITY;
+
 const SLOTS_MAX = 4096;
 const SLOTS_FIRST = 16;
 const DEPTH_MAX = 18;
@@ -74,9 +78,11 @@ export class KeyTable {
   #directory: Slots[] = [];
   #depth = 0;
 
-  /** All keys begin with its first `#sharedLength` bytes and go on; -1: nobody knows since a snapshot was read. */
+  /** All keys that were looked at begin with its first `#sharedLength` bytes and go on; -1: none was. Those of a snapshot are looked at when somebody
+   * asks, up to this id so far. */
   #shared: Uint8Array = new Uint8Array(0);
-  #sharedLength = 0;
+  #sharedLength = -1;
+  #sharedUpTo = ALL_LOOKED_AT;
 
   /** Where the key is that #seek looked for. */
   #key: Uint8Array = new Uint8Array(0);
@@ -100,7 +106,8 @@ export class KeyTable {
     this.#freeUnits.fill(0);
     this.#directory = [newSlots(0)];
     this.#depth = 0;
-    this.#sharedLength = 0;
+    this.#sharedLength = -1;
+    this.#sharedUpTo = ALL_LOOKED_AT;
   }
 
   /** The id of the key `bytes[from, to)`, 0 when it is not there. */
@@ -146,26 +153,30 @@ export class KeyTable {
     return false;
   }
 
-  /** Every key begins with `prefix` and goes on. May say no of keys that are gone; looks at all keys once after a snapshot was read. */
+  /** Every key begins with `prefix` and goes on. May say no of keys that are gone, and after a snapshot was read until it has been asked so often
+   * that all keys were looked at. */
   allBeginWith(prefix: Uint8Array): boolean {
-    if (this.#sharedLength < 0) this.#findShared();
+    if (this.#sharedUpTo < ALL_LOOKED_AT && !this.#findShared()) return false;
     if (this.size === 0 || prefix.length > this.#sharedLength) return false;
     for (let i = 0; i < prefix.length; i++) if (this.#shared[i] !== prefix[i]) return false;
     return true;
   }
 
-  #findShared(): void {
-    let isFirst = true;
-    for (let id = this.nextId(0); id !== 0; id = this.nextId(id)) {
+  /** Looks at some more of the keys; true: all were looked at. */
+  #findShared(): boolean {
+    let id = this.nextId(this.#sharedUpTo);
+    for (let left = SHARED_LOOKS; id !== 0 && left > 0; id = this.nextId(id), left--) {
       const at = this.row(id) - OWN_WORDS;
       this.#seek(this.words[at + UNIT]);
-      this.#share(this.#key, this.#keyFrom, this.#keyTo, isFirst);
-      isFirst = false;
+      this.#share(this.#key, this.#keyFrom, this.#keyTo);
+      this.#sharedUpTo = id;
     }
+    if (id === 0) this.#sharedUpTo = ALL_LOOKED_AT;
+    return id === 0;
   }
 
-  #share(key: Uint8Array, from: number, to: number, isFirst: boolean): void {
-    if (isFirst) {
+  #share(key: Uint8Array, from: number, to: number): void {
+    if (this.#sharedLength < 0) {
       this.#shared = key.slice(from, to);
       this.#sharedLength = to - from - 1;
       return;
@@ -183,16 +194,6 @@ export class KeyTable {
       if (words[(index & (PAGE_ROWS - 1)) * this.#stride + HASH] !== 0) return index + 1;
     }
     return 0;
-  }
-
-  /** Calls `each` with every row in use: as `row` gives it. Many times faster than one id after the other. */
-  eachRow(each: (words: Uint32Array, at: number) => void): void {
-    const stride = this.#stride;
-    for (let page = 0, first = 0; first < this.#rows; page++, first += PAGE_ROWS) {
-      const { words } = this.#pages[page];
-      const end = Math.min(this.#rows - first, PAGE_ROWS) * stride;
-      for (let at = 0; at < end; at += stride) if (words[at + HASH] !== 0) each(words, at + OWN_WORDS);
-    }
   }
 
   remove(id: number): void {
@@ -262,7 +263,11 @@ export class KeyTable {
     words[at + HASH] = hash;
     words[at + UNIT] = unit;
     this.#index(hash, id);
-    if (this.size === 0 || this.#sharedLength > 0) this.#share(bytes, from, to, this.size === 0);
+    if (this.size === 0) {
+      this.#sharedLength = -1;
+      this.#sharedUpTo = ALL_LOOKED_AT;
+    }
+    if (this.#sharedLength !== 0) this.#share(bytes, from, to);
     this.size++;
     return id;
   }
@@ -458,7 +463,7 @@ export class KeyTable {
     const chunks = from.u32();
     for (let i = 0; i < chunks; i++) this.#chunks.push({ bytes: yield* from.block(), frozen: false });
     if (this.size !== size) throw new SnapshotError('number of keys differs');
-    if (size > 0) this.#sharedLength = -1;
+    if (size > 0) this.#sharedUpTo = 0;
   }
 
   /** As many small tables as that many keys will need, so that none of them has to split on the way. */

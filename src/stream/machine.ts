@@ -98,6 +98,8 @@ export class StreamMachine {
   /** What the entry being applied may still spend. */
   #work = 0;
   #isBounded = false;
+  /** Of the entry being applied. */
+  #version = MACHINE_VERSION;
   readonly #toLocalFirst: (firstSeq: number) => number;
   readonly #noConsumers: Uint8Array;
   readonly #digest = new RollingDigest();
@@ -121,7 +123,7 @@ export class StreamMachine {
     },
     unwanted: (seq) => {
       this.#work -= WANTED_COST + this.consumers.count;
-      if (!this.consumers.isWanted(seq, this.index.subjectOf(seq))) this.#removeAcked(seq);
+      if (!this.consumers.isWanted(seq, this.index.subjectOf(seq), this.index)) this.#removeAcked(seq);
       return true;
     },
   };
@@ -139,6 +141,7 @@ export class StreamMachine {
     this.ids = new RecentIds(options.seed ^ 0x5bd1e995);
     this.consumers = options.consumers({
       config: () => this.#knownConfig(),
+      beginsExactly: () => this.#version < 3,
       lostInterest: (patterns) => this.#backlog.add('unwanted', patterns, this.index.firstSeq, this.index.lastSeq + 1),
     });
     this.#noConsumers = this.consumers.snapshot();
@@ -162,6 +165,7 @@ export class StreamMachine {
     const header = readBatchHeader(view);
     if (header.version > MACHINE_VERSION) throw new MachineError(`batch of machine version ${header.version}`);
     const messages = this.index;
+    this.#version = header.version;
     if (header.stampUs < this.stampUs) throw new MachineError(`batch stamp ${header.stampUs} before ${this.stampUs}`);
     this.stampUs = header.stampUs;
     if (this.results.length > 0) this.results.length = 0;
@@ -293,7 +297,7 @@ export class StreamMachine {
     this.consumers.onStored(seq, seq);
     if (!this.#interest) return;
     const subject = utf8Text(body, this.#publish.subjectAt, this.#publish.subjectEnd);
-    if (!this.consumers.isWanted(seq, subject)) this.#removeAcked(seq);
+    if (!this.consumers.isWanted(seq, subject, this.index)) this.#removeAcked(seq);
   }
 
   /** Limits of discard old; per subject also of discard new, where the oldest revision makes room (KV2). Nothing leaves in the stead of what a rollup has yet to remove. */

@@ -3,13 +3,11 @@
 // the log (row -> entry index + offset).
 // Invariants: each subject's messages form a chain first..last through their rows (a `previous` link of the first and a `next` link of
 // the last mean nothing); a subject without messages is not in the table; an entry without live messages has no row.
-import { hasWildcard } from '../subjects/subject.ts';
+import { FilterForms } from './filter-forms.ts';
 import { KeyTable } from './key-table.ts';
 import { PagedRows } from './paged-rows.ts';
-import { SeqMarks } from './seq-marks.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
-import { SubjectMatcher } from './subject-matcher.ts';
-import { utf8Bytes } from './text.ts';
+import type { SubjectMatcher } from './subject-matcher.ts';
 import type { MessageView, SubjectFilter } from './types.ts';
 
 const HIGH = 4294967296;
@@ -47,6 +45,10 @@ const LAST_HIGH_MASK = (1 << LAST_HIGH_BITS) - 1;
 const NAMES = 256;
 const HINTS = 256;
 
+/** Looks that are done at once. */
+const SHORT = 20_000;
+const NEWEST_LOOKS = 1_000;
+
 export class MessageIndex implements MessageView {
   readonly #rows = new PagedRows(ROW_WORDS);
   readonly #entries = new PagedRows(ENTRY_WORDS);
@@ -69,11 +71,7 @@ export class MessageIndex implements MessageView {
   readonly #nameIds = new Uint32Array(NAMES);
   readonly #hintIds = new Uint32Array(HINTS);
   readonly #hintSeqs = new Float64Array(HINTS);
-  /** Filters as they are looked up: literal patterns as bytes, others compiled. */
-  readonly #literals = new WeakMap<SubjectFilter, Uint8Array[]>();
-  readonly #matchers = new WeakMap<SubjectFilter, SubjectMatcher[]>();
-  /** Of patterns that end in `>` and have no other wildcard: what is before it. */
-  readonly #prefixes = new WeakMap<SubjectFilter, Uint8Array[]>();
+  readonly #forms = new FilterForms();
 
   constructor(seed: number) {
     this.#subjects = new KeyTable(SUBJECT_WORDS, seed);
@@ -264,7 +262,7 @@ export class MessageIndex implements MessageView {
   /** The subject of an existing message matches. */
   matches(seq: number, filter: SubjectFilter): boolean {
     const at = this.#rows.find(seq);
-    return at >= 0 && this.#subjects.matches(this.#rows.get(at, SUBJECT), this.#matchersOf(filter));
+    return at >= 0 && this.#subjects.matches(this.#rows.get(at, SUBJECT), this.#forms.matchers(filter));
   }
 
   /** The message is the oldest of a subject that has more than `max`. */
@@ -273,6 +271,20 @@ export class MessageIndex implements MessageView {
     if (at < 0) return false;
     const subject = this.#rows.get(at, SUBJECT);
     return this.countOfSubject(subject) > max && this.firstOfSubject(subject) === seq;
+  }
+
+  subjectIdOf(seq: number): number {
+    const at = this.#rows.find(seq);
+    return at < 0 ? 0 : this.#rows.get(at, SUBJECT);
+  }
+
+  previousOfSubject(seq: number): number {
+    return this.firstOfSubject(this.subjectIdOf(seq)) === seq ? 0 : seq - this.#link(seq, PREVIOUS);
+  }
+
+  isLastUpTo(seq: number, upTo: number): boolean {
+    if (seq > upTo || !this.exists(seq)) return false;
+    return this.lastOfSubject(this.subjectIdOf(seq)) === seq || seq + this.#link(seq, NEXT) > upTo;
   }
 
   isLastOfSubject(seq: number): boolean {
@@ -344,13 +356,13 @@ export class MessageIndex implements MessageView {
   eachSubject(filter: SubjectFilter, each: (id: number) => void): void {
     const subjects = this.#subjects;
     if (filter.patterns.length > 0 && filter.literal) {
-      for (const pattern of this.#literalsOf(filter)) {
+      for (const pattern of this.#forms.literals(filter)) {
         const id = subjects.find(pattern, 0, pattern.length);
         if (id !== 0) each(id);
       }
       return;
     }
-    const matchers = this.#matchersOf(filter);
+    const matchers = this.#forms.matchers(filter);
     const all = this.#isAll(filter);
     for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
       if (all || subjects.matches(id, matchers)) each(id);
@@ -364,11 +376,12 @@ export class MessageIndex implements MessageView {
       return 0;
     }
     const subjects = this.#subjects;
-    const matchers = this.#matchersOf(filter);
+    const matchers = this.#forms.matchers(filter);
+    const isAll = this.#isAll(filter);
     let left = max;
     let id = subjects.nextId(from);
     for (; id !== 0 && left > 0; id = subjects.nextId(id), left--) {
-      if (matchers.length === 0 || subjects.matches(id, matchers)) each(id);
+      if (isAll || subjects.matches(id, matchers)) each(id);
       from = id;
     }
     return id === 0 ? 0 : from;
@@ -410,13 +423,33 @@ export class MessageIndex implements MessageView {
     return { seq, missing, looks };
   }
 
+  someMessages(from: number, upTo: number, filter: SubjectFilter, max: number, each: (seq: number) => boolean): number {
+    const rows = this.#rows;
+    const isAll = this.#isAll(filter);
+    const matchers = this.#forms.matchers(filter);
+    let asked = 0;
+    let isMatch = isAll;
+    let seq = this.nextFrom(from);
+    for (let left = max; seq > 0 && seq <= upTo; left--) {
+      if (left === 0) return seq;
+      if (!isAll) {
+        const subject = rows.get(rows.find(seq), SUBJECT);
+        if (subject !== asked) isMatch = this.#subjects.matches(subject, matchers);
+        asked = subject;
+      }
+      if (isMatch && !each(seq)) return seq + 1;
+      seq = rows.nextLive(seq + 1);
+    }
+    return 0;
+  }
+
   next(from: number, filter: SubjectFilter): number {
     const start = Math.max(from, this.firstSeq);
     if (start > this.lastSeq || this.messages === 0) return 0;
     if (filter.patterns.length === 0) return this.nextFrom(start);
     if (!filter.literal) return this.#nextWildcard(start, filter);
     let best = 0;
-    for (const pattern of this.#literalsOf(filter)) {
+    for (const pattern of this.#forms.literals(filter)) {
       const id = this.#subjects.find(pattern, 0, pattern.length);
       if (id === 0) continue;
       const seq = this.#nextOfSubject(id, start);
@@ -425,35 +458,11 @@ export class MessageIndex implements MessageView {
     return best;
   }
 
-  #literalsOf(filter: SubjectFilter): Uint8Array[] {
-    let literals = this.#literals.get(filter);
-    if (literals === undefined) {
-      literals = filter.patterns.map(utf8Bytes);
-      this.#literals.set(filter, literals);
-    }
-    return literals;
-  }
-
-  #matchersOf(filter: SubjectFilter): SubjectMatcher[] {
-    let matchers = this.#matchers.get(filter);
-    if (matchers === undefined) {
-      matchers = filter.patterns.map((pattern) => new SubjectMatcher(pattern));
-      this.#matchers.set(filter, matchers);
-    }
-    return matchers;
-  }
-
   /** The filter lets every message through, and it takes no look at all of them to know: most often since it is the stream's own subjects. */
   #isAll(filter: SubjectFilter): boolean {
     if (filter.patterns.length === 0) return true;
     if (filter.literal) return false;
-    let prefixes = this.#prefixes.get(filter);
-    if (prefixes === undefined) {
-      const tails = filter.patterns.filter((pattern) => pattern.endsWith('.>')).map((pattern) => pattern.slice(0, -1));
-      prefixes = tails.filter((prefix) => !hasWildcard(prefix)).map(utf8Bytes);
-      this.#prefixes.set(filter, prefixes);
-    }
-    return prefixes.some((prefix) => this.#subjects.allBeginWith(prefix));
+    return this.#forms.prefixes(filter).some((prefix) => this.#subjects.allBeginWith(prefix));
   }
 
   /** Smallest seq >= from of the subject, 0 when none: along its chain from a remembered place or an end, and along the rows,
@@ -500,7 +509,7 @@ export class MessageIndex implements MessageView {
   }
 
   #nextWildcard(from: number, filter: SubjectFilter): number {
-    const matchers = this.#matchersOf(filter);
+    const matchers = this.#forms.matchers(filter);
     const rows = this.#rows;
     // Beyond this many rows it is cheaper to ask each subject.
     let budget = this.#subjects.size * 4 + 64;
@@ -531,13 +540,13 @@ export class MessageIndex implements MessageView {
     if (this.#isAll(filter)) return start === this.firstSeq ? this.messages : this.#rows.countFrom(start);
     if (filter.literal) {
       let count = 0;
-      for (const pattern of this.#literalsOf(filter)) {
+      for (const pattern of this.#forms.literals(filter)) {
         const id = this.#subjects.find(pattern, 0, pattern.length);
         if (id !== 0) count += this.#countOfSubjectFrom(id, start);
       }
       return count;
     }
-    const matchers = this.#matchersOf(filter);
+    const matchers = this.#forms.matchers(filter);
     const subjects = this.#subjects;
     let count = 0;
     if (this.lastSeq - start < subjects.size) {
@@ -568,25 +577,39 @@ export class MessageIndex implements MessageView {
     }
   }
 
-  lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer> {
-    const marks = new SeqMarks(this.firstSeq, this.lastSeq, this.#subjects.size);
-    if (this.#isAll(filter)) this.#subjects.eachRow((words, at) => marks.add(lastOf(words, at)));
-    else this.eachSubject(filter, (id) => marks.add(this.lastOfSubject(id)));
-    return marks.ascending();
+  isShort(from: number, filter: SubjectFilter): boolean {
+    const start = Math.max(from, this.firstSeq);
+    const rows = Math.min(this.lastSeq - start, this.messages);
+    if (rows <= SHORT || this.#isAll(filter)) return true;
+    if (!filter.literal) return start === this.firstSeq && this.subjects <= SHORT;
+    let count = 0;
+    this.eachSubject(filter, (id) => {
+      count += this.firstOfSubject(id) >= start ? 0 : this.countOfSubject(id);
+    });
+    return count <= SHORT;
   }
 
-  /** Largest of lastPerSubject; 0 when nothing matches. */
+  firstLast(filter: SubjectFilter): number {
+    let first = 0;
+    this.eachSubject(filter, (id) => {
+      const last = this.lastOfSubject(id);
+      if (first === 0 || last < first) first = last;
+    });
+    return first;
+  }
+
   lastMatching(filter: SubjectFilter): number {
     if (this.#isAll(filter)) return this.lastUpTo(this.lastSeq);
+    if (!filter.literal) {
+      // Most often one of the newest matches.
+      const { seq, missing } = this.newest(filter, this.lastSeq, 1, NEWEST_LOOKS);
+      if (missing === 0 || seq === 0) return seq;
+    }
     let last = 0;
     this.eachSubject(filter, (id) => {
       last = Math.max(last, this.lastOfSubject(id));
     });
     return last;
-  }
-
-  countExisting(seqs: Float64Array, start: number): number {
-    return this.messages === 0 ? 0 : this.#rows.countLive(seqs, start);
   }
 
   seqAtOrAfter(stampUs: number): number {

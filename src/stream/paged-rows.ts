@@ -298,20 +298,6 @@ export class PagedRows {
     return count;
   }
 
-  /** How many of `keys`, which ascend, are live from `keys[start]` on. */
-  countLive(keys: Float64Array, start: number): number {
-    let count = 0;
-    for (let i = start; i < keys.length; ) {
-      if (this.find(keys[i]) >= 0) count++;
-      const { page } = this;
-      for (i++; i < keys.length && covers(page, keys[i]); i++) {
-        const slot = slotOf(page, keys[i]);
-        if (slot >= 0 && (page.live === page.slots || this.#isLive(page, slot))) count++;
-      }
-    }
-    return count;
-  }
-
   write(out: SnapshotWriter): void {
     out.u32(this.#width);
     out.u32(this.#pages.length - this.#head);

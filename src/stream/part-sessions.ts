@@ -184,8 +184,8 @@ export class PartSessions implements PartUplink {
       engine.dropPart(before);
     }
     const record = new ConsumerRecord(0, JSON.parse(frame.config) as ConsumerConfig, env.clock.wallUs());
-    if (frame.after === 0) record.begin(view, frame.start);
-    else record.resume(view, frame.after - 1, frame.lastsEnd);
+    if (frame.after === 0) record.begin(view, frame.start, false);
+    else record.resume(frame.after - 1, frame.lastsEnd);
     engine.beginPart(record).openSession(frame.session, from);
   }
 

@@ -237,12 +237,26 @@ export interface MessageView {
   next(from: number, filter: SubjectFilter): number;
   /** Existing messages with seq >= from that match. May be O(subjects) or O(messages) for wildcards: computed on demand only. */
   count(from: number, filter: SubjectFilter): number;
-  /** For last_per_subject: the last seq of each matching subject, ascending. */
-  lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer>;
-  /** How many of `seqs`, ascending, exist from `seqs[start]` on. */
-  countExisting(seqs: Float64Array, start: number): number;
-  /** The largest of lastPerSubject; 0 when nothing matches. */
+  /** `count` from there on takes a step of at most a few milliseconds. */
+  isShort(from: number, filter: SubjectFilter): boolean;
+  /** Of the last messages of the subjects that match, the oldest and the newest; 0 when nothing matches. O(subjects). */
+  firstLast(filter: SubjectFilter): number;
   lastMatching(filter: SubjectFilter): number;
+  /** Subjects that have messages. */
+  readonly subjects: number;
+  /** Calls `each` with the ids of those of the `max` subjects behind `from` that match; returns the last id looked at, 0 at the end. All that
+   * begin to exist meanwhile may come or not; literal filters are one step. */
+  someSubjects(from: number, filter: SubjectFilter, max: number, each: (id: number) => void): number;
+  /** Calls `each` with those of the `max` messages of [from, upTo] that match, until it says false; returns where to go on, 0 at the end. */
+  someMessages(from: number, upTo: number, filter: SubjectFilter, max: number, each: (seq: number) => boolean): number;
+  countOfSubject(id: number): number;
+  lastOfSubject(id: number): number;
+  /** Of an existing message. */
+  subjectIdOf(seq: number): number;
+  /** The message before it of the same subject; 0: it is the first. */
+  previousOfSubject(seq: number): number;
+  /** Of its subject's messages up to `upTo` it is the last that still exists. */
+  isLastUpTo(seq: number, upTo: number): boolean;
   subjectOf(seq: number): string;
   stampUsOf(seq: number): number;
   /** First existing seq whose stamp is >= stampUs; lastSeq + 1 when none. */
@@ -262,6 +276,8 @@ export interface ConsumerTableOptions {
   config: () => StreamConfig;
   /** Interest retention: a consumer no longer wants what matches (everything when there are no patterns); who else does must be asked. */
   lostInterest: (patterns: readonly string[]) => void;
+  /** The entry being applied is of a machine version in which last_per_subject began at its first message, whatever it took to find it. */
+  beginsExactly: () => boolean;
 }
 
 /** Consumer state kept by the partition's log; implemented in consumers.ts, owned by StreamMachine. */
@@ -282,7 +298,7 @@ export interface ConsumerTable {
   /** Messages first..last were stored (for interest retention: the table keeps who must ack what). */
   onStored(first: number, last: number): void;
   /** Interest retention: does any consumer still want this message? */
-  isWanted(seq: number, subject: string): boolean;
+  isWanted(seq: number, subject: string, view: MessageView): boolean;
   readonly count: number;
   snapshot(): Uint8Array;
   restore(state: Uint8Array): void;

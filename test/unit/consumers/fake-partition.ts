@@ -32,6 +32,7 @@ export class FakeMessages implements MessageView {
 
   add(subject: string, payload: string, stampUs: number, hdr = ''): number {
     const seq = ++this.lastSeq;
+    if (!this.#ids.has(subject)) this.#ids.set(subject, this.#ids.size + 1);
     this.messages.set(seq, { seq, subject, hdr: bytes(hdr), payload: bytes(payload), stampUs });
     return seq;
   }
@@ -55,16 +56,72 @@ export class FakeMessages implements MessageView {
     for (let seq = this.next(from, filter); seq !== 0; seq = this.next(seq + 1, filter)) count++;
     return count;
   }
-  lastPerSubject(filter: SubjectFilter): Float64Array<ArrayBuffer> {
-    const last = new Map<string, number>();
-    for (const { subject, seq } of this.messages.values()) if (filter.matches(subject)) last.set(subject, seq);
-    return Float64Array.from(last.values()).sort();
+  isShort(): boolean {
+    return !this.isLong;
   }
-  countExisting(seqs: Float64Array, start: number): number {
-    return seqs.subarray(start).filter((seq) => this.exists(seq)).length;
+  /** Everything is counted in slices. */
+  isLong = false;
+  /** More than there are. */
+  seemingSubjects = 0;
+  get subjects(): number {
+    return Math.max(this.#ids.size, this.seemingSubjects);
+  }
+  readonly #ids = new Map<string, number>();
+  #last(matches: (message: StoredMessage) => boolean): number {
+    return Math.max(0, ...[...this.messages.values()].filter(matches).map(({ seq }) => seq));
+  }
+  #subjectOfId(id: number): string {
+    return [...this.#ids].find(([, each]) => each === id)?.[0] ?? '';
+  }
+  #lasts(filter: SubjectFilter): number[] {
+    const names = [...this.#ids.keys()].filter((name) => filter.matches(name));
+    return names.map((name) => this.#last(({ subject }) => subject === name)).filter((seq) => seq > 0);
+  }
+  firstLast(filter: SubjectFilter): number {
+    return this.#lasts(filter).sort((a, b) => a - b)[0] ?? 0;
   }
   lastMatching(filter: SubjectFilter): number {
-    return this.lastPerSubject(filter).at(-1) ?? 0;
+    return Math.max(0, ...this.#lasts(filter));
+  }
+  someSubjects(from: number, filter: SubjectFilter, max: number, each: (id: number) => void): number {
+    let left = this.isLong ? Math.min(max, 2) : max;
+    let at = from;
+    for (const [name, id] of this.#ids) {
+      if (id <= from) continue;
+      if (left-- === 0) return at;
+      at = id;
+      if (filter.matches(name) && this.countOfSubject(id) > 0) each(id);
+    }
+    return 0;
+  }
+  someMessages(from: number, upTo: number, filter: SubjectFilter, max: number, each: (seq: number) => boolean): number {
+    let left = this.isLong ? Math.min(max, 3) : max;
+    for (let seq = Math.max(from, this.firstSeq); seq <= Math.min(upTo, this.lastSeq); seq++) {
+      const message = this.messages.get(seq);
+      if (message === undefined) continue;
+      if (left-- === 0) return seq;
+      if (filter.matches(message.subject) && !each(seq)) return seq + 1;
+    }
+    return 0;
+  }
+  countOfSubject(id: number): number {
+    const name = this.#subjectOfId(id);
+    return [...this.messages.values()].filter(({ subject }) => subject === name).length;
+  }
+  lastOfSubject(id: number): number {
+    const name = this.#subjectOfId(id);
+    return this.#last(({ subject }) => subject === name);
+  }
+  subjectIdOf(seq: number): number {
+    return this.#ids.get(this.subjectOf(seq)) ?? 0;
+  }
+  previousOfSubject(seq: number): number {
+    const name = this.subjectOf(seq);
+    return this.#last((message) => message.subject === name && message.seq < seq);
+  }
+  isLastUpTo(seq: number, upTo: number): boolean {
+    const name = this.subjectOf(seq);
+    return this.exists(seq) && this.#last((message) => message.subject === name && message.seq <= upTo) === seq;
   }
   subjectOf(seq: number): string {
     return this.messages.get(seq)?.subject ?? '';
@@ -192,7 +249,11 @@ export class FakePartition {
   };
 
   #newTable(): ConsumerRegistry {
-    return createConsumerTable({ config: () => this.stream, lostInterest: (patterns) => this.#lost.push(patterns) });
+    return createConsumerTable({
+      config: () => this.stream,
+      lostInterest: (patterns) => this.#lost.push(patterns),
+      beginsExactly: () => false,
+    });
   }
 
   /** What no consumer wants of that in which one has lost interest since the last call. */
@@ -202,7 +263,7 @@ export class FakePartition {
     for (const patterns of this.#lost.splice(0)) {
       const filter = compileFilter(patterns);
       for (let seq = messages.next(messages.firstSeq, filter); seq !== 0; seq = messages.next(seq + 1, filter))
-        if (!table.isWanted(seq, messages.subjectOf(seq))) unwanted.add(seq);
+        if (!table.isWanted(seq, messages.subjectOf(seq), messages)) unwanted.add(seq);
     }
     return [...unwanted];
   }
@@ -252,7 +313,8 @@ export class FakePartition {
     for (const payload of payloads) {
       this.#stampUs += 1000;
       const seq = this.messages.add(subject, payload, this.#stampUs);
-      if (this.stream.retention === 'interest' && !this.table.isWanted(seq, subject)) this.messages.remove(seq);
+      if (this.stream.retention === 'interest' && !this.table.isWanted(seq, subject, this.messages))
+        this.messages.remove(seq);
     }
     this.table.onStored(first, this.messages.lastSeq);
     this.engine.onStored(this.messages.lastSeq);

@@ -8,10 +8,17 @@ import { FakePartition, type Received } from './fake-partition.ts';
 
 const SUBJECTS = ['a', 'b', 'c.x'];
 
-function life(seed: number, steps: number, config: Partial<ConsumerConfig>, stream: Partial<StreamConfig> = {}): void {
+function life(
+  seed: number,
+  steps: number,
+  config: Partial<ConsumerConfig>,
+  stream: Partial<StreamConfig> = {},
+  prepare: (p: FakePartition) => void = () => {},
+): void {
   const prng = createPrng(seed);
   const pick = (below: number): number => Math.floor(prng.float() * below);
   const p = new FakePartition(stream);
+  prepare(p);
   p.create(config);
   const tracked = config.ack_policy !== 'none';
   const filter = compileFilter(filterPatterns(config as ConsumerConfig));
@@ -20,6 +27,13 @@ function life(seed: number, steps: number, config: Partial<ConsumerConfig>, stre
   const everDelivered = new Set<number>();
   const stored = new Set<number>();
   const gone = new Set<number>();
+  /** It is one for this consumer: of what was there before it, the last of each subject. */
+  const isDue = (seq: number): boolean => {
+    const { lastsEnd } = p.table.get('C')!;
+    return seq > lastsEnd || config.deliver_policy !== 'last_per_subject' || p.messages.isLastUpTo(seq, lastsEnd);
+  };
+  for (const { seq, subject } of p.messages.messages.values())
+    if (filter.matches(subject) && isDue(seq)) stored.add(seq);
   /** reply inbox -> seq of the double ack. */
   const asked = new Map<string, number>();
   const confirmed = new Set<number>();
@@ -71,7 +85,7 @@ function life(seed: number, steps: number, config: Partial<ConsumerConfig>, stre
     const [seq, pending] = counts.at(-1)!;
     let naive = 0;
     for (let s = p.messages.next(seq + 1, filter); s !== 0; s = p.messages.next(s + 1, filter)) {
-      if (!acked.has(s) && !confirmed.has(s)) naive++;
+      if (isDue(s) && !acked.has(s) && !confirmed.has(s)) naive++;
     }
     // A former leader's delivery that was acknowledged under it is not pending either.
     const ahead = [...p.table.get('C')!.ahead.values()].filter(
@@ -168,6 +182,23 @@ describe('random lives', () => {
   test.each([21, 22, 23])('ack all, seed %i', (seed) => life(seed, 300, { ...short, ack_policy: 'all' }));
   test.each([31, 32, 31027])('work queue, seed %i', (seed) =>
     life(seed, 300, { ack_wait: 400e6 }, { retention: 'workqueue' }),
+  );
+  const long = (p: FakePartition, seemingSubjects: number): void => {
+    for (let n = 0; n < 60; n++) p.messages.add(SUBJECTS[(n * n) % 3], `m${n + 1}`, n);
+    p.messages.isLong = true;
+    p.messages.seemingSubjects = seemingSubjects;
+  };
+  test.each([51, 52, 53, 54])('counted in slices, seed %i', (seed) =>
+    life(seed, 400, short, {}, (p) => long(p, seed % 2 === 0 ? 1e6 : 0)),
+  );
+  test.each([61, 62, 63, 64, 65, 66])('last per subject, in slices, seed %i', (seed) =>
+    life(seed, 400, { ...short, deliver_policy: 'last_per_subject' }, {}, (p) => long(p, seed % 2 === 0 ? 1e6 : 0)),
+  );
+  test.each([71, 72])('last per subject, seed %i', (seed) =>
+    life(seed, 400, { ...short, deliver_policy: 'last_per_subject' }, {}, (p) => {
+      long(p, 0);
+      p.messages.isLong = false;
+    }),
   );
   test.each([41, 42])('backoff, seed %i', (seed) => life(seed, 300, { ...short, backoff: [100e6, 700e6] }));
 });

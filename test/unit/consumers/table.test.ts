@@ -38,8 +38,12 @@ function run(seed: number, steps: number, policy: 'explicit' | 'all'): void {
   const pick = (below: number): number => Math.floor(prng.float() * below);
   const messages = new FakeMessages();
   const stream = { ...STREAM };
-  let table: ConsumerRegistry = createConsumerTable({ config: () => stream, lostInterest: () => {} });
-  const twin = createConsumerTable({ config: () => stream, lostInterest: () => {} });
+  let table: ConsumerRegistry = createConsumerTable({
+    config: () => stream,
+    lostInterest: () => {},
+    beginsExactly: () => false,
+  });
+  const twin = createConsumerTable({ config: () => stream, lostInterest: () => {}, beginsExactly: () => false });
   let stampUs = 1;
   const apply = (type: number, body: Uint8Array): void => {
     stampUs++;
@@ -135,7 +139,7 @@ function run(seed: number, steps: number, policy: 'explicit' | 'all'): void {
       if (model.pending.delete(seq)) model.settle();
     } else if (dice < 97) {
       const state = table.snapshot();
-      table = createConsumerTable({ config: () => stream, lostInterest: () => {} });
+      table = createConsumerTable({ config: () => stream, lostInterest: () => {}, beginsExactly: () => false });
       table.restore(state);
       expect(table.snapshot()).toEqual(state);
     } else {
@@ -173,7 +177,7 @@ describe('table', () => {
 
   test('a command for a consumer that is gone does nothing', () => {
     const messages = new FakeMessages();
-    const table = createConsumerTable({ config: () => STREAM, lostInterest: () => {} });
+    const table = createConsumerTable({ config: () => STREAM, lostInterest: () => {}, beginsExactly: () => false });
     const apply = (type: number, body: Uint8Array) => table.apply(type, body, 1, messages, () => {});
     apply(ConsumerCommand.create, encodeCreate('', PULL));
     apply(ConsumerCommand.remove, encodeRemove(0, 'C'));
@@ -184,7 +188,7 @@ describe('table', () => {
   });
 
   test('a snapshot of another version, or cut short, is refused', () => {
-    const table = createConsumerTable({ config: () => STREAM, lostInterest: () => {} });
+    const table = createConsumerTable({ config: () => STREAM, lostInterest: () => {}, beginsExactly: () => false });
     expect(() => table.restore(new Uint8Array([9, 0, 0]))).toThrow('version 9');
     expect(() => table.restore(new Uint8Array([1, 5]))).toThrow('too early');
   });

@@ -255,11 +255,21 @@ function checkFilter(machine: StreamMachine, model: Model, patterns: string[]): 
     expect(index.next(from, filter)).toBe(rest[0] ?? 0);
     expect(index.count(from, filter)).toBe(rest.length);
   }
-  const lasts = new Map(matching.map((seq) => [model.messages.get(seq)!.subject, seq]));
-  expect([...index.lastPerSubject(filter)]).toEqual([...lasts.values()].sort((a, b) => a - b));
+  const { seqs } = model;
+  const subject = (seq: number): string => model.messages.get(seq)!.subject;
+  const lasts = new Map(matching.map((seq) => [subject(seq), seq]));
+  expect(index.firstLast(filter)).toBe(lasts.size === 0 ? 0 : Math.min(...lasts.values()));
   expect(index.lastMatching(filter)).toBe(matching.at(-1) ?? 0);
-  const asked = Float64Array.from({ length: 40 }, (_, i) => Math.max(1, model.last - 36) + i);
-  const there = (seq: number): boolean => model.messages.has(seq);
-  for (const start of [0, 7, 40])
-    expect(index.countExisting(asked, start)).toBe(asked.slice(start).filter(there).length);
+  const upTo = model.last - 5;
+  const then = new Set(new Map(seqs.filter((seq) => seq <= upTo).map((seq) => [subject(seq), seq])).values());
+  const some = seqs.slice(-12);
+  const before = (seq: number): number => seqs.findLast((b) => b < seq && subject(b) === subject(seq)) ?? 0;
+  expect(some.map((seq) => [index.isLastUpTo(seq, upTo), index.previousOfSubject(seq)])).toEqual(
+    some.map((seq) => [then.has(seq), before(seq)]),
+  );
+  const seen: number[] = [];
+  const see = (seq: number): boolean => seen.push(seq) > 0;
+  const start = Math.max(1, model.last - 25);
+  for (let from = start; from !== 0; ) from = index.someMessages(from, upTo, filter, 3, see);
+  expect(seen).toEqual(matching.filter((seq) => seq >= start && seq <= upTo));
 }
