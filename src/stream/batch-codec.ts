@@ -316,6 +316,14 @@ function copyInto(buffer: Uint8Array, at: number, bytes: Uint8Array, length: num
 
 // ---- bodies of the rarer commands -------------------------------------------------------------------------------------
 
+/** A purge whose budget is used up: how many went, and what the next command has to say. */
+export interface PurgeProgress {
+  gone: number;
+  from: number;
+  below: number;
+  keep: number;
+}
+
 export interface PurgeCommand {
   /** '' for every subject. */
   filter: string;

@@ -27,6 +27,7 @@ import {
   NO_MARKER,
   PublishView,
   type PurgeCommand,
+  type PurgeProgress,
   ROLLUP_ALL,
   ROLLUP_SUBJECT,
   readBatchHeader,
@@ -47,14 +48,6 @@ import type { ConsumerTable, ConsumerTableOptions, RemovalWatcher, SubjectFilter
 
 /** Why a batch cannot be applied: the replica must stop (the caller ends the process). */
 export class MachineError extends Error {}
-
-/** A purge whose budget is used up: how many went, and what the next command has to say. */
-export interface PurgeProgress {
-  gone: number;
-  from: number;
-  below: number;
-  keep: number;
-}
 
 /** Result of a command that is not a publish: an error, a count of removals (purge, expire), or nothing to say. */
 export type CommandResult = ApiError | PurgeProgress | number | undefined;

@@ -579,7 +579,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       }
       const { seq, start_time_us } = request;
       const from = start_time_us === undefined ? this.#toLocalFrom(seq ?? 0) : index.seqAtOrAfter(start_time_us);
-      batchFrom(source, from, request.filter, request, finish);
+      batchFrom(this.#env.clock, source, from, request.filter, request, finish);
     });
   }
 
@@ -594,12 +594,10 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       let upTo = index.lastSeq;
       if (timeUs !== undefined) upTo = index.seqAtOrAfter(timeUs) - 1;
       else if (seq !== undefined) upTo = this.#toLocalFrom(seq + 1) - 1;
-      const locals = lastOfSubjects(index, request.filters, upTo, request.max);
-      if (locals === undefined) done('too-many');
-      else {
-        const seqs = locals.map((local) => this.#toStream(local));
-        done({ seqs, upTo: this.#toStream(upTo), lastSeq: this.#toStream(index.lastSeq) });
-      }
+      const edges = { upTo: this.#toStream(upTo), lastSeq: this.#toStream(index.lastSeq) };
+      lastOfSubjects(this.#env.clock, index, request.filters, upTo, request.max, (locals) => {
+        done(locals === undefined ? 'too-many' : { seqs: locals.map((local) => this.#toStream(local)), ...edges });
+      });
     });
   }
 
