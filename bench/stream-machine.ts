@@ -138,6 +138,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
     },
     readBarrier: (done) => done(true),
     readBody: (_, done) => done(undefined),
+    readBodies: (_first, _bytesMax, done) => done(undefined),
     bodyFromMemory: () => undefined,
     transferLeadership() {},
     proposeMembership: () => undefined,

@@ -29,6 +29,8 @@ export const ENTRY_BYTES_MAX = 12 * 1024 * 1024;
 const ENTRY_OVERHEAD_BYTES = 64;
 const READ_BODY_BYTES = 64 * 1024 * 1024;
 
+const bodyOf = (entry: LogEntry): Uint8Array => entry.body;
+
 export interface RunnerOwner {
   readonly env: Env;
   readonly wal: Wal;
@@ -185,19 +187,33 @@ export class GroupRunner implements Group, HasDeadline {
 
   readBody(index: Index, done: (body: Uint8Array | undefined) => void): void {
     const body = this.bodyFromMemory(index);
-    if (body !== undefined || this.closed || index < 1 || index > this.applied) {
-      done(body);
+    if (body !== undefined) done(body);
+    else this.readStored(index, index, READ_BODY_BYTES, (bodies) => done(bodies?.[0]));
+  }
+
+  readBodies(first: Index, bytesMax: number, done: (bodies: readonly Uint8Array[] | undefined) => void): void {
+    this.readStored(first, this.applied, bytesMax, done);
+  }
+
+  private readStored(
+    first: Index,
+    last: Index,
+    bytesMax: number,
+    done: (bodies: readonly Uint8Array[] | undefined) => void,
+  ): void {
+    if (this.closed || first < 1 || first > this.applied) {
+      done(undefined);
       return;
     }
     const { wal } = this.owner;
-    wal.readEntries(this.id, index, index, READ_BODY_BYTES, (entries) => {
+    wal.readEntries(this.id, first, last, bytesMax, (entries) => {
       if (entries !== undefined || this.closed) {
-        done(entries?.[0].body);
+        done(entries?.map(bodyOf));
         return;
       }
-      this.owner.damaged(this, index, () => {
+      this.owner.damaged(this, first, () => {
         if (this.closed) done(undefined);
-        else wal.readEntries(this.id, index, index, READ_BODY_BYTES, (again) => done(again?.[0].body));
+        else wal.readEntries(this.id, first, last, bytesMax, (again) => done(again?.map(bodyOf)));
       });
     });
   }

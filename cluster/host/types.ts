@@ -63,6 +63,8 @@ export interface Group {
   readonly provenUntilMs: number;
   /** Body of a committed entry that is still kept; undefined: damaged or gone. Synchronous when in memory. */
   readBody(index: Index, done: (body: Uint8Array | undefined) => void): void;
+  /** The same of `first` and of those behind it, as many as about `bytesMax` hold, in one read; never from memory alone. They may share memory. */
+  readBodies(first: Index, bytesMax: number, done: (bodies: readonly Uint8Array[] | undefined) => void): void;
   /** The body if it is in the memory tail. */
   bodyFromMemory(index: Index): Uint8Array | undefined;
   transferLeadership(to: PeerId): void;

@@ -5,6 +5,11 @@
 import type { Group, Index } from '../../cluster/host/types.ts';
 import { viewOf } from './batch-codec.ts';
 
+/** Who reads the log in order gets so much of it in one read. */
+const AHEAD_BYTES = 256 * 1024;
+/** An entry so close behind what was read last goes on with it: those between may hold no messages. */
+const GAP_MAX = 8;
+
 type BodyDone = (body: Uint8Array | undefined) => void;
 
 interface Kept {
@@ -80,6 +85,8 @@ export class BodyCache {
   readonly #group: Group;
   readonly #bodies = new Map<Index, Kept>();
   readonly #reading = new Map<Index, BodyDone[]>();
+  /** Behind the last entry that came from disk. */
+  #end: Index = Number.POSITIVE_INFINITY;
   #closed = false;
 
   constructor(shared: ColdBodies, group: Group) {
@@ -105,15 +112,32 @@ export class BodyCache {
       return;
     }
     this.#reading.set(index, [done]);
-    this.#group.readBody(index, (body) => {
-      const all = this.#reading.get(index) ?? [];
-      this.#reading.delete(index);
-      if (body !== undefined && !this.#closed) this.#keep(index, body);
-      for (const each of all) each(body);
-    });
+    if (index >= this.#end && index < this.#end + GAP_MAX) {
+      this.#group.readBodies(index, AHEAD_BYTES, (bodies) => this.#cameAll(index, bodies));
+    } else this.#group.readBody(index, (body) => this.#came(index, body, index + 1));
+  }
+
+  /** `end`: behind what came with it. */
+  #came(index: Index, body: Uint8Array | undefined, end: Index): void {
+    const all = this.#reading.get(index) ?? [];
+    this.#reading.delete(index);
+    if (body !== undefined) {
+      this.#end = end;
+      this.#keep(index, body);
+    }
+    for (const each of all) each(body);
+  }
+
+  /** Each in memory of its own: one that is kept would keep all of them. */
+  #cameAll(index: Index, bodies: readonly Uint8Array[] | undefined): void {
+    const count = bodies?.length ?? 0;
+    const own = bodies === undefined || count === 1 ? bodies : bodies.map((body) => Buffer.from(body));
+    if (own !== undefined) for (let i = count - 1; i > 0; i--) this.#keep(index + i, own[i]);
+    this.#came(index, own?.[0], index + count);
   }
 
   #keep(index: Index, body: Uint8Array): void {
+    if (this.#closed) return;
     this.forget(index);
     const kept: Kept = { owner: this, index, body, newer: undefined, older: undefined };
     this.#bodies.set(index, kept);

@@ -25,6 +25,14 @@ function readAll(world: World, node: WorldNode, group = 0): Map<number, string> 
   return bodies;
 }
 
+/** What one read gives from `first` on. */
+function readOn(world: World, node: WorldNode, first: number, bytesMax: number): string[] | undefined {
+  const read: { bodies?: readonly Uint8Array[] | undefined } = {};
+  node.env.run(() => node.group().readBodies(first, bytesMax, (bodies) => Object.assign(read, { bodies })));
+  world.until('bodies read', () => 'bodies' in read);
+  return read.bodies?.map((body) => Buffer.from(body).toString());
+}
+
 describe('one node', () => {
   test('leads at once, applies what it proposed, recovers it after a power cut', () => {
     const world = new World({ seed: 1, nodes: 1 });
@@ -60,6 +68,15 @@ describe('one node', () => {
     expect(node.host.stats.snapshotsTaken).toBeGreaterThan(3);
     expect(node.group().status().firstIndex).toBeGreaterThan(200);
     expect(readAll(world, node)).toEqual(texts);
+    let several = 0;
+    for (const [first, text] of texts) {
+      const bodies = readOn(world, node, first, 500);
+      expect(bodies?.[0]).toBe(text);
+      for (const [i, body] of (bodies ?? []).entries()) expect(body).toBe(texts.get(first + i) ?? body);
+      if ((bodies?.length ?? 0) > 1) several++;
+    }
+    expect(several).toBeGreaterThan(50);
+    expect(readOn(world, node, node.group().applied + 1, 500)).toBeUndefined();
     const { sum } = node.machine();
     node.kill('process');
     node.start();

@@ -197,6 +197,10 @@ class FakeGroup implements Group {
     done(undefined);
   }
 
+  readBodies(_first: Index, _bytesMax: number, done: (bodies: readonly Uint8Array[] | undefined) => void): void {
+    done(undefined);
+  }
+
   bodyFromMemory(): Uint8Array | undefined {
     return undefined;
   }

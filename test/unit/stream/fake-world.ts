@@ -169,6 +169,17 @@ export class FakeGroup implements Group {
     else read();
   }
 
+  readBodies(first: number, _bytesMax: number, done: (bodies: readonly Uint8Array[] | undefined) => void): void {
+    this.diskReads++;
+    const read = (): void => {
+      let end = first;
+      while (end < first + 3 && end <= this.log.length && !this.damaged.has(end)) end++;
+      done(end === first ? undefined : this.log.slice(first - 1, end - 1));
+    };
+    if (this.cold) this.#reads.push(read);
+    else read();
+  }
+
   readDisk(): void {
     for (const read of this.#reads.splice(0)) read();
   }
