@@ -50,6 +50,8 @@ export class Writer {
   private pending = emptyPending();
   private waiting: (() => void)[] = [];
   private busy = false;
+  /** Nothing is written any more: who still asks (a compaction under way, a snapshot) is not answered. */
+  private closed = false;
   private idleTimer: Timer | undefined;
   private partsLeft = 0;
 
@@ -145,6 +147,7 @@ export class Writer {
   // ---- the commit loop --------------------------------------------------------------------------------------------------
 
   flush(done: () => void): void {
+    if (this.closed) return;
     this.waiting.push(done);
     if (this.busy) return;
     this.busy = true;
@@ -164,6 +167,7 @@ export class Writer {
       this.waiting = [];
       for (const done of dones) done();
     }
+    if (this.closed) return;
     if (this.waiting.length > 0) this.begin();
     else {
       this.busy = false;
@@ -343,6 +347,7 @@ export class Writer {
 
   close(done: () => void): void {
     this.flush(() => {
+      this.closed = true;
       const { context } = this;
       if (this.idleTimer !== undefined) context.env.clock.cancel(this.idleTimer);
       this.idleTimer = undefined;

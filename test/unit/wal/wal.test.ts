@@ -53,6 +53,27 @@ describe('wal', () => {
     expect(life.wal.durable).toBe(4);
   });
 
+  test('whoever goes on writing while the log is closed is not answered', () => {
+    const world = createWorld(4);
+    let life = bootSurely(world);
+    const answered: number[] = [];
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    const write = (index: number): void => {
+      life.wal.append(1, [entryOf(index, 1, `entry ${index}`)]);
+      life.wal.flush(() => {
+        answered.push(index);
+        write(index + 1);
+      });
+    };
+    life.env.run(() => write(1));
+    settle(world, life, (done) => life.wal.close(done));
+    world.scheduler.runFor(1_000);
+    expect(life.env.alive).toBe(true);
+    expect(answered.length).toBeGreaterThan(0);
+    life = restart(world, life);
+    expect(life.wal.lastIndex(1)).toBeGreaterThanOrEqual(answered.length);
+  });
+
   test('an overwritten suffix stays overwritten', () => {
     const world = createWorld(2);
     let life = bootSurely(world);
