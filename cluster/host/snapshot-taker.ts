@@ -12,6 +12,8 @@ export interface SnapshotPolicy {
   /** A snapshot is due when the applied log since the last one has that many bytes or entries ... */
   bytes: number;
   entries: number;
+  /** ... on a node with no more groups than that; more of them share what these may have, down to an eighth each ... */
+  groups: number;
   /** ... and at least so many times the size of the last state, */
   growth: number;
   /** but no more than this, or half that size: a restart replays it. */
@@ -22,15 +24,18 @@ export interface SnapshotPolicy {
   gapMs: number;
 }
 
+/** A member that was away for seconds should find what it lacks in the log: the snapshot of a stream takes all that is stored along. */
 const DEFAULTS: SnapshotPolicy = {
-  bytes: 8 * 1024 * 1024,
-  entries: 10_000,
+  bytes: 64 * 1024 * 1024,
+  entries: 80_000,
+  groups: 8,
   growth: 2,
   tailBytes: 256 * 1024 * 1024,
   waitMs: 5_000,
   gapMs: 20,
 };
 const WAIT_POLL_MS = 20;
+const SHARE_MIN = 1 / 8;
 /** What was applied may have removed what older segments hold (a purge, acks, a deleted group): so often they are all looked at. */
 const LOOK_FOR_DEAD_MS = 5_000;
 
@@ -98,8 +103,9 @@ export class SnapshotTaker {
   }
 
   private isDue(runner: GroupRunner): boolean {
-    const { bytes, entries, growth, tailBytes } = this.policy;
-    if (runner.logBytes < bytes && runner.logEntries < entries) return false;
+    const { bytes, entries, groups, growth, tailBytes } = this.policy;
+    const share = Math.min(1, Math.max(SHARE_MIN, groups / this.owner.stats.groups));
+    if (runner.logBytes < bytes * share && runner.logEntries < entries * share) return false;
     const stateBytes = this.stateBytes.get(runner) ?? 0;
     return runner.logBytes >= Math.min(growth * stateBytes, Math.max(tailBytes, stateBytes / 2));
   }
@@ -138,11 +144,9 @@ export class SnapshotTaker {
   }
 
   private isSomeoneBehind(runner: GroupRunner, index: number): boolean {
-    // Whoever lacks more than a snapshot's worth of entries is better off with the snapshot.
-    const { entries } = this.policy;
+    // Whoever catches up by the log is not to begin again with the snapshot.
     return runner.raft.progress.some(
-      ({ peer, match, state }) =>
-        match < index && match >= index - entries && state !== 'snapshot' && this.owner.transport.isUp(peer),
+      ({ peer, match, state }) => match < index && state !== 'snapshot' && this.owner.transport.isUp(peer),
     );
   }
 
