@@ -2,7 +2,7 @@
 // One group at a time. On a leader the state is taken first and becomes the log's new beginning only when all connected members have the
 // entries below it, so that a follower that is merely some milliseconds behind needs no snapshot transfer.
 // Invariant: a snapshot names exactly the applied index at which its state was taken.
-import type { SnapshotMeta } from '../core/types.ts';
+import type { PeerId, SnapshotMeta } from '../core/types.ts';
 import type { Transport } from '../rpc/types.ts';
 import { SEGMENTS_PER_COMPACTION } from '../wal/compaction.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
@@ -14,6 +14,8 @@ export interface SnapshotPolicy {
   entries: number;
   /** ... on a node with no more groups than that; more of them share what these may have, down to an eighth each ... */
   groups: number;
+  /** ... so many times as much while a member is away for a short time, or back for a short time ... */
+  awayGrowth: number;
   /** ... and at least so many times the size of the last state, */
   growth: number;
   /** but no more than this, or half that size: a restart replays it. */
@@ -29,6 +31,7 @@ const DEFAULTS: SnapshotPolicy = {
   bytes: 64 * 1024 * 1024,
   entries: 80_000,
   groups: 8,
+  awayGrowth: 2,
   growth: 2,
   tailBytes: 256 * 1024 * 1024,
   waitMs: 5_000,
@@ -36,6 +39,9 @@ const DEFAULTS: SnapshotPolicy = {
 };
 const WAIT_POLL_MS = 20;
 const SHARE_MIN = 1 / 8;
+/** A member that went may be back so soon, and has what it missed so long after it came: meanwhile a log may grow further. */
+const AWAY_MS = 60_000;
+const BACK_MS = 10_000;
 /** What was applied may have removed what older segments hold (a purge, acks, a deleted group): so often they are all looked at. */
 const LOOK_FOR_DEAD_MS = 5_000;
 
@@ -51,6 +57,8 @@ export class SnapshotTaker {
   private readonly policy: SnapshotPolicy;
   private readonly queue = new Set<GroupRunner>();
   private readonly stateBytes = new WeakMap<GroupRunner, number>();
+  /** Peers that went or came, and until when a log waits for them. */
+  private readonly expected = new Map<PeerId, number>();
   private busy = false;
   private compacting = false;
   /** Calls of compact() that may find nothing before it is left alone. */
@@ -61,6 +69,9 @@ export class SnapshotTaker {
   constructor(owner: Owner, policy: Partial<SnapshotPolicy>) {
     this.owner = owner;
     this.policy = { ...DEFAULTS, ...policy };
+    const { env, transport } = owner;
+    transport.onPeerUp((peer) => this.expected.set(peer.id, env.clock.nowMs() + BACK_MS));
+    transport.onPeerDown((peer) => this.expected.set(peer, env.clock.nowMs() + AWAY_MS));
   }
 
   opened(runner: GroupRunner, stateBytes: number): void {
@@ -103,11 +114,17 @@ export class SnapshotTaker {
   }
 
   private isDue(runner: GroupRunner): boolean {
-    const { bytes, entries, groups, growth, tailBytes } = this.policy;
+    const { bytes, entries, groups, awayGrowth, growth, tailBytes } = this.policy;
     const share = Math.min(1, Math.max(SHARE_MIN, groups / this.owner.stats.groups));
-    if (runner.logBytes < bytes * share && runner.logEntries < entries * share) return false;
+    const size = Math.max(runner.logBytes / (bytes * share), runner.logEntries / (entries * share));
+    if (size < 1 || (size < awayGrowth && this.isExpecting(runner))) return false;
     const stateBytes = this.stateBytes.get(runner) ?? 0;
     return runner.logBytes >= Math.min(growth * stateBytes, Math.max(tailBytes, stateBytes / 2));
+  }
+
+  private isExpecting({ raft }: GroupRunner): boolean {
+    const nowMs = this.owner.env.clock.nowMs();
+    return raft.membership.voters.some((peer) => (this.expected.get(peer) ?? 0) > nowMs);
   }
 
   private next(): void {

@@ -23,7 +23,7 @@ describe.each(POINTS)('%s', (point) => {
       const world = new World({
         seed: occurrence * 31 + point.length,
         nodes: 3,
-        host: { snapshots: { bytes: 1_000, entries: 20, growth: 0, waitMs: 50, gapMs: 5 } },
+        host: { snapshots: { bytes: 1_000, entries: 20, growth: 0, awayGrowth: 1, waitMs: 50, gapMs: 5 } },
         crashAt: (node, name) => (node === 3 && name === point && ++hits === occurrence ? kind : undefined),
       });
       world.start();

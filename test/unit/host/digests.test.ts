@@ -7,7 +7,7 @@ import { World, type WorldNode } from './world.ts';
 const EVERY = 64;
 
 function started(seed: number, nodes = 3): World {
-  const snapshots = { bytes: 4_000, entries: 40, growth: 0, waitMs: 100, gapMs: 5 };
+  const snapshots = { bytes: 4_000, entries: 40, growth: 0, awayGrowth: 1, waitMs: 100, gapMs: 5 };
   const world = new World({ seed, nodes, host: { rebalance: false, digestEvery: EVERY, snapshots } });
   world.start();
   for (let i = 0; i < 50; i++) world.put(`put ${i}`);

@@ -13,7 +13,7 @@ function drain(node: WorldNode, bounds = BOUNDS): () => boolean {
 
 /** A member comes back, far behind, and the leader stops at once: the longest time in which nothing was applied, milliseconds. */
 function gapOfStop(seed: number, catchUpMs: number): number {
-  const snapshots = { bytes: 200_000, entries: 1_000, growth: 0, waitMs: 200, gapMs: 5 };
+  const snapshots = { bytes: 200_000, entries: 1_000, growth: 0, awayGrowth: 1, waitMs: 200, gapMs: 5 };
   const world = new World({ seed, nodes: 3, ballastBytes: 3_000_000, host: { snapshots, rebalance: false } });
   world.start();
   const leader = world.untilLeader();

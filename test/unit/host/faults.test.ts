@@ -25,7 +25,7 @@ function run(
     seed,
     nodes: options.nodes,
     groups: GROUPS,
-    host: { snapshots: { bytes: 4_000, entries: 60, growth: 0, waitMs: 200, gapMs: 5 } },
+    host: { snapshots: { bytes: 4_000, entries: 60, growth: 0, awayGrowth: 1, waitMs: 200, gapMs: 5 } },
     onApply(node, group, index, text) {
       const { texts, acked } = truth.get(group)!;
       if ((texts.get(index) ?? text) !== text)

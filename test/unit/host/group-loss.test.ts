@@ -16,7 +16,7 @@ const KEPT_SEEDS = [1030, 3125, 7030, 7043, 9805, 9940];
 const OPTIONS = {
   nodes: 3,
   groups: GROUPS,
-  host: { rebalance: false, snapshots: { bytes: 6_000, entries: 25, growth: 0, waitMs: 100, gapMs: 5 } },
+  host: { rebalance: false, snapshots: { bytes: 6_000, entries: 25, growth: 0, awayGrowth: 1, waitMs: 100, gapMs: 5 } },
   wal: { segmentBytes: 6 * 1024, tailBytes: 2_000 },
 };
 

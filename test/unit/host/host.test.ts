@@ -3,7 +3,7 @@ import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
 import { Channel } from '../../../cluster/rpc/types.ts';
 import { World, type WorldNode } from './world.ts';
 
-const small = { snapshots: { bytes: 2_000, entries: 30, growth: 0, waitMs: 200, gapMs: 5 } };
+const small = { snapshots: { bytes: 2_000, entries: 30, growth: 0, awayGrowth: 1, waitMs: 200, gapMs: 5 } };
 
 function barrier(node: WorldNode, group = 0): { answer: boolean | undefined } {
   const result: { answer: boolean | undefined } = { answer: undefined };

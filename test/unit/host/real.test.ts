@@ -61,7 +61,7 @@ async function start(name: string, port: number, routes: string[]): Promise<Life
     bootId,
     onRolledBack: () => env.log.error('rolled back'),
     isDiskLow: () => false,
-    snapshots: { bytes: 200_000, entries: 500, growth: 0, waitMs: 500, gapMs: 5 },
+    snapshots: { bytes: 200_000, entries: 500, growth: 0, awayGrowth: 1, waitMs: 500, gapMs: 5 },
   });
   const life: Life = {
     id,
