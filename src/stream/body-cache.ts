@@ -6,7 +6,7 @@ import type { Group, Index } from '../../cluster/host/types.ts';
 import { viewOf } from './batch-codec.ts';
 
 /** Who reads the log in order gets so much of it in one read. */
-const AHEAD_BYTES = 256 * 1024;
+const AHEAD_BYTES = 64 * 1024;
 /** An entry so close behind what was read last goes on with it: those between may hold no messages. */
 const GAP_MAX = 8;
 
