@@ -399,7 +399,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   /** Groups that sleep without that peer are woken. */
   private onPeerUp(peer: PeerId): void {
     const nowMs = this.env.clock.nowMs();
-    this.rebalance.peerUp(peer, nowMs);
     for (const runner of this.runners.values()) {
       if (runner.raft.role !== 'leader') continue;
       this.held.settle(runner, nowMs);
@@ -418,7 +417,6 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private onPeerDown(peer: PeerId): void {
     this.time.lost(peer);
     this.fullDisks.lost(peer);
-    this.rebalance.peerDown(peer);
     this.sender.dropPeer(peer);
     this.outgoing.dropPeer(peer);
     this.snapshotSender.dropPeer(peer);

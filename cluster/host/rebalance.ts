@@ -2,6 +2,7 @@
 // has no room. Asked by the host once a second. Invariant: a group is handed only to a member that has all that is committed, or to the
 // one that full-disks.ts names; who did not take it is not asked again soon.
 import type { PeerId } from '../core/types.ts';
+import type { Transport } from '../rpc/types.ts';
 import type { FullDisks } from './full-disks.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
 import type { HeldNews } from './held-news.ts';
@@ -13,6 +14,7 @@ const AGAIN_MS = 60_000;
 
 interface Owner extends RunnerOwner {
   readonly self: PeerId;
+  readonly transport: Transport;
   readonly fullDisks: FullDisks;
   readonly held: HeldNews;
   groups(): Iterable<GroupRunner>;
@@ -24,14 +26,9 @@ export class Rebalance {
 
   constructor(owner: Owner) {
     this.owner = owner;
-  }
-
-  peerUp(peer: PeerId, nowMs: number): void {
-    this.upSinceMs.set(peer, nowMs);
-  }
-
-  peerDown(peer: PeerId): void {
-    this.upSinceMs.delete(peer);
+    const { env, transport } = owner;
+    transport.onPeerUp((peer) => this.upSinceMs.set(peer.id, env.clock.nowMs()));
+    transport.onPeerDown((peer) => this.upSinceMs.delete(peer));
   }
 
   handBack(): void {
