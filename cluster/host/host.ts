@@ -561,8 +561,10 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const { runner, index, term, messages } of durables) {
       if (runner.closed) continue;
       for (const message of messages) this.dispatch(runner, message);
-      if (messages.some(isVote)) runner.raft.votesLeft(this.env.clock.nowMs());
-      if (this.held.holdsSync(runner, index, term)) continue;
+      const hasVoted = messages.some(isVote);
+      if (hasVoted) runner.raft.votesLeft(this.env.clock.nowMs());
+      // It had no deadline while the vote was on its way to the disk, and has one again.
+      if (this.held.holdsSync(runner, index, term) && !hasVoted) continue;
       runner.raft.persisted(index, term);
       this.review(runner);
     }

@@ -102,3 +102,16 @@ test('leadership goes back while entries come all the time', () => {
   }
   expect(world.leader(GROUP)).toBe(preferred);
 });
+
+test('who voted stands itself when the candidate is gone, also if its time came while the vote was being synced', () => {
+  const { world, leader, others } = begin(25, 5);
+  leader.kill('power');
+  const stands = (node: WorldNode): boolean => node.core(GROUP).role !== 'follower';
+  world.until('a candidate', () => others.some(stands), 3_000);
+  const candidate = others.find(stands)!;
+  const voters = others.filter((node) => node !== candidate);
+  for (const node of voters) node.disk.latency.syncMs = 600;
+  world.until('votes', () => voters.every((node) => node.core(GROUP).vote === candidate.id), 3_000);
+  candidate.kill('power');
+  world.until('a leader', () => world.leader(GROUP) !== undefined, 15_000);
+});
