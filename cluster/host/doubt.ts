@@ -8,10 +8,9 @@
 // log holds them again. Who the voters are may be forgotten too: whoever answers tells, and those of the log at the end must all have
 // been asked. Invariant: until these are durable facts it does not vote.
 import { majorityOf } from '../core/membership.ts';
-import type { Raft } from '../core/raft.ts';
 import type { GroupId, Index, Membership, PeerId, RaftMessage, Term } from '../core/types.ts';
 import type { Rpc, RpcReply, Transport } from '../rpc/types.ts';
-import type { GroupRunner, RunnerOwner } from './group-runner.ts';
+import type { CoreView, GroupRunner, RunnerOwner } from './group-runner.ts';
 
 const METHOD = 'host.term';
 const TIMEOUT_MS = 2_000;
@@ -59,7 +58,7 @@ interface Answer {
   latest: Membership;
 }
 
-function encodeAnswer(raft: Raft, isFree: boolean): string {
+function encodeAnswer(raft: CoreView, isFree: boolean): string {
   const { term, commit, membership, membershipIndex } = raft;
   const committed = raft.membershipAt(commit);
   return `${isFree ? '' : '?'}${term} ${commit}:${textOf(committed)} ${membershipIndex}:${textOf(membership)}`;
@@ -88,7 +87,7 @@ function peersOf(text: string): PeerId[] {
 }
 
 /** The memberships that may be in force: the one at the highest commit index known, and every later change, committed or not. */
-function inForce(raft: Raft, answers: Iterable<Answer>): Membership[] {
+function inForce(raft: CoreView, answers: Iterable<Answer>): Membership[] {
   const { membership, membershipIndex } = raft;
   let commit = -1;
   let committed: Membership = { voters: [], learners: [] };
@@ -201,7 +200,8 @@ export class Doubt {
   /** To the core it looks like news of a later term. */
   private rise(runner: GroupRunner, asked: PeerId[], term: Term): void {
     const { env, self } = this.owner;
-    runner.raft.step(news(NOBODY, self, term), env.clock.nowMs());
+    const nowMs = env.clock.nowMs();
+    runner.core(nowMs).step(news(NOBODY, self, term), nowMs);
     this.progress.set(runner, { state: 'catching-up', term, waiting: false, asked });
     this.owner.dirty(runner);
   }

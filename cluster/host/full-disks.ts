@@ -48,10 +48,12 @@ export class FullDisks {
   }
 
   /** A member to lead in place of this node, which has no room; undefined: it must stay, or has room. */
-  heirOf({ raft }: GroupRunner): PeerId | undefined {
-    const { voters } = raft.membership;
+  heirOf(runner: GroupRunner, nowMs: number): PeerId | undefined {
+    const { voters } = runner.raft.membership;
     if (!this.isOwnLow() || !this.isEnough(voters)) return undefined;
-    const heirs = raft.progress.filter(({ peer, state }) => state === 'replicate' && this.hasRoom(peer, voters));
+    const heirs = runner
+      .core(nowMs)
+      .progress.filter(({ peer, state }) => state === 'replicate' && this.hasRoom(peer, voters));
     return heirs.reduce((best, heir) => (heir.match > best.match ? heir : best), heirs[0])?.peer;
   }
 

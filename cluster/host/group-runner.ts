@@ -31,6 +31,12 @@ const READ_BODY_BYTES = 64 * 1024 * 1024;
 
 const bodyOf = (entry: LogEntry): Uint8Array => entry.body;
 
+/** What may be asked or told of a core at any time: what is held for it (held-news.ts) changes none of this, or makes it only stricter. */
+export type CoreView = Omit<
+  Raft,
+  'progress' | 'step' | 'tick' | 'peerUp' | 'peerDown' | 'readIndex' | 'transferLeadership' | 'takeReady'
+>;
+
 export interface RunnerOwner {
   readonly env: Env;
   readonly wal: Wal;
@@ -38,6 +44,8 @@ export interface RunnerOwner {
   dirty(runner: GroupRunner): void;
   /** An entry was proposed: it is to leave in this turn. */
   proposed(runner: GroupRunner): void;
+  /** Its core is about to hear that acknowledgement, which was held. */
+  acknowledged(runner: GroupRunner, reply: AppendReply): void;
   /** Leadership or the known leader changed. */
   leaderChanged(runner: GroupRunner): void;
   leadingChanged(leading: boolean): void;
@@ -54,8 +62,6 @@ interface WaitingRead {
 
 export class GroupRunner implements Group, HasDeadline {
   readonly id: GroupId;
-  /** Replaced only while `termsUnknown`. */
-  raft: Raft;
   readonly machine: GroupMachine;
   readonly preferredLeader: PeerId;
   queuedMs = Number.POSITIVE_INFINITY;
@@ -108,6 +114,8 @@ export class GroupRunner implements Group, HasDeadline {
   reopen!: () => OpenedRaft;
 
   private readonly owner: RunnerOwner;
+  /** Replaced only while `termsUnknown`. */
+  private bare: Raft;
   private applying = false;
   private seenTerm: Term;
   private seenLeader: PeerId = 0;
@@ -127,12 +135,50 @@ export class GroupRunner implements Group, HasDeadline {
   ) {
     this.owner = owner;
     this.id = id;
-    this.raft = raft;
+    this.bare = raft;
     this.machine = machine;
     this.preferredLeader = preferredLeader;
     this.applied = applied;
     this.committed = applied;
     this.seenTerm = raft.term;
+  }
+
+  // ---- its core
+
+  get raft(): CoreView {
+    return this.bare;
+  }
+
+  /** The core, having heard all that is held for it: for whoever tells it something, or asks what the others have. */
+  core(nowMs: number): Raft {
+    if (this.holdsNews) {
+      this.settle(nowMs);
+      if (this.bare.hasReady()) this.owner.dirty(this);
+    }
+    return this.bare;
+  }
+
+  replaceCore(raft: Raft): void {
+    this.bare = raft;
+    this.steadiness = 'none';
+  }
+
+  private get holdsNews(): boolean {
+    return this.syncHeld || this.acks.length > 0;
+  }
+
+  private settle(nowMs: number): void {
+    const { bare, acks } = this;
+    if (this.syncHeld) {
+      this.syncHeld = false;
+      bare.persisted(this.syncedTo, this.syncedTerm);
+    }
+    if (acks.length === 0) return;
+    this.acks = NOTHING;
+    for (const ack of acks) {
+      this.owner.acknowledged(this, ack);
+      bare.step(ack, nowMs);
+    }
   }
 
   // ---- Group
@@ -220,12 +266,13 @@ export class GroupRunner implements Group, HasDeadline {
 
   transferLeadership(to: PeerId): void {
     if (this.closed) return;
-    this.raft.transferLeadership(to, this.owner.env.clock.nowMs());
+    const nowMs = this.owner.env.clock.nowMs();
+    this.core(nowMs).transferLeadership(to, nowMs);
     this.owner.dirty(this);
   }
 
   status(): GroupStatus {
-    const { raft } = this;
+    const raft = this.core(this.owner.env.clock.nowMs());
     return {
       group: this.id,
       role: raft.role,
@@ -260,7 +307,8 @@ export class GroupRunner implements Group, HasDeadline {
 
   /** Before Readys are taken: who leads now? Hands the turn's reads to the core. */
   beginPass(nowMs: number): void {
-    const { raft } = this;
+    const raft = this.bare;
+    if (this.holdsNews) this.settle(nowMs);
     raft.setNow(nowMs);
     if (raft.term !== this.seenTerm || raft.leader !== this.seenLeader) {
       const wasLeading = this.leading;
@@ -279,6 +327,14 @@ export class GroupRunner implements Group, HasDeadline {
       this.newReads = [];
       raft.readIndex(context, nowMs);
     }
+  }
+
+  get hasReady(): boolean {
+    return this.bare.hasReady();
+  }
+
+  takeReady(): Ready {
+    return this.bare.takeReady();
   }
 
   /** Commit index and reads of a Ready. */

@@ -2,9 +2,9 @@
 // groups every visit to a core is a walk through cold memory, so such news waits beside the group, in its runner, until something is to be done
 // there anyway, or until it may commit something: one visit per entry instead of three on a leader. To a core it is as if the word had come a
 // little later. Owned by the host.
-// Invariants: a core has all that is held before it hears, sends, proposes or ticks; nothing is held that a core would act upon (`Raft.steady`);
+// Invariants: a core has all that is held before it hears, sends, proposes or ticks (`GroupRunner.core`); nothing is held that a core would act upon (`Raft.steady`);
 // nothing is said to be durable before it is.
-import { added, NOTHING } from '../core/state.ts';
+import { added } from '../core/state.ts';
 import type { Index, RaftMessage, Term } from '../core/types.ts';
 import type { AppendSender } from './append-sender.ts';
 import type { GroupRunner } from './group-runner.ts';
@@ -62,20 +62,5 @@ export class HeldNews {
     runner.syncHeld = true;
     if (runner.steadiness === 'leads' && runner.ackedTo > runner.committed) this.due(runner);
     return true;
-  }
-
-  /** The core gets to know all of it. */
-  settle(runner: GroupRunner, nowMs: number): void {
-    if (runner.syncHeld) {
-      runner.syncHeld = false;
-      runner.raft.persisted(runner.syncedTo, runner.syncedTerm);
-    }
-    if (runner.acks.length === 0) return;
-    const { acks } = runner;
-    runner.acks = NOTHING;
-    for (const ack of acks) {
-      this.sender.onReply(runner.id, ack.from, true, ack.index);
-      runner.raft.step(ack, nowMs);
-    }
   }
 }

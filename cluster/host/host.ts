@@ -6,7 +6,6 @@
 import type { Env, Timer } from '../../src/kit/env.ts';
 import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
-import type { Raft } from '../core/raft.ts';
 import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
 import { decodeRaftBatch } from '../rpc/raft-codec.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
@@ -19,7 +18,7 @@ import { Doubt } from './doubt.ts';
 import { drain } from './drain.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
-import { HeldNews } from './held-news.ts';
+import { type AppendReply, HeldNews } from './held-news.ts';
 import { LateApply } from './late-apply.ts';
 import { openRaft } from './open-raft.ts';
 import { Outgoing } from './outgoing.ts';
@@ -103,8 +102,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly snapshotReceiver: SnapshotReceiver;
   private readonly outgoing: Outgoing;
   private readonly lateApply: LateApply;
-  readonly held: HeldNews;
-  private readonly rebalance: Rebalance;
+  private readonly held: HeldNews;
+  readonly rebalance: Rebalance;
   private readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
   /** Recovered groups that were opened or deleted in this life. */
   private readonly taken = new Set<GroupId>();
@@ -273,9 +272,13 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       this.snapshotSender.dropGroup(runner.id);
     } else {
       this.stats.electionsWon++;
-      this.noteDown(raft);
+      this.noteDown(runner);
     }
     for (const handler of this.leaderHandlers) handler(runner.id, raft.leader, raft.term);
+  }
+
+  acknowledged(runner: GroupRunner, { from, index }: AppendReply): void {
+    this.sender.onReply(runner.id, from, true, index);
   }
 
   leadingChanged(leading: boolean): void {
@@ -319,8 +322,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   repaired(runner: GroupRunner): void {
     if (runner.termsUnknown) {
       const { raft, voteUnsafe, termsUnknown } = runner.reopen();
-      runner.raft = raft;
-      runner.steadiness = 'none';
+      runner.replaceCore(raft);
       runner.voteUnsafe = voteUnsafe;
       runner.termsUnknown = termsUnknown;
     }
@@ -375,9 +377,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       const { type } = message;
       if (type === 'append-reply' && this.held.holdsAck(runner, message)) return;
       if (!runner.raft.mayVote && this.isDeaf(runner, from)) return;
-      this.held.settle(runner, nowMs);
+      const core = runner.core(nowMs);
       if (type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
-      runner.raft.step(message, nowMs);
+      core.step(message, nowMs);
       if (type === 'append' && runner.isPlain) this.serve(runner, nowMs);
       else this.review(runner);
     });
@@ -401,16 +403,16 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const nowMs = this.env.clock.nowMs();
     for (const runner of this.runners.values()) {
       if (runner.raft.role !== 'leader') continue;
-      this.held.settle(runner, nowMs);
-      runner.raft.peerUp(peer, nowMs);
+      runner.core(nowMs).peerUp(peer, nowMs);
       this.dirty(runner);
     }
   }
 
   /** A new leader learns which members there is no link to: its group may sleep without them. */
-  private noteDown(raft: Raft): void {
+  private noteDown(runner: GroupRunner): void {
     const nowMs = this.env.clock.nowMs();
-    for (const { peer } of raft.progress) if (!this.transport.isUp(peer)) raft.peerDown(peer, nowMs);
+    const core = runner.core(nowMs);
+    for (const { peer } of core.progress) if (!this.transport.isUp(peer)) core.peerDown(peer, nowMs);
   }
 
   /** Reset or silent: groups led from there are without leader, whatever their timers say. */
@@ -423,8 +425,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const nowMs = this.env.clock.nowMs();
     for (const runner of this.runners.values()) {
       if (runner.raft.leader !== peer && runner.raft.role !== 'leader') continue;
-      this.held.settle(runner, nowMs);
-      runner.raft.peerDown(peer, nowMs);
+      runner.core(nowMs).peerDown(peer, nowMs);
       this.dirty(runner);
     }
   }
@@ -447,9 +448,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (this.closed) return;
     const nowMs = this.env.clock.nowMs();
     this.deadlines.take(nowMs, (runner) => {
-      this.held.settle(runner, nowMs);
       const before = runner.raft.role;
-      runner.raft.tick(nowMs);
+      runner.core(nowMs).tick(nowMs);
       if (before === 'follower' && runner.raft.role !== 'follower') this.stats.electionsStarted++;
       this.review(runner);
     });
@@ -529,9 +529,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   /** Everything that its core wants done, but for application and the flush, which are the pass's. What is known of a group is looked at in one
    * go: with many groups in a pass it has left the processor's caches when the next step comes to it. */
   private takeReadys(runner: GroupRunner, nowMs: number): void {
-    this.held.settle(runner, nowMs);
     runner.beginPass(nowMs);
-    while (runner.raft.hasReady()) this.takeReady(runner, runner.raft.takeReady());
+    while (runner.hasReady) this.takeReady(runner, runner.takeReady());
     runner.endPass();
     this.deadlines.update(runner);
   }

@@ -5,10 +5,9 @@ import type { PeerId } from '../core/types.ts';
 import type { Transport } from '../rpc/types.ts';
 import type { FullDisks } from './full-disks.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
-import type { HeldNews } from './held-news.ts';
 
-/** A preferred leader gets its group back when its link has been up for so long. */
-const AFTER_MS = 5_000;
+/** Whose link has been up for so long has gone through what it missed: a preferred leader gets its group back, and others theirs gladly. */
+export const SETTLED_MS = 5_000;
 const PER_ROUND = 16;
 const AGAIN_MS = 60_000;
 
@@ -16,7 +15,6 @@ interface Owner extends RunnerOwner {
   readonly self: PeerId;
   readonly transport: Transport;
   readonly fullDisks: FullDisks;
-  readonly held: HeldNews;
   groups(): Iterable<GroupRunner>;
 }
 
@@ -31,6 +29,11 @@ export class Rebalance {
     transport.onPeerDown((peer) => this.upSinceMs.delete(peer));
   }
 
+  /** How long that member has been in reach without a break; 0: it is not. */
+  linkedMs(peer: PeerId, nowMs: number): number {
+    return nowMs - (this.upSinceMs.get(peer) ?? nowMs);
+  }
+
   handBack(): void {
     const { owner } = this;
     const nowMs = owner.env.clock.nowMs();
@@ -38,11 +41,9 @@ export class Rebalance {
     for (const runner of owner.groups()) {
       const { raft, preferredLeader: to } = runner;
       if (!runner.leading || to === owner.self || !raft.membership.voters.includes(to)) continue;
-      if (nowMs - (this.upSinceMs.get(to) ?? nowMs) < AFTER_MS || nowMs < runner.handBackMs) continue;
+      if (this.linkedMs(to, nowMs) < SETTLED_MS || nowMs < runner.handBackMs) continue;
       if (owner.fullDisks.isLow(to)) continue;
-      owner.held.settle(runner, nowMs);
-      owner.dirty(runner);
-      const member = raft.progress.find((progress) => progress.peer === to);
+      const member = runner.core(nowMs).progress.find((progress) => progress.peer === to);
       if (member === undefined || member.state !== 'replicate' || member.match < raft.commit) continue;
       // A member that did not take it is not asked again soon: nothing is accepted during an attempt.
       runner.handBackMs = nowMs + AGAIN_MS;
@@ -53,10 +54,11 @@ export class Rebalance {
 
   /** A leader without room would have to refuse what the others could store. */
   leaveToOthers(): void {
-    const { fullDisks, self } = this.owner;
+    const { env, fullDisks, self } = this.owner;
     if (!fullDisks.isLow(self)) return;
+    const nowMs = env.clock.nowMs();
     for (const runner of this.owner.groups()) {
-      const heir = runner.leading && runner.raft.transferringTo === 0 ? fullDisks.heirOf(runner) : undefined;
+      const heir = runner.leading && runner.raft.transferringTo === 0 ? fullDisks.heirOf(runner, nowMs) : undefined;
       if (heir !== undefined) runner.transferLeadership(heir);
     }
   }

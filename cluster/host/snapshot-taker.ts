@@ -162,7 +162,8 @@ export class SnapshotTaker {
 
   private isSomeoneBehind(runner: GroupRunner, index: number): boolean {
     // Whoever catches up by the log is not to begin again with the snapshot.
-    return runner.raft.progress.some(
+    const { progress } = runner.core(this.owner.env.clock.nowMs());
+    return progress.some(
       ({ peer, match, state }) => match < index && state !== 'snapshot' && this.owner.transport.isUp(peer),
     );
   }

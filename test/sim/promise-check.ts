@@ -77,7 +77,7 @@ export class PromiseCheck {
 }
 
 function coreOf(node: SimNode, group: GroupId): Raft | undefined {
-  return (node.node?.host.group(group) as GroupRunner | undefined)?.raft;
+  return (node.node?.host.group(group) as GroupRunner | undefined)?.raft as Raft | undefined;
 }
 
 /** Shows what a core keeps to itself. */

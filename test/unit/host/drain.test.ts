@@ -1,5 +1,6 @@
 // A clean stop in the simulated cluster: nobody who publishes should notice, not even when another member came back a moment ago.
 import { describe, expect, test } from 'vitest';
+import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
 import { World, type WorldNode } from './world.ts';
 
 const BOUNDS = { catchUpMs: 6_000, handOverMs: 3_000 };
@@ -45,6 +46,76 @@ function gapOfStop(seed: number, catchUpMs: number): number {
   expect(other.machine().count).toBeGreaterThan(2_000);
   return gap;
 }
+
+/** All groups led by one node; the others, of which the first may be told to begin anew `linkedMs` before. */
+function ledByOne(
+  seed: number,
+  groups: number[],
+  linkedMs?: number,
+): { world: World; node: WorldNode; others: WorldNode[] } {
+  const world = new World({ seed, nodes: 3, groups, host: { rebalance: false } });
+  world.start();
+  const [node, ...others] = world.nodes;
+  world.scheduler.runFor(6_000);
+  for (const group of groups) {
+    world.until('led by one', () => {
+      const leader = world.leader(group);
+      if (leader !== node) leader?.env.run(() => leader.group(group).transferLeadership(node.id));
+      world.scheduler.runFor(100);
+      return world.leader(group) === node;
+    });
+  }
+  if (linkedMs !== undefined) {
+    others[0].kill();
+    world.scheduler.runFor(500);
+    others[0].start();
+    world.scheduler.runFor(linkedMs);
+  }
+  return { world, node, others };
+}
+
+function heirsOf(world: World, node: WorldNode, groups: number[]): number[] {
+  world.until('drained', drain(node));
+  return groups.map((group) => world.untilLeader(group).id);
+}
+
+describe('whoever gets what a node leads', () => {
+  const many = Array.from({ length: 12 }, (_, i) => 64 + i);
+
+  test('they get equal shares', () => {
+    const { world, node, others } = ledByOne(21, many);
+    const heirs = heirsOf(world, node, many);
+    expect(others.map(({ id }) => heirs.filter((heir) => heir === id).length)).toEqual([6, 6]);
+  });
+
+  test('one that came back a moment ago has still to apply what it missed, and gets nothing', () => {
+    const { world, node, others } = ledByOne(22, many, 1_000);
+    expect(new Set(heirsOf(world, node, many))).toEqual(new Set([others[1].id]));
+  });
+
+  test('after a while it is as good as others', () => {
+    const { world, node } = ledByOne(22, many, 6_000);
+    expect(new Set(heirsOf(world, node, many)).size).toBe(2);
+  });
+
+  test('one without room gets nothing', () => {
+    const { world, node, others } = ledByOne(23, many);
+    others[1].diskLow = true;
+    world.scheduler.runFor(1_000);
+    expect(new Set(heirsOf(world, node, many))).toEqual(new Set([others[0].id]));
+  });
+
+  test('one that does not take it is not asked twice in a row', () => {
+    const { world, node, others } = ledByOne(24, [65]);
+    const [other, heir] = others;
+    expect((heir.group(65) as GroupRunner).preferredLeader).toBe(heir.id);
+    // It hears nothing of the group.
+    (heir.group(65) as GroupRunner).termsUnknown = true;
+    const sinceMs = world.scheduler.nowMs;
+    expect(heirsOf(world, node, [65])).toEqual([other.id]);
+    expect(world.scheduler.nowMs - sinceMs).toBeGreaterThan(500);
+  });
+});
 
 describe('a node that stops', () => {
   test('hands every leadership over', () => {

@@ -72,6 +72,16 @@ test('nothing is committed before a majority has synced it, whichever of them is
   expect(slowest(world, 5, 7)).toBeGreaterThan(100);
 });
 
+test('whoever asks what the others have hears all that they said', () => {
+  const { world, leader } = begin(25, 3);
+  for (let i = 0; i < 20; i++) {
+    world.put(`put ${i}`, GROUP);
+    world.scheduler.runFor(12);
+    const { lastIndex, progress } = leader.env.run(() => leader.group(GROUP).status())!;
+    expect(progress.map(({ match }) => match)).toEqual([lastIndex, lastIndex]);
+  }
+});
+
 test('a member that is far behind catches up as fast as it answers', () => {
   const { world, leader, others } = begin(23, 3);
   const [behind] = others;

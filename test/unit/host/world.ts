@@ -115,7 +115,7 @@ export class WorldNode {
   }
 
   core(id = 0): Raft {
-    return (this.group(id) as GroupRunner).raft;
+    return (this.group(id) as GroupRunner).raft as Raft;
   }
 
   machine(id = 0): ToyMachine {
