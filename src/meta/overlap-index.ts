@@ -40,23 +40,30 @@ export class OverlapIndex {
     }
   }
 
+  /** Without recursion: what is in the log is as deep as it is. */
   overlaps(pattern: string): boolean {
-    return this.#overlapsBelow(this.#root, pattern.split('.'), 0);
-  }
-
-  #overlapsBelow(node: Node, tokens: readonly string[], at: number): boolean {
-    this.steps++;
-    if (at === tokens.length) return node.ends > 0;
-    const token = tokens[at];
-    if (token === '>') return node.children.size > 0;
-    if (node.children.has('>')) return true;
-    if (token === '*') {
-      for (const child of node.children.values()) if (this.#overlapsBelow(child, tokens, at + 1)) return true;
-      return false;
+    const tokens = pattern.split('.');
+    const nodes = [this.#root];
+    const depths = [0];
+    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
+      const at = depths.pop()!;
+      this.steps++;
+      const { children } = node;
+      const token = tokens[at];
+      if (at === tokens.length) {
+        if (node.ends > 0) return true;
+      } else if (token === '>') {
+        if (children.size > 0) return true;
+      } else if (children.has('>')) {
+        return true;
+      } else {
+        for (const child of token === '*' ? children.values() : [children.get('*'), children.get(token)]) {
+          if (child === undefined) continue;
+          nodes.push(child);
+          depths.push(at + 1);
+        }
+      }
     }
-    const same = node.children.get(token);
-    if (same !== undefined && this.#overlapsBelow(same, tokens, at + 1)) return true;
-    const star = node.children.get('*');
-    return star !== undefined && this.#overlapsBelow(star, tokens, at + 1);
+    return false;
   }
 }

@@ -6,6 +6,8 @@ export { SubjectIndex } from './subject-index.ts';
 const DOT = 46;
 const STAR = 42;
 const TAIL = 62;
+/** As many as fit on a control line of 4 KiB. Indexes go down a level per token. */
+export const TOKENS_MAX = 2_048;
 
 function isSpace(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13 && code !== 11);
@@ -24,13 +26,14 @@ export function isLiteral(s: string): boolean {
 function check(s: string, wildcards: boolean): boolean {
   const end = s.length;
   let start = 0;
+  let tokens = 0;
   for (let i = 0; i <= end; i++) {
     const code = i === end ? DOT : s.charCodeAt(i);
     if (code !== DOT) {
       if (isSpace(code)) return false;
       continue;
     }
-    if (i === start) return false;
+    if (i === start || ++tokens > TOKENS_MAX) return false;
     if (i === start + 1) {
       const only = s.charCodeAt(start);
       if (only === TAIL && (!wildcards || i !== end)) return false;

@@ -41,6 +41,11 @@ describe('many subjects', () => {
     ]);
   });
 
+  test('deeper than any client can publish are refused: two of them, compared token by token, ended every node for good', () => {
+    const deep = many(20_000, () => 'a').join('.');
+    expect(refusal({ subjects: [deep] })).toEqual([10052, 'invalid subject']);
+  });
+
   test('with wildcards that meet all others are refused before they cost seconds', () => {
     const subjects = [...many(5_000, (i) => `a.${i}.k`), ...many(5_000, (i) => `a.*.m${i}`)];
     expect(refusal({ subjects })).toEqual([10052, 'too many subjects with wildcards']);

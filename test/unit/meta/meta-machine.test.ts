@@ -229,6 +229,23 @@ describe('rules', () => {
     expect([...one.nodes.keys()].sort()).toEqual([2, 3, 4]);
   });
 
+  test('subjects of any depth are compared: an entry that is in the log must be applied', () => {
+    const one = machine();
+    one.apply(1, encodeCommand(FORM, 0));
+    const deep = Array.from({ length: 100_000 }, () => 'a').join('.');
+    const create = (index: number, name: string, subject: string): boolean => {
+      const config = streamConfig(name, { num_replicas: 3, subjects: [subject] });
+      return one.apply(index, encodeCommand({ type: 'create', account: '$G', config, live: [1, 2, 3] }, 0)).ok;
+    };
+    expect(create(2, 'A', deep)).toBe(true);
+    expect(create(3, 'B', deep)).toBe(false);
+    expect(create(4, 'B', `${deep.slice(2)}.b`)).toBe(true);
+    expect(create(5, 'C', `${deep.slice(2)}.*`)).toBe(false);
+    expect(create(6, 'C', `${deep}.>`)).toBe(true);
+    expect(one.apply(7, encodeCommand({ type: 'delete', account: '$G', streamId: 2 }, 0)).ok).toBe(true);
+    expect(create(8, 'D', deep)).toBe(true);
+  });
+
   test('an unreadable entry stops the replica', () => {
     expect(() => machine().apply(1, new Uint8Array([9, 1]))).toThrow(/unknown version/);
     const body = encodeCommand(FORM, 0);

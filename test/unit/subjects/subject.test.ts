@@ -8,6 +8,7 @@ import {
   SubjectIndex,
   subjectMatches,
   subjectsOverlap,
+  TOKENS_MAX,
 } from '../../../src/subjects/subject.ts';
 
 /** The definition, spelled out; slow and plain. */
@@ -42,6 +43,25 @@ const universe: string[] = [];
 const small = fc
   .tuple(fc.array(fc.constantFrom('a', 'b', '*'), { minLength: 1, maxLength: 4 }), fc.boolean())
   .map(([tokens, tail]) => (tail ? [...tokens, '>'] : tokens).join('.'));
+
+test('as many tokens as a name may have are no trouble for an index, and more make no name', () => {
+  const deep = Array.from({ length: TOKENS_MAX - 1 }, (_, i) => (i % 2 === 0 ? 'a' : '*')).join('.');
+  const subject = `${deep.replaceAll('*', 'b')}.c`;
+  expect([isValidPattern(`${deep}.>`), isLiteral(subject)]).toEqual([true, true]);
+  expect([isValidPattern(`${deep}.a.>`), isLiteral(`${subject}.c`)]).toEqual([false, false]);
+  const index = new SubjectIndex<number>(0);
+  index.insert(`${deep}.>`, 1);
+  index.insert(`${deep}.c`, 2);
+  const found: number[] = [];
+  index.match(subject, found);
+  expect(found).toEqual([1, 2]);
+  expect([index.matchesAny(subject), index.lastTokenIsFree(subject), index.restIsFreeFrom(subject)]).toEqual([
+    true,
+    false,
+    -1,
+  ]);
+  expect([index.remove(`${deep}.>`, 1), index.remove(`${deep}.c`, 2), index.size]).toEqual([true, true, 0]);
+});
 
 describe('names', () => {
   test.each([
