@@ -146,8 +146,12 @@ export class UndeliveredCount {
   }
 
   #finish(): void {
-    for (const seq of this.#ahead.values())
-      if (seq > this.#aheadFrom && seq <= this.#countedTo && this.#view.exists(seq)) this.#value--;
+    const view = this.#view;
+    for (const seq of this.#ahead.values()) {
+      if (seq <= this.#aheadFrom || seq > this.#countedTo || !view.exists(seq)) continue;
+      // The filter may be another one since it was acknowledged.
+      if (this.#selection.admits(seq, view.subjectOf(seq), view)) this.#value--;
+    }
     this.#phase = KNOWN;
   }
 
@@ -312,8 +316,10 @@ export class UndeliveredCount {
     if (seq <= (isKnown ? cursor : this.#from)) return;
     const view = this.#view;
     const { lastsEnd, filter } = this.#selection;
+    // Before its subject may be followed no more, which would look as if it had been counted.
+    const isCounted = this.#isCounted(seq);
     if (this.#phase === LASTS && this.#newer.size > 0) this.#unfollow(seq);
-    if (!this.#isCounted(seq)) return;
+    if (!isCounted) return;
     const subject = filter.patterns.length === 0 ? '' : view.subjectOf(seq);
     if (!this.#selection.admits(seq, subject, view)) return;
     const isTold = isKnown || seq <= this.#aheadFrom;

@@ -1,0 +1,82 @@
+// What a consumer has still to deliver, counted in slices while messages come, go and are acknowledged between them: at every delivery it is the
+// number that a look at all messages gives, and the next message is the next of these.
+import { expect, test } from 'vitest';
+import { ConsumerRecord } from '../../../src/stream/consumer-record.ts';
+import { FAR, UndeliveredCount } from '../../../src/stream/delivery-count.ts';
+import { createPrng } from '../../sim/prng.ts';
+import { createScheduler } from '../../sim/scheduler.ts';
+import { createSimEnv } from '../../sim/sim-env.ts';
+import { FakeMessages, PULL } from './fake-partition.ts';
+
+const FILTERS = [undefined, 'k.*', '*.3', 'k.1', 'k.>'];
+
+function life(seed: number): number {
+  const prng = createPrng(seed);
+  const pick = (below: number): number => Math.floor(prng.float() * below);
+  const scheduler = createScheduler(prng.stream('scheduler'));
+  const { clock } = createSimEnv({ scheduler, seed: prng.stream('env'), node: 'a' });
+  const view = new FakeMessages();
+  view.isLong = true;
+  const names = 3 + pick(4);
+  const store = (): void => void view.add(`${pick(3) > 0 ? 'k' : 'j'}.${pick(names)}`, '', view.lastSeq);
+  const seqs = (): number[] => [...view.messages.keys()];
+  for (let i = 4 + pick(8); i > 0; i--) store();
+  const policy = pick(3) > 0 ? 'last_per_subject' : 'all';
+  const filter = prng.pick(FILTERS);
+  const record = new ConsumerRecord(1, { ...PULL, deliver_policy: policy, filter_subject: filter }, 0);
+  record.begin(view, 0, false);
+  let cursor = record.deliveredSeq;
+  const { ahead } = record;
+  const count = new UndeliveredCount(record, view, clock, ahead, () => {});
+  const isDue = (seq: number): boolean => seq > cursor && record.admits(seq, view.subjectOf(seq), view);
+  const due = (): number[] => seqs().filter((seq) => isDue(seq) && !ahead.has(seq));
+  let delivered = 0;
+
+  const deliver = (): void => {
+    if (!count.isKnown(cursor)) return;
+    const seq = count.next(cursor);
+    const next = seqs().find(isDue) ?? 0;
+    if (seq === FAR) {
+      expect(next === 0 || next > count.lookedTo, `seed ${seed}: ${next} was passed over`).toBe(true);
+      cursor = count.lookedTo;
+      return;
+    }
+    expect(seq, `seed ${seed}: next`).toBe(next);
+    if (seq === 0) cursor = view.lastSeq;
+    expect(count.get(cursor), `seed ${seed}: pending at ${cursor}`).toBe(due().length);
+    if (seq === 0) return;
+    cursor = seq;
+    if (ahead.has(seq)) return;
+    ahead.removeUpTo(seq);
+    count.delivered();
+    delivered++;
+  };
+  const acknowledge = (): void => {
+    const open = due();
+    if (open.length === 0) return;
+    const seq = prng.pick(open);
+    ahead.add(seq);
+    count.acknowledged(seq, cursor);
+  };
+  const remove = (): void => {
+    if (view.messages.size === 0) return;
+    const seq = prng.pick(seqs());
+    if (count.watches(cursor)) count.removed(seq, cursor);
+    view.remove(seq);
+  };
+  const reconfigure = (): void => {
+    if (pick(4) > 0) return;
+    record.reconfigure({ ...record.config, filter_subject: prng.pick(FILTERS) });
+    count.invalidate();
+  };
+  const slice = (): void => scheduler.runFor(1);
+  const deeds = [store, store, store, remove, remove, remove, acknowledge, deliver, slice, reconfigure];
+  for (let step = 0; step < 60; step++) prng.pick(deeds)();
+  return delivered;
+}
+
+test('counted between many changes', () => {
+  let delivered = 0;
+  for (let seed = 1; seed <= 1_000; seed++) delivered += life(seed);
+  expect(delivered).toBeGreaterThan(1_000);
+});
