@@ -18,7 +18,11 @@ import {
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 import { SnapshotError } from './snapshot-codec.ts';
 
+/** Slots of a page: few while there are few pages, so that what is not packed yet is a small part of many rows, and little of few (a node may
+ * have thousands of small partitions); from so many pages on, twice as many. */
+const SLOTS_MIN = 512;
 const SLOTS_MAX = 4096;
+const PAGES_PER_SIZE = 16;
 const SLOTS_FIRST = 32;
 const SPAN_MAX = 0xffffffff;
 
@@ -43,6 +47,8 @@ export class PagedRows {
   /** Live pages are #pages[#head..]; the last one is the tail, where rows are appended. */
   #pages: RowPage[] = [];
   #head = 0;
+  /** The tail has no more slots than that. */
+  #tailSlots = SLOTS_MIN;
   /** Page of the last append or find. */
   page: RowPage;
 
@@ -69,7 +75,7 @@ export class PagedRows {
     let tail = this.#pages[this.#pages.length - 1];
     if (tail.slots === 0) tail.first = key;
     let slot = key - tail.first;
-    if (slot >= SLOTS_MAX) {
+    if (slot >= this.#tailSlots) {
       tail = this.#sealTail(tail, key);
       slot = 0;
     }
@@ -77,7 +83,7 @@ export class PagedRows {
     if (end > tail.words.length) {
       let capacity = tail.words.length;
       while (capacity < end) capacity *= 2;
-      const grown = new Uint32Array(Math.min(capacity, SLOTS_MAX * this.#width));
+      const grown = new Uint32Array(Math.min(capacity, this.#tailSlots * this.#width));
       grown.set(tail.words);
       tail.words = grown;
       tail.frozen = false;
@@ -96,7 +102,8 @@ export class PagedRows {
       tail.words.fill(0);
       return tail;
     }
-    const next = this.#addTail(key, SLOTS_MAX);
+    this.#tailSlots = slotsOf(this.#pages.length - this.#head);
+    const next = this.#addTail(key, this.#tailSlots);
     if (tail.live * 2 <= tail.slots) this.#repack(tail);
     // Links between neighbours are still written into the page that was the last one until now; the one before has had most of its writes.
     const before = this.#pages[this.#pages.length - 3];
@@ -386,6 +393,11 @@ const EMPTY_PAGE: RowPage = {
   keys: undefined,
   frozen: true,
 };
+
+/** Of the page that comes after so many. */
+function slotsOf(pages: number): number {
+  return Math.min(SLOTS_MAX, SLOTS_MIN << Math.floor(pages / PAGES_PER_SIZE));
+}
 
 function copyRow(from: Uint32Array, at: number, to: Uint32Array, toAt: number, width: number): void {
   for (let i = 0; i < width; i++) to[toAt + i] = from[at + i];

@@ -77,6 +77,21 @@ describe('paged rows', () => {
     verify();
   });
 
+  test('what is not packed yet is a small part: of 3,000 rows as of 300,000', () => {
+    const rows = new PagedRows(7);
+    const fill = (from: number, to: number): void => {
+      for (let key = from; key <= to; key++) {
+        const at = rows.append(key);
+        for (let column = 0; column < 7; column++) rows.page.words[at + column] = 1 + (column === 1 ? key : 0);
+      }
+    };
+    fill(1, 3000);
+    expect(rows.bytes).toBeLessThan(2 * 512 * 28 + 3000 * 3);
+    fill(3001, 300_000);
+    expect(rows.bytes).toBeLessThan(2 * 4096 * 28 + 300_000 * 3);
+    expect(rows.get(rows.find(2222), 1)).toBe(2223);
+  });
+
   test('a snapshot does not change with what comes later, and restores', () => {
     const rows = new PagedRows(3);
     for (let key = 1; key <= 9000; key++) {
