@@ -12,7 +12,8 @@ export interface SnapshotPolicy {
   /** A snapshot is due when the applied log since the last one has that many bytes or entries ... */
   bytes: number;
   entries: number;
-  /** ... on a node with no more groups than that; more of them share what these may have, down to an eighth each ... */
+  /** ... on a node with no more groups than that; more of them share what these may have, down to an eighth each. All together they never
+   * have more than these, since a restart replays it all: the larger ones go first ... */
   groups: number;
   /** ... so many times as much while a member is away for a short time, or back for a short time ... */
   awayGrowth: number;
@@ -50,6 +51,7 @@ interface Owner extends RunnerOwner {
   readonly transport: Transport;
   /** A transfer of its snapshot is under way: it must stay as it is. */
   isSnapshotInUse(runner: GroupRunner): boolean;
+  groups(): Iterable<GroupRunner>;
 }
 
 export class SnapshotTaker {
@@ -92,6 +94,7 @@ export class SnapshotTaker {
   }
 
   keepHouse(): void {
+    this.relieve();
     this.next();
     this.lookForDead();
     if (this.compactions === 0 || this.compacting) return;
@@ -113,11 +116,36 @@ export class SnapshotTaker {
     this.compactions = Math.max(this.compactions, Math.ceil(wal.stats.segments / SEGMENTS_PER_COMPACTION));
   }
 
+  /** Many groups, none of them due by itself: those above the average are, when all together have too much. */
+  private relieve(): void {
+    const { bytes, entries, groups, awayGrowth } = this.policy;
+    const { stats, env } = this.owner;
+    let sumBytes = 0;
+    let sumEntries = 0;
+    for (const { logBytes, logEntries } of this.owner.groups()) {
+      sumBytes += logBytes;
+      sumEntries += logEntries;
+    }
+    const size = Math.max(sumBytes / (bytes * groups), sumEntries / (entries * groups));
+    const nowMs = env.clock.nowMs();
+    const isAway = [...this.expected.values()].some((untilMs) => untilMs > nowMs);
+    if (size <= (isAway ? awayGrowth : 1)) return;
+    for (const runner of this.owner.groups()) {
+      const isLarge = runner.logBytes * stats.groups >= sumBytes || runner.logEntries * stats.groups >= sumEntries;
+      if (isLarge && this.isWorthIt(runner)) this.queue.add(runner);
+    }
+  }
+
   private isDue(runner: GroupRunner): boolean {
-    const { bytes, entries, groups, awayGrowth, growth, tailBytes } = this.policy;
+    const { bytes, entries, groups, awayGrowth } = this.policy;
     const share = Math.min(1, Math.max(SHARE_MIN, groups / this.owner.stats.groups));
     const size = Math.max(runner.logBytes / (bytes * share), runner.logEntries / (entries * share));
-    if (size < 1 || (size < awayGrowth && this.isExpecting(runner))) return false;
+    return size >= 1 && (size >= awayGrowth || !this.isExpecting(runner)) && this.isWorthIt(runner);
+  }
+
+  /** What it would no longer have to replay is more than what must be written for that. */
+  private isWorthIt(runner: GroupRunner): boolean {
+    const { growth, tailBytes } = this.policy;
     const stateBytes = this.stateBytes.get(runner) ?? 0;
     return runner.logBytes >= Math.min(growth * stateBytes, Math.max(tailBytes, stateBytes / 2));
   }

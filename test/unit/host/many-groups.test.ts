@@ -158,3 +158,26 @@ describe('a loop that stood still', () => {
     expect(sum(world.nodes, (node) => node.host.stats.stalls)).toBe(0);
   });
 });
+
+test('logs of many groups, each too short to be folded, are folded when all together would take long to replay', () => {
+  const groups = GROUPS.slice(0, 40);
+  // Of 40 groups each may have an eighth of 100 entries, all together what two may have.
+  const snapshots = { bytes: 1e9, entries: 100, groups: 2, growth: 0, awayGrowth: 1, waitMs: 100, gapMs: 5 };
+  const world = new World({ seed: 11, nodes: 3, groups, host: { snapshots, rebalance: false } });
+  world.start();
+  world.until('leaders', () => groups.every((group) => world.leader(group) !== undefined), 20_000);
+  const toReplay = ({ host }: WorldNode): number =>
+    ([...host.groups()] as GroupRunner[]).reduce((total, runner) => total + runner.logEntries, 0);
+  for (let round = 0; round < 4; round++) for (const group of groups) world.put('put a', group);
+  world.scheduler.runFor(3_000);
+  for (const node of world.nodes) {
+    expect(toReplay(node)).toBeGreaterThan(150);
+    expect(node.host.stats.snapshotsTaken).toBe(0);
+  }
+  for (let round = 0; round < 4; round++) for (const group of groups) world.put('put a', group);
+  world.scheduler.runFor(3_000);
+  for (const node of world.nodes) {
+    expect(toReplay(node)).toBeLessThanOrEqual(200);
+    expect(node.host.stats.snapshotsTaken).toBeGreaterThan(10);
+  }
+});
