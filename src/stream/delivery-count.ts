@@ -97,6 +97,7 @@ export class UndeliveredCount {
   isKnown(cursor: number): boolean {
     if (this.#phase === KNOWN) return this.#isNear(cursor) || this.#extend(cursor);
     if (this.#phase !== UNKNOWN) return false;
+    const isAwaited = this.#timer !== undefined;
     this.end();
     this.#value = 0;
     this.#removals = 0;
@@ -106,7 +107,10 @@ export class UndeliveredCount {
     this.#countedTo = this.#view.lastSeq;
     if (cursor < this.#selection.lastsEnd) this.#beginLasts();
     else this.#beginRest(cursor + 1);
-    return this.#slice();
+    if (!this.#slice()) return false;
+    // Others than who asks now wait for it as well.
+    if (isAwaited) this.#timer = this.#clock.after(0, this.#onSlice);
+    return true;
   }
 
   #isNear(cursor: number): boolean {
@@ -161,7 +165,7 @@ export class UndeliveredCount {
     else if (this.#phase === SUBJECTS) this.#lookAtSubjects();
     else if (this.#phase === MESSAGES) this.#lookAtMessages();
     if (this.#phase === KNOWN) return true;
-    this.#timer = this.#clock.after(0, this.#onSlice);
+    this.#timer ??= this.#clock.after(0, this.#onSlice);
     return false;
   }
 

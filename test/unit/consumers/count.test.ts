@@ -80,3 +80,23 @@ test('counted between many changes', () => {
   for (let seed = 1; seed <= 1_000; seed++) delivered += life(seed);
   expect(delivered).toBeGreaterThan(1_000);
 });
+
+test('who waits for the number is told, also when everything goes meanwhile and somebody else finds the little that is left', () => {
+  const prng = createPrng(1);
+  const scheduler = createScheduler(prng.stream('scheduler'));
+  const { clock } = createSimEnv({ scheduler, seed: prng.stream('env'), node: 'a' });
+  const view = new FakeMessages();
+  view.isLong = true;
+  for (let i = 0; i < 20; i++) view.add(`k.${i}`, '', i);
+  const record = new ConsumerRecord(1, { ...PULL, filter_subject: 'k.*' }, 0);
+  record.begin(view, 0, false);
+  let told = 0;
+  const count = new UndeliveredCount(record, view, clock, record.ahead, () => told++);
+  expect(count.isKnown(0)).toBe(false);
+  for (const seq of [...view.messages.keys()]) view.remove(seq);
+  count.invalidate();
+  view.isLong = false;
+  expect(count.isKnown(0)).toBe(true);
+  scheduler.runFor(10);
+  expect(told).toBe(1);
+});
