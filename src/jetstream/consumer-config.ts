@@ -223,7 +223,7 @@ const checkNames: Rule = (c) => {
   const name = c.name ?? '';
   const kind = c.durable_name ? 'durable name' : 'name';
   if (!isAssetName(name)) return invalid(`consumer ${kind} can not contain '.', '*', '>', '\\', '/'`);
-  return name.length > NAME_LENGTH_MAX ? apiError(10102, { max: NAME_LENGTH_MAX }) : undefined;
+  return byteLength(name) > NAME_LENGTH_MAX ? apiError(10102, { max: NAME_LENGTH_MAX }) : undefined;
 };
 
 const checkTexts: Rule = (c) => {

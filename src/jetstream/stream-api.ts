@@ -195,7 +195,7 @@ function info(api: ApiContext, { account, args, body }: ApiRequest, done: Answer
       let paging = { total: 0, offset: 0, limit: 0 };
       if (state.subjects) {
         const total = state.subjects_total ?? 0;
-        if (total > 0) paging = { total, offset: Math.min(offset, total), limit: SUBJECTS_PER_PAGE };
+        if (total > 0) paging = { total, offset, limit: SUBJECTS_PER_PAGE };
         if (offset >= total) state.subjects = undefined;
       }
       done({ ...paging, ...streamInfoShape(record, state, clusterShape(api.names, view), api.nowUs) });
@@ -330,7 +330,8 @@ function deleteMessage(api: ApiContext, { account, args, body }: ApiRequest, don
 function getMessage(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {
   const request = decode(body, GET);
   if (isApiError(request)) return done(request);
-  const wanted = request.batch || request.multi_last?.length ? undefined : getRequest(request);
+  const isBatch = (request.batch ?? 0) > 0 || (request.max_bytes ?? 0) > 0;
+  const wanted = isBatch ? undefined : getRequest(request);
   if (wanted === undefined) return done(apiError(10003));
   api.findStream(account, args[0], (record) => {
     if (isApiError(record)) return done(record);

@@ -28,6 +28,7 @@ import {
   nanoseconds,
   object,
   oneOf,
+  oneOfAnyCase,
   schema,
   text,
   textMap,
@@ -59,7 +60,7 @@ const STREAM_FIELDS = {
   max_age: nanoseconds,
   max_msgs_per_subject: int64,
   max_msg_size: int32,
-  discard: oneOf(['old', 'new']),
+  discard: oneOfAnyCase(['old', 'new']),
   discard_new_per_subject: flag,
   storage: oneOf(['file', 'memory']),
   num_replicas: int,
@@ -134,8 +135,8 @@ export function completeStreamConfig(request: StreamRequest, rules: StreamRules)
 function complete(request: StreamRequest, rules: StreamRules): StreamConfig | ApiError {
   const asked = UNSUPPORTED.find(([isAsked]) => isAsked(request));
   if (asked) return invalid(`${asked[1]} not supported by this server yet`);
-  const corrected = corrections(request);
-  if (request.pedantic && corrected) return apiError(10157, { err: corrected });
+  const corrected = request.pedantic ? correction(request, rules) : undefined;
+  if (corrected) return corrected;
   if (request.placement?.preferred) return invalid('preferred server not permitted in placement');
   const config = withDefaults(request, rules);
   return checkStreamConfig(config, rules) ?? config;
@@ -193,11 +194,21 @@ function seal(config: StreamConfig): void {
   config.allow_rollup_hdrs = false;
 }
 
-/** What defaults will correct silently, for clients that want to hear of it. */
-function corrections(r: StreamRequest): string | undefined {
-  const limits = ['max_consumers', 'max_msgs', 'max_bytes', 'max_msgs_per_subject', 'max_msg_size'] as const;
-  const below = limits.find((key) => (r[key] ?? 0) < -1);
-  return below ? `${below} must be set to -1` : undefined;
+/** The first thing that defaults would correct silently, for clients that want to hear of it. */
+function correction(r: StreamRequest, rules: StreamRules): ApiError | undefined {
+  const below = CORRECTED_LIMITS.find((key) => (r[key] ?? 0) < -1);
+  if (below) return apiError(10157, { err: `${below} must be set to -1` });
+  if (!r.duplicate_window && (r.max_age ?? 0) > 0 && (r.max_age ?? 0) < longestWindow(rules))
+    return apiError(10157, { err: 'duplicate window cannot be bigger than max age' });
+  if ((r.subject_delete_marker_ttl ?? 0) < MARKER_NS_MIN) return undefined;
+  if (!r.allow_msg_ttl) return invalid('subject delete marker cannot be set if message TTLs are disabled');
+  return r.allow_rollup_hdrs ? undefined : invalid('subject delete marker cannot be set if roll-ups are disabled');
+}
+
+const CORRECTED_LIMITS = ['max_msgs', 'max_msgs_per_subject', 'max_bytes', 'max_msg_size', 'max_consumers'] as const;
+
+function longestWindow({ duplicateWindowNsMax }: StreamRules): number {
+  return Math.min(DUPLICATE_WINDOW_NS, duplicateWindowNsMax ?? Infinity);
 }
 
 function withDefaults(r: StreamRequest, rules: StreamRules): StreamConfig {
@@ -231,11 +242,12 @@ function withDefaults(r: StreamRequest, rules: StreamRules): StreamConfig {
   if (r.allow_msg_ttl) config.allow_msg_ttl = true;
   if (r.subject_delete_marker_ttl) {
     config.subject_delete_marker_ttl = r.subject_delete_marker_ttl;
-    // A marker is a message with a TTL that rolls its subject up.
+    // A marker is a message with a TTL that rolls its subject up, which is a purge. Who asks for both roll-ups and no purges is refused.
     config.allow_msg_ttl = true;
+    if (!config.allow_rollup_hdrs) config.deny_purge = false;
     config.allow_rollup_hdrs = true;
   }
-  const longest = Math.min(DUPLICATE_WINDOW_NS, rules.duplicateWindowNsMax ?? Infinity);
+  const longest = longestWindow(rules);
   config.duplicate_window = r.duplicate_window || (maxAge > 0 ? Math.min(maxAge, longest) : longest);
   const { cluster, tags } = r.placement ?? {};
   if (cluster || tags?.length)
@@ -276,9 +288,10 @@ export function nameRefusal(): ApiError {
   return invalid(NAME_REQUIRED);
 }
 
+/** In the order in which the reference server looks. */
 const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string][] = [
   [(c) => !isAssetName(c.name), NAME_REQUIRED],
-  [(c) => c.name.length > NAME_LENGTH_MAX, `stream name is too long, maximum allowed is ${NAME_LENGTH_MAX}`],
+  [(c) => byteLength(c.name) > NAME_LENGTH_MAX, `stream name is too long, maximum allowed is ${NAME_LENGTH_MAX}`],
   [
     (c) => byteLength(c.description ?? '') > DESCRIPTION_BYTES_MAX,
     `stream description is too long, maximum allowed is ${DESCRIPTION_BYTES_MAX}`,
@@ -293,11 +306,6 @@ const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string]
   [(c) => window(c) < 0, 'duplicates window can not be negative'],
   [(c) => c.max_age > 0 && window(c) > c.max_age, 'duplicates window can not be larger then max age'],
   [(c) => window(c) > 0 && window(c) < SHORTEST_NS, 'duplicates window needs to be >= 100ms'],
-  [(c) => (c.subject_delete_marker_ttl ?? 0) < 0, 'subject delete marker TTL must not be negative'],
-  [
-    (c) => (c.subject_delete_marker_ttl ?? MARKER_NS_MIN) < MARKER_NS_MIN,
-    'subject delete marker TTL must be at least 1 second',
-  ],
   [(c) => c.deny_purge && c.allow_rollup_hdrs, 'roll-ups require the purge permission'],
   [
     (c) => c.discard_new_per_subject === true && c.discard !== 'new',
@@ -306,6 +314,11 @@ const STREAM_RULES: [isBroken: (config: StreamConfig) => boolean, words: string]
   [
     (c) => c.discard_new_per_subject === true && c.max_msgs_per_subject <= 0,
     'discard new per subject requires max msgs per subject > 0',
+  ],
+  [(c) => (c.subject_delete_marker_ttl ?? 0) < 0, 'subject delete marker TTL must not be negative'],
+  [
+    (c) => (c.subject_delete_marker_ttl ?? MARKER_NS_MIN) < MARKER_NS_MIN,
+    'subject delete marker TTL must be at least 1 second',
   ],
   [(c) => (c.first_seq ?? 0) > FIRST_SEQ_MAX, `first sequence must not be above ${FIRST_SEQ_MAX}`],
   [
@@ -351,7 +364,7 @@ function checkSubjects(config: StreamConfig): ApiError | undefined {
 
 /** Usable as the name of a stream or consumer, whatever its length. */
 export function isAssetName(name: string): boolean {
-  return name !== '' && !/[\s.*>\\/]/.test(name);
+  return name !== '' && !/[ \t\r\n\f.*>\\/]/.test(name);
 }
 
 /** A stream whose subjects are all literal could still be asked for with a pattern: do they meet? */

@@ -2,6 +2,8 @@
 // their text, and every refusal names what it met in the reference's words. Pure. Called by the decoders of requests; the result
 // has exactly the fields of its schema, absent where the request had none or null.
 
+import { timeRefusal } from './time-text.ts';
+
 /** Deeper nesting is refused; no request of ours needs more than five levels. */
 const DEPTH_MAX = 64;
 
@@ -13,12 +15,15 @@ type Node =
   | { kind: 'bool'; start: number; end: number; value: boolean }
   | { kind: 'null'; start: number; end: number };
 
-/** Where a value stands, and the first thing that was wrong. */
+/** Where a value stands, and what was wrong. */
 interface Reading {
   source: string;
   /** Unknown keys are passed over. */
   isLenient: boolean;
+  /** The first thing that was wrong; reading goes on. */
   error: string | undefined;
+  /** Of a type with words of its own: the reference stops there, and tells of it alone. */
+  fatal: string | undefined;
 }
 
 /** How one value is read: `undefined` with `reading.error` set when it does not fit. `place` is the words for "Go …". */
@@ -59,11 +64,11 @@ function decodeJson<F extends Fields>(body: Uint8Array, of: Schema<F>, isLenient
   if (source === '') return {};
   const parsed = new Parser(source).parse();
   if (typeof parsed === 'string') return parsed;
-  const reading: Reading = { source, isLenient, error: undefined };
+  const reading: Reading = { source, isLenient, error: undefined, fatal: undefined };
   if (parsed.kind === 'null') return {};
   if (parsed.kind !== 'object') return mismatch(parsed, `value`, `server.${of.struct}`, reading);
   const decoded = readFields(parsed, of, reading);
-  return reading.error ?? decoded;
+  return reading.fatal ?? reading.error ?? decoded;
 }
 
 /** Does the body begin like JSON? Some requests take anything else as "no options". */
@@ -87,26 +92,36 @@ export const flag: Field<boolean> = {
   read: (node, place, reading) => (node.kind === 'bool' ? node.value : wrong(node, place, 'bool', reading)),
 };
 
-function integer(type: string, min: number, max: number): Field<number> {
+function integer(type: string, bits: number, isSigned: boolean): Field<number> {
+  const max = 2n ** BigInt(isSigned ? bits - 1 : bits) - 1n;
+  const min = isSigned ? -max - 1n : 0n;
+  /** The largest double that is still of the type. */
+  const most = bits > 53 ? Number(max) - 2 ** (bits - (isSigned ? 54 : 53)) : Number(max);
   return {
     type,
     read(node, place, reading) {
       if (node.kind !== 'number') return wrong(node, place, type, reading);
       const source = reading.source.slice(node.start, node.end);
-      const value = Number(source);
-      if (/^-?\d+$/.test(source) && value >= min && value <= max) return value;
+      if ((isSigned ? /^-?\d+$/ : /^\d+$/).test(source) && isWithin(source, min, max))
+        return Math.min(Number(source), most);
       fail(reading, `json: cannot unmarshal number ${source} into Go ${place} of type ${type}`);
       return undefined;
     },
   };
 }
 
-// Limits of 64 bit are rounded to the next double: such values are refused or clamped by validation.
-export const int = integer('int', -(2 ** 63), 2 ** 63 - 1024);
-export const int64 = integer('int64', -(2 ** 63), 2 ** 63 - 1024);
-export const int32 = integer('int32', -(2 ** 31), 2 ** 31 - 1);
-export const uint64 = integer('uint64', 0, 2 ** 64);
-export const nanoseconds = integer('time.Duration', -(2 ** 63), 2 ** 63 - 1024);
+function isWithin(digits: string, min: bigint, max: bigint): boolean {
+  if (digits.length > 20) return false;
+  const value = BigInt(digits);
+  return value >= min && value <= max;
+}
+
+// Above 2^53 the next double is taken, at most the largest one of the type: "as many as there can be" stays that.
+export const int = integer('int', 64, true);
+export const int64 = integer('int64', 64, true);
+export const int32 = integer('int32', 32, true);
+export const uint64 = integer('uint64', 64, false);
+export const nanoseconds = integer('time.Duration', 64, true);
 
 export function list<T>(of: Field<T>): Field<T[]> {
   const type = `[]${of.type}`;
@@ -142,12 +157,29 @@ export function oneOf<T extends string>(
   words: readonly T[],
   unknown: (source: string) => string = (source) => `can not unmarshal ${quoted(source)}`,
 ): Field<T> {
+  return wordField(words, unknown, (text) => text);
+}
+
+/** As oneOf, in capitals or not. */
+export function oneOfAnyCase<T extends string>(words: readonly T[]): Field<T> {
+  return wordField(
+    words,
+    (source) => `can not unmarshal ${quoted(source)}`,
+    (text) => text.toLowerCase(),
+  );
+}
+
+function wordField<T extends string>(
+  words: readonly T[],
+  unknown: (source: string) => string,
+  normal: (text: string) => string,
+): Field<T> {
   return {
     type: 'string',
     takesNull: true,
     read(node, _place, reading) {
-      const found = node.kind === 'string' ? words.find((word) => word === node.text) : undefined;
-      if (found === undefined) fail(reading, unknown(reading.source.slice(node.start, node.end)));
+      const found = node.kind === 'string' ? words.find((word) => word === normal(node.text)) : undefined;
+      if (found === undefined) stop(reading, unknown(reading.source.slice(node.start, node.end)));
       return found;
     },
   };
@@ -157,18 +189,11 @@ export function oneOf<T extends string>(
 export const time: Field<string> = {
   type: 'time.Time',
   read(node, _place, reading) {
-    if (node.kind !== 'string') {
-      fail(reading, 'Time.UnmarshalJSON: input is not a JSON string');
-      return undefined;
-    }
-    if (RFC3339.test(node.text)) return node.text;
-    const met = quoted(node.text);
-    fail(reading, `parsing time ${met} as "2006-01-02T15:04:05Z07:00": cannot parse ${met} as "2006"`);
-    return undefined;
+    const refused = node.kind === 'string' ? timeRefusal(node.text) : 'Time.UnmarshalJSON: input is not a JSON string';
+    if (refused !== undefined) stop(reading, refused);
+    return node.kind === 'string' && refused === undefined ? node.text : undefined;
   },
 };
-
-const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d+)?(Z|[+-]\d\d:\d\d)$/;
 
 export function object<F extends Fields>(struct: string, fields: F): Field<Decoded<F>> {
   return {
@@ -227,6 +252,10 @@ function mismatch(node: Node, place: string, type: string, reading: Reading): st
 
 function fail(reading: Reading, error: string): void {
   reading.error ??= error;
+}
+
+function stop(reading: Reading, error: string): void {
+  reading.fatal ??= error;
 }
 
 function quoted(text: string): string {

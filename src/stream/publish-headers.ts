@@ -157,11 +157,11 @@ export function markerHeaders(ttlSeconds: number): Uint8Array {
   return utf8Bytes(`NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: ${ttl}\r\nNats-Rollup: sub\r\n\r\n`);
 }
 
-/** Whole seconds of `Nats-TTL`: a number, a Go duration of at least 1s, `never` (Infinity); 0: none. Undefined: invalid. */
+/** Whole seconds of `Nats-TTL`: a number, a Go duration of at least 1s (`0` is a shorter one), `never` (Infinity). Undefined: invalid. */
 export function parseTtl(value: string): number | undefined {
   if (value.toLowerCase() === 'never') return Number.POSITIVE_INFINITY;
   let seconds = 0;
-  if (/^\d+$/.test(value)) {
+  if (/^\d+$/.test(value) && value !== '0') {
     seconds = Number(value);
   } else {
     if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(value)) return undefined;

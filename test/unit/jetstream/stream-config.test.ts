@@ -109,6 +109,23 @@ describe('create', () => {
     ],
     [{ placement: { preferred: 'n' } }, 10052, 'preferred server not permitted in placement'],
     [{ pedantic: true, max_msgs: -5 }, 10157, 'pedantic mode: max_msgs must be set to -1'],
+    [{ name: '日'.repeat(86) }, 10052, 'stream name is too long, maximum allowed is 255'],
+    [{ pedantic: true, max_age: 60e9 }, 10157, 'pedantic mode: duplicate window cannot be bigger than max age'],
+    [
+      { pedantic: true, subject_delete_marker_ttl: 5e9 },
+      10052,
+      'subject delete marker cannot be set if message TTLs are disabled',
+    ],
+    [
+      { pedantic: true, subject_delete_marker_ttl: 5e9, allow_msg_ttl: true },
+      10052,
+      'subject delete marker cannot be set if roll-ups are disabled',
+    ],
+    [
+      { deny_purge: true, allow_rollup_hdrs: true, subject_delete_marker_ttl: 5e9 },
+      10052,
+      'roll-ups require the purge permission',
+    ],
     [{ mirror: { name: 'x' } }, 10052, 'stream mirrors are not supported by this server yet'],
     [{ sources: [{ name: 'x' }] }, 10052, 'stream sources are not supported by this server yet'],
     [{ republish: { src: 'a', dest: 'b' } }, 10052, 'republish is not supported by this server yet'],
@@ -118,6 +135,15 @@ describe('create', () => {
     [{ persist_mode: 'async' }, 10052, 'async persist mode is not supported by this server yet'],
   ])('refuses %j', (fields, code, words) => {
     expect(refusal(fields)).toEqual([code, words]);
+  });
+
+  test('delete markers need the purge permission, and take it', () => {
+    const marked = valid({ deny_purge: true, subject_delete_marker_ttl: 5e9 });
+    expect(marked).toMatchObject({ deny_purge: false, allow_rollup_hdrs: true, allow_msg_ttl: true });
+  });
+
+  test('names may be of any letters, and the discard policy in capitals', () => {
+    expect(valid({ name: 'a\u00a0ü', discard: 'NEW' })).toMatchObject({ name: 'a\u00a0ü', discard: 'new' });
   });
 
   test('subjects that only look reserved are fine', () => {

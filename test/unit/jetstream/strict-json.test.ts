@@ -49,7 +49,7 @@ describe('accepted', () => {
       name: 'b',
       subjects: ['x', 'A'],
       max_msgs: -1,
-      first_seq: 2 ** 64,
+      first_seq: 2 ** 64 - 2048,
       sealed: true,
       retention: 'limits',
       placement: { cluster: 'c' },
@@ -62,8 +62,20 @@ describe('accepted', () => {
   });
 });
 
+describe('numbers of 64 bit', () => {
+  test('the largest means "as many as there can be", and fits the type again when it is answered', () => {
+    const decoded = decode('{"max_msgs":9223372036854775807}');
+    const { max_msgs } = decoded as { max_msgs: number };
+    expect(max_msgs).toBe(2 ** 63 - 1024);
+    expect(BigInt(JSON.stringify(max_msgs))).toBeLessThan(2n ** 63n);
+    expect(decode('{"max_msgs":-9223372036854775808}')).toEqual({ max_msgs: -(2 ** 63) });
+  });
+});
+
 describe('refused', () => {
   const field = 'Go struct field StreamConfigRequest.StreamConfig';
+  const unfit = (number: string, key: string, type: string) =>
+    `json: cannot unmarshal number ${number} into ${field}.${key} of type ${type}`;
   test.each([
     ['{', 'unexpected EOF'],
     ['{"name":', 'unexpected EOF'],
@@ -97,6 +109,16 @@ describe('refused', () => {
     ['{"metadata":{"a":1}}', `json: cannot unmarshal number into ${field}.metadata of type string`],
     ['{"metadata":[]}', `json: cannot unmarshal array into ${field}.metadata of type map[string]string`],
     ['{"at":"a"}', 'parsing time "a" as "2006-01-02T15:04:05Z07:00": cannot parse "a" as "2006"'],
+    ['{"at":"2024-01-02"}', 'parsing time "2024-01-02" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T"'],
+    ['{"at":"2024-13-01T00:00:00Z"}', 'parsing time "2024-13-01T00:00:00Z": month out of range'],
+    ['{"at":"2023-02-29T00:00:00Z"}', 'parsing time "2023-02-29T00:00:00Z": day out of range'],
+    ['{"at":"2024-01-02T24:00:00Z"}', 'parsing time "2024-01-02T24:00:00Z": hour out of range'],
+    ['{"at":"2024-01-02T00:00:00Zx"}', 'parsing time "2024-01-02T00:00:00Zx": extra text: "x"'],
+    ['{"max_msgs":9223372036854775808}', unfit('9223372036854775808', 'max_msgs', 'int64')],
+    ['{"max_msgs":-9223372036854775809}', unfit('-9223372036854775809', 'max_msgs', 'int64')],
+    ['{"first_seq":18446744073709551616}', unfit('18446744073709551616', 'first_seq', 'uint64')],
+    ['{"first_seq":-0}', unfit('-0', 'first_seq', 'uint64')],
+    ['{"name":3,"retention":"a"}', 'can not unmarshal "\\"a\\""'],
     ['{"at":1}', 'Time.UnmarshalJSON: input is not a JSON string'],
     ['{"name":3,"bogus":1}', `json: cannot unmarshal number into ${field}.name of type string`],
     ['['.repeat(100), 'exceeded max depth'],

@@ -125,7 +125,7 @@ describe('headers of a publish', () => {
   });
 
   test('Nats-TTL', () => {
-    expect(['5', '0', '1h30m', '1.9s', 'NEVER', '90s'].map(parseTtl)).toEqual([
+    expect(['5', '00', '1h30m', '1.9s', 'NEVER', '90s'].map(parseTtl)).toEqual([
       5,
       0,
       5400,
@@ -133,7 +133,7 @@ describe('headers of a publish', () => {
       Number.POSITIVE_INFINITY,
       90,
     ]);
-    expect(['', 'x', '-1', '500ms', '1d', '5 s', '99999999999'].map(parseTtl)).toEqual(Array(7).fill(undefined));
+    expect(['', 'x', '-1', '0', '500ms', '1d', '5 s', '99999999999'].map(parseTtl)).toEqual(Array(8).fill(undefined));
   });
 });
 
