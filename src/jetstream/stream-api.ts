@@ -18,6 +18,7 @@ import {
   completeStreamUpdate,
   decodeStreamRequest,
   nameRefusal,
+  refusalOfUpdate,
   type StreamRequest,
 } from './stream-config.ts';
 import {
@@ -124,6 +125,8 @@ function update(api: ApiContext, { account, args, body }: ApiRequest, done: Answ
   if (isApiError(request)) return done(request);
   if (!request.name) return done(nameRefusal());
   if (request.name !== args[0]) return done(apiError(10056));
+  const refused = refusalOfUpdate(request, api.rules);
+  if (refused) return done(refused);
   attemptUpdate(api, account, request, UPDATE_ATTEMPTS_MAX, done);
 }
 

@@ -142,6 +142,12 @@ function complete(request: StreamRequest, rules: StreamRules): StreamConfig | Ap
   return checkStreamConfig(config, rules) ?? config;
 }
 
+/** What is wrong with an update whatever it is of: told before it is looked whether there is such a stream. */
+export function refusalOfUpdate(request: StreamRequest, rules: StreamRules): ApiError | undefined {
+  const config = complete(request, rules);
+  return 'err_code' in config ? config : undefined;
+}
+
 /** What an update of `current` to the complete configuration `next` makes of it, or why it may not. */
 export function completeStreamUpdate(
   current: StreamConfig,

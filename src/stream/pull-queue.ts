@@ -71,7 +71,7 @@ export class PullQueue {
       bounded: body.maxBytes > 0,
       delivered: 0,
       noWait: body.noWait,
-      expiresAtMs: body.expiresMs > 0 ? nowMs + body.expiresMs : Number.POSITIVE_INFINITY,
+      expiresAtMs: body.expiresMs !== 0 ? nowMs + body.expiresMs : Number.POSITIVE_INFINITY,
       heartbeatMs: body.heartbeatMs,
       heartbeatAtMs: body.heartbeatMs > 0 ? nowMs + body.heartbeatMs : Number.POSITIVE_INFINITY,
     };

@@ -3,7 +3,7 @@ import type { ConsumerConfig } from './config.ts';
 import { formatGoDuration } from './delivery-durations.ts';
 import { badRequest, exceeded } from './delivery-frames.ts';
 
-/** Durations in milliseconds, 0 = none; bytes 0 = no bound. */
+/** Durations in milliseconds, 0 = none; bytes 0 = no bound. Who expires before it begins is answered so at once. */
 export interface PullBody {
   batch: number;
   expiresMs: number;

@@ -149,6 +149,13 @@ describe('status frames', () => {
     expect(p.info().num_waiting).toBe(0);
   });
 
+  test('S3 a request that had expired before it came is answered at once', () => {
+    const p = withConsumer();
+    p.pull({ batch: 2, expires: -1 }).run(50);
+    expect(p.take()[0].hdr).toBe(left('408 Request Timeout', 2, 0));
+    expect(p.info().num_waiting).toBe(0);
+  });
+
   test('S4 no_wait behind requests that already ask for more', () => {
     const p = withConsumer({ max_ack_pending: 1 });
     p.store('a', '1', '2', '3');

@@ -246,6 +246,12 @@ describe('streams', () => {
     expect(world.request('STREAM.DELETE.S').error?.err_code).toBe(10059);
   });
 
+  test('an update that could be of no stream says so, also when there is none', () => {
+    const world = createWorld();
+    expect(world.request('STREAM.UPDATE.S', { name: 'S', max_age: -1 }).error?.err_code).toBe(10052);
+    expect(world.request('STREAM.UPDATE.S', { name: 'S' }).error?.err_code).toBe(10059);
+  });
+
   test('an update that another one overtakes is decided anew', () => {
     const world = withStream();
     const body = { name: 'S', subjects: ['s.>'] };
