@@ -220,7 +220,8 @@ async function restartCluster(messages: number, distinct: boolean): Promise<void
     print(`  filled: ${Math.round(filled.perSecond)}/s, ${filled.errors} errors ${filled.firstError ?? ''}`);
     for (const i of [0, 1, 2]) print(`  node ${i + 1}: ${memory(target.pid(i) as number)}`);
     // Where messages were acknowledged late, more of them are there than were counted.
-    const { messages: all } = await localState(target.monitorUrls[0]);
+    const all = await messagesOn(target.port(0));
+    if (all < messages) throw new Error(`${all} of ${messages} messages`);
     print('  one after kill -9:');
     await target.kill(2);
     let startedMs = performance.now();
