@@ -98,6 +98,10 @@ function makeDirectories(dir: string): void {
   for (const path of missing.reverse()) if (!existsSync(path)) mkdirSync(path);
 }
 
+function addressText(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
 function takeDirectory(dir: string): DataDirLock {
   try {
     makeDirectories(dir);
@@ -179,10 +183,10 @@ class Server implements StartedServer {
     await this.#listen();
     this.#tellTopology(transport);
     this.node?.start();
-    const { host } = this.#config;
-    this.log.info(
-      `Listening for client connections on ${host.includes(':') ? `[${host}]` : host}:${this.#front!.address.port}`,
-    );
+    const { host, http } = this.#config;
+    if (http) this.log.info(`Starting http monitor on ${addressText(http.host, this.#monitoring!.port)}`);
+    this.log.info(`Listening for client connections on ${addressText(host, this.#front!.address.port)}`);
+    if (cluster) this.log.info(`Listening for route connections on ${addressText(cluster.host, this.#links!.port)}`);
     this.log.info('Server is ready');
   }
 

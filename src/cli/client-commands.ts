@@ -1,5 +1,5 @@
 // `flotilla pub` and `flotilla sub`: the smallest useful client, on the official library, for trying a cluster by hand.
-import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
 
@@ -52,6 +52,7 @@ function optionsOf(args: readonly string[], usage: string, words: number): Optio
     return 0;
   }
   if (rest.length !== words) return fail(`usage: ${usage}`);
+  if (values.count !== undefined && (values.count as number) < 1) return fail('--count must be 1 or more');
   return {
     words: rest,
     server: (values.server as string | undefined) ?? 'nats://127.0.0.1:4222',
@@ -64,7 +65,16 @@ function optionsOf(args: readonly string[], usage: string, words: number): Optio
 }
 
 async function open(options: Options): Promise<NatsConnection> {
-  return await connect({ servers: options.server, user: options.user, pass: options.pass, timeout: 5000 });
+  const nc = await connect({ servers: options.server, user: options.user, pass: options.pass, timeout: 5000 });
+  void tellRefusals(nc);
+  return nc;
+}
+
+/** What the server refuses without an answer of its own, a subject that is none for example; ends with the connection. */
+async function tellRefusals(nc: NatsConnection): Promise<void> {
+  for await (const status of nc.status()) {
+    if (status.type === 'error') process.stderr.write(`flotilla: ${status.error.message}\n`);
+  }
 }
 
 export async function pub(args: readonly string[]): Promise<number> {
@@ -81,8 +91,7 @@ export async function pub(args: readonly string[]): Promise<number> {
     }
     const replicas = options.replicas ?? (nc.info?.cluster ? 3 : 1);
     const jsm = await jetstreamManager(nc);
-    const known = await jsm.streams.find(subject).catch(() => undefined);
-    if (known === undefined) {
+    if (!(await isStored(jsm, subject))) {
       const covering = `${subject.split('.')[0]}.>`;
       await jsm.streams.add({
         name: options.stream,
@@ -98,6 +107,12 @@ export async function pub(args: readonly string[]): Promise<number> {
     }
     return 0;
   });
+}
+
+/** Is there a stream that takes the subject? */
+async function isStored(jsm: JetStreamManager, subject: string): Promise<boolean> {
+  for await (const _ of jsm.streams.names(subject)) return true;
+  return false;
 }
 
 export async function sub(args: readonly string[]): Promise<number> {

@@ -40,16 +40,18 @@ export function parseFlags<Key extends string>(
     const key = byName.get(name);
     if (key === undefined) {
       const nearest = nearestName(name, byName.keys());
-      return { ok: false, error: `unknown flag ${arg}${nearest ? `; did you mean ${dashed(nearest)}?` : ''}` };
+      return {
+        ok: false,
+        error: `unknown flag ${arg}; ${nearest ? `did you mean ${dashed(nearest)}?` : 'see --help'}`,
+      };
     }
     const spec = table[key];
     if (spec.kind === 'unsupported') return { ok: false, error: `${dashed(name)} is not supported yet: ${spec.help}` };
     let text = equals < 0 ? undefined : arg.slice(equals + 1);
     if (spec.kind === 'boolean') {
-      if (text !== undefined && text !== 'true' && text !== 'false') {
-        return { ok: false, error: `${dashed(name)} takes true or false, not "${text}"` };
-      }
-      values[key] = text !== 'false';
+      const value = BOOLEANS[text ?? 'true'];
+      if (value === undefined) return { ok: false, error: `${dashed(name)} takes true or false, not "${text}"` };
+      values[key] = value;
       continue;
     }
     if (text === undefined) {
@@ -68,6 +70,12 @@ export function parseFlags<Key extends string>(
   }
   return { ok: true, values, rest };
 }
+
+/** As nats-server reads them. */
+const BOOLEANS: Record<string, boolean | undefined> = Object.fromEntries([
+  ...['true', 'TRUE', 'True', 't', 'T', '1'].map((text) => [text, true]),
+  ...['false', 'FALSE', 'False', 'f', 'F', '0'].map((text) => [text, false]),
+]);
 
 export function dashed(name: string): string {
   return name.length <= 2 ? `-${name}` : `--${name}`;

@@ -15,7 +15,11 @@ const runtime = join(root, 'node_modules', 'node', 'bin', 'node');
 
 if (!existsSync(runtime)) {
   process.stderr.write('flotilla: installing dependencies (npm ci) …\n');
-  const install = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: ['ignore', 2, 2] });
+  // Warnings about an older Node are not of interest: what is installed runs under the runtime that comes with it.
+  const install = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  });
   if (install.status !== 0 || !existsSync(runtime)) {
     process.stderr.write('flotilla: npm ci did not provide the runtime; see the lines above\n');
     process.exit(1);

@@ -38,12 +38,15 @@ const FLAGS = {
 } as const satisfies Record<string, FlagSpec>;
 
 const SIZES = [1, 3, 5];
+const PORT = 4222;
 /** From a node's client port to its others. */
 const CLUSTER_OFFSET = 2000;
 const MONITOR_OFFSET = 4000;
 const RESTART_MS = 3000;
 const READY_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
+/** Signals this close together are one: a terminal tells npm and this process, and npm tells it again. */
+const ONE_SIGNAL_MS = 500;
 /** Streams of an earlier run elect their leaders just after the nodes are up. */
 const LEADERS_MS_MAX = 3000;
 
@@ -71,7 +74,7 @@ export async function start(args: readonly string[], mainFile: string): Promise<
   if (!SIZES.includes(count)) return fail(`--nodes must be 1, 3 or 5, not ${count}`);
   const only = values.node as number | undefined;
   if (only !== undefined && (only < 1 || only > count)) return fail(`--node must be 1 to ${count}`);
-  const firstPort = (values.port as number | undefined) ?? 4222;
+  const firstPort = (values.port as number | undefined) ?? PORT;
   const portMax = 65_535 - MONITOR_OFFSET - (count - 1);
   if (firstPort < 1 || firstPort > portMax) return fail(`-p must be 1 to ${portMax}, not ${firstPort}`);
   if (values.data === '') return fail('--data must name a directory');
@@ -111,23 +114,40 @@ export async function start(args: readonly string[], mainFile: string): Promise<
   }
   if (isFresh) for (const dir of dirs.values()) rmSync(dir, { recursive: true, force: true });
 
-  return await new Supervisor(all, nodes, mainFile, values.restart !== false, values.debug === true).run();
+  const again = [
+    'npm start --',
+    `--nodes ${count}`,
+    ...(firstPort === PORT ? [] : [`-p ${firstPort}`]),
+    ...(values.data === undefined ? [] : [`--data ${dataDir}`]),
+  ].join(' ');
+  return await new Supervisor(all, nodes, mainFile, again, values.restart !== false, values.debug === true).run();
 }
 
 class Supervisor {
   readonly #all: NodeProcess[];
   readonly #nodes: NodeProcess[];
   readonly #mainFile: string;
+  /** The command that starts this cluster; with a number behind `--node`, one node of it. */
+  readonly #again: string;
   readonly #restart: boolean;
   readonly #debug: boolean;
   #stopping = false;
+  #stoppingSinceMs = 0;
   #failed = false;
   #finish: ((code: number) => void) | undefined;
 
-  constructor(all: NodeProcess[], nodes: NodeProcess[], mainFile: string, restart: boolean, debug: boolean) {
+  constructor(
+    all: NodeProcess[],
+    nodes: NodeProcess[],
+    mainFile: string,
+    again: string,
+    restart: boolean,
+    debug: boolean,
+  ) {
     this.#all = all;
     this.#nodes = nodes;
     this.#mainFile = mainFile;
+    this.#again = again;
     this.#restart = restart;
     this.#debug = debug;
   }
@@ -190,7 +210,7 @@ class Supervisor {
     }
     const how = signal ? `was killed (${signal})` : 'has stopped';
     if (!this.#restart || code === 0) {
-      say(`node ${node.name} ${how}. Bring it back: npm start -- --nodes ${this.#all.length} --node ${node.number}`);
+      say(`node ${node.name} ${how}. Bring it back: ${this.#again} --node ${node.number}`);
       if (this.#nodes.every((other) => other.child === undefined)) this.#finish?.(0);
       return;
     }
@@ -203,8 +223,12 @@ class Supervisor {
   }
 
   #stop(): void {
-    if (this.#stopping) return;
+    if (this.#stopping) {
+      this.#hurry();
+      return;
+    }
     this.#stopping = true;
+    this.#stoppingSinceMs = performance.now();
     say('Stopping …');
     const alive = this.#nodes.filter((node) => node.child !== undefined);
     if (alive.length === 0) this.#finish?.(this.#failed ? 1 : 0);
@@ -212,6 +236,13 @@ class Supervisor {
     setTimeout(() => {
       for (const node of this.#nodes) node.child?.kill('SIGKILL');
     }, STOP_MS_MAX).unref();
+  }
+
+  /** Asked again: whoever hangs is not waited for. What was acknowledged is on disk. */
+  #hurry(): void {
+    if (performance.now() - this.#stoppingSinceMs < ONE_SIGNAL_MS) return;
+    say('Not waiting any longer: killing the nodes that are left; their data is kept.');
+    for (const node of this.#nodes) node.child?.kill('SIGKILL');
   }
 
   async #untilReady(): Promise<boolean> {
@@ -239,10 +270,16 @@ class Supervisor {
     const others = this.#nodes.length > 1 ? this.#nodes.filter((node) => node !== victim) : [victim];
     const [first, last] = [others[0], others[others.length - 1]].map((node) => `nats://127.0.0.1:${node.clientPort}`);
     const count = this.#nodes.length;
-    const running =
-      count < this.#all.length
-        ? `node ${this.#nodes.map(({ name }) => name).join(', ')} of ${this.#all.length}`
-        : `${count} node${count === 1 ? '' : 's'}`;
+    if (count < this.#all.length) {
+      const names = this.#nodes.map(({ name }) => name).join(', ');
+      say(
+        ['', `Flotilla is running: node ${names} of ${this.#all.length}.`, ...lines, '', 'Ctrl-C stops it.', ''].join(
+          '\n',
+        ),
+      );
+      return;
+    }
+    const running = `${count} node${count === 1 ? '' : 's'}`;
     say(
       [
         '',

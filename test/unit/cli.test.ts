@@ -18,7 +18,10 @@ describe('server flags', () => {
       ok: true,
       config: { jetstream: true, storeDir: '/tmp/x', debug: true, trace: true },
     });
-    expect(config(['-js=false'])).toMatchObject({ ok: true, config: { jetstream: false } });
+    for (const no of ['false', '0', 'F']) {
+      expect(config([`-js=${no}`])).toMatchObject({ ok: true, config: { jetstream: false } });
+    }
+    expect(config(['-js=1'])).toMatchObject({ ok: true, config: { jetstream: true } });
     expect(config(['-p', '-1'])).toMatchObject({ ok: true, config: { port: 0 } });
   });
 
@@ -36,7 +39,7 @@ describe('server flags', () => {
       ok: false,
       errors: ['unknown flag --cluster_nmae; did you mean --cluster_name?'],
     });
-    expect(config(['--qqqqqqqqqqqq'])).toEqual({ ok: false, errors: ['unknown flag --qqqqqqqqqqqq'] });
+    expect(config(['--qqqqqqqqqqqq'])).toEqual({ ok: false, errors: ['unknown flag --qqqqqqqqqqqq; see --help'] });
   });
 
   test('all errors at once', () => {

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { runtimeEnv } from '../../../src/cli/runtime.mjs';
+import { freePorts } from '../../conformance/target.ts';
 import { mountsHere } from './mounts.ts';
 import { plainEnv } from './plain-env.ts';
 
@@ -128,7 +129,9 @@ describe('a server process', () => {
     const [, port] = /Listening for client connections on 127\.0\.0\.1:(\d+)\n[\s\S]*Server is ready/.exec(stderr)!;
     const portsFile = join(root, `nats-server_${started.child.pid}.ports`);
     await expect.poll(() => existsSync(portsFile)).toBe(true);
-    expect(JSON.parse(readFileSync(portsFile, 'utf8'))).toMatchObject({ nats: [`nats://127.0.0.1:${port}`] });
+    const ports = JSON.parse(readFileSync(portsFile, 'utf8'));
+    expect(ports).toMatchObject({ nats: [`nats://127.0.0.1:${port}`] });
+    expect(stderr).toContain(`Starting http monitor on ${ports.monitoring[0].slice('http://'.length)}\n`);
     expect(readdirSync(join(root, 'ok', 'jetstream')).length).toBeGreaterThan(0);
     started.child.kill('SIGUSR2');
     expect(await started.ended).toMatchObject({ code: 0 });
@@ -389,6 +392,36 @@ describe('a start that fails changes nothing', () => {
     for (const name of ['identity', 'identity.copy']) writeFileSync(join(store, name), 'damaged');
     expect(await refused(used)).toContain('both copies of the identity file are damaged');
   });
+});
+
+describe('a cluster that is stopped', () => {
+  test('a node that hangs is waited for, until one asks again', async () => {
+    const data = join(root, 'hangs');
+    const started = run('start', '--nodes', '1', '-p', String(await firstPort()), '--data', data);
+    const [, pid] = /\[(\d+)\] .*Server is ready/.exec(await ready(started))!;
+    process.kill(Number(pid), 'SIGSTOP');
+    started.child.kill('SIGTERM');
+    await new Promise((resume) => setTimeout(resume, 1500));
+    expect(started.child.exitCode).toBeNull();
+    started.child.kill('SIGTERM');
+    expect((await started.ended).code).toBe(0);
+    expect(existsSync(join(data, 'n1', 'jetstream', 'identity'))).toBe(true);
+    expect(() => process.kill(Number(pid), 0)).toThrow('ESRCH');
+  });
+
+  /** A client port whose monitoring and cluster ports are free as well. */
+  async function firstPort(): Promise<number> {
+    const [port] = await freePorts(1);
+    const others = await Promise.all([port + 2000, port + 4000].map(isFree));
+    return others.every(Boolean) ? port : firstPort();
+  }
+
+  function isFree(port: number): Promise<boolean> {
+    return new Promise((done) => {
+      const probe = createServer().once('error', () => done(false));
+      probe.listen(port, '127.0.0.1', () => probe.close(() => done(true)));
+    });
+  }
 });
 
 describe('a cluster that is not started', () => {
