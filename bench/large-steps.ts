@@ -7,7 +7,7 @@ import { streamConfig, World } from '../test/unit/stream/fake-world.ts';
 
 const NONE = new Uint8Array(0);
 const IN_FLIGHT = 8_000;
-const NOBODY: AckSink = { stored() {}, refused() {} };
+const NOBODY: AckSink = { stored() {}, refused() {}, returned() {} };
 const WAIT_NS = 30e9;
 
 /** Names a message's subject by its number. */

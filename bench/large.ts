@@ -71,6 +71,7 @@ async function fill(dir: string, messages: number, distinct: boolean): Promise<v
         else if (sent - stored < IN_FLIGHT / 2) setImmediate(more);
       },
       refused: (_token, error) => fail(new Error(JSON.stringify(error))),
+      returned: () => fail(new Error('it leads no longer')),
     };
     const more = (): void => {
       for (; sent < messages && sent - stored < IN_FLIGHT; sent++) {

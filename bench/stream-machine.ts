@@ -154,6 +154,9 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
     refused: (_: number, error: { description: string }) => {
       throw new Error(error.description);
     },
+    returned: () => {
+      throw new Error('it leads no longer');
+    },
   };
   let id = 0;
   const digits = hdr === undefined ? 0 : hdr.indexOf(48);

@@ -24,7 +24,8 @@ export function settle(s: RaftState): void {
 function settleTransfer(s: RaftState, lead: Leadership): void {
   const { transfer } = lead;
   if (transfer === undefined || transfer.sent) return;
-  if (s.progressOf(transfer.to)?.match !== s.log.lastIndex) return;
+  // What is under way is committed first: nobody who waits for it is left without an answer.
+  if (s.progressOf(transfer.to)?.match !== s.log.lastIndex || s.commit !== s.log.lastIndex) return;
   transfer.sent = true;
   s.send(transfer.to, { type: 'timeout-now' });
 }

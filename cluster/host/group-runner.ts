@@ -75,6 +75,8 @@ export class GroupRunner implements Group, HasDeadline {
   /** Bodies handed to the log since what was committed was applied. */
   backlogBytes = 0;
   leading = false;
+  /** Its machine was told that nothing can be proposed. */
+  private paused = false;
   applied: Index;
   /** Up to here it is committed, as of the last Ready. */
   committed: Index;
@@ -267,7 +269,9 @@ export class GroupRunner implements Group, HasDeadline {
   transferLeadership(to: PeerId): void {
     if (this.closed) return;
     const nowMs = this.owner.env.clock.nowMs();
+    if (this.leading) this.setPaused(true);
     this.core(nowMs).transferLeadership(to, nowMs);
+    this.reviewPause();
     this.owner.dirty(this);
   }
 
@@ -303,6 +307,22 @@ export class GroupRunner implements Group, HasDeadline {
   get isPlain(): boolean {
     const { raft } = this;
     return this.steadiness !== 'none' && !this.queued && raft.term === this.seenTerm && raft.leader === this.seenLeader;
+  }
+
+  tick(nowMs: number): void {
+    this.core(nowMs).tick(nowMs);
+    this.reviewPause();
+  }
+
+  /** A leader that hands over accepts nothing; whoever was to take over may not have done so. */
+  private reviewPause(): void {
+    if (this.leading && this.bare.role === 'leader') this.setPaused(this.bare.transferringTo !== 0);
+  }
+
+  private setPaused(paused: boolean): void {
+    if (paused === this.paused) return;
+    this.paused = paused;
+    this.machine.onPause(paused);
   }
 
   /** Before Readys are taken: who leads now? Hands the turn's reads to the core. */
@@ -435,6 +455,7 @@ export class GroupRunner implements Group, HasDeadline {
       this.setLeading(true);
       this.inFlightBytes = 0;
       machine.onLeading(raft.term);
+      this.reviewPause();
     }
     this.logBytes += entry.body.length + ENTRY_OVERHEAD_BYTES;
     this.logEntries++;
@@ -445,6 +466,7 @@ export class GroupRunner implements Group, HasDeadline {
   private setLeading(leading: boolean): void {
     if (leading !== this.leading) this.owner.leadingChanged(leading);
     this.leading = leading;
+    this.paused = false;
   }
 
   /** Answers the barriers that what is applied satisfies. */

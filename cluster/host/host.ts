@@ -449,7 +449,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const nowMs = this.env.clock.nowMs();
     this.deadlines.take(nowMs, (runner) => {
       const before = runner.raft.role;
-      runner.core(nowMs).tick(nowMs);
+      runner.tick(nowMs);
       if (before === 'follower' && runner.raft.role !== 'follower') this.stats.electionsStarted++;
       this.review(runner);
     });

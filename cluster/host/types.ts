@@ -11,6 +11,9 @@ export interface GroupMachine {
   onLeading(term: Term): void;
   /** It leads no longer, or another leader is known (0: nobody). Everything that waits for commits has an unknown outcome. */
   onNotLeading(leader: PeerId): void;
+  /** Nothing can be proposed for a moment, because leadership is being handed over, or can be again, because it was not taken. In the call that
+   * begins it something can be proposed still. No word of its end when leadership goes. */
+  onPause(paused: boolean): void;
   /** State at the applied index, as parts that are made one after the other while they are taken: what is applied meanwhile is not in them. */
   snapshot(): Iterable<Uint8Array>;
   /** Begins to replace everything by the state at `index`; a sink that is ended without a byte leaves the empty machine. */
@@ -52,7 +55,7 @@ export interface Group {
   readonly term: Term;
   readonly applied: Index;
   /** Appends a batch (at most 12 MiB) to the group's log; it leaves for WAL and followers at the end of this turn. Undefined: not
-   * leading, or handing leadership over. */
+   * leading, or handing leadership over (`onPause`). */
   propose(body: Uint8Array): Index | undefined;
   /** Bytes proposed and not yet applied on this leader. */
   readonly inFlightBytes: number;

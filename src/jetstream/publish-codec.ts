@@ -4,9 +4,11 @@
 // forward: u8 1, u32 epoch, then per message: f64 group, u32 token, u16 subject, u32 hdr, u32 payload lengths, bytes
 // answers: u8 2, u32 epoch, then per answer:  u32 token, u8 outcome, then stored/duplicate: f64 seq,
 //          refused: u16 err_code, u16 code, u16 text length, text
+// returned: u8 3, and the rest as in forward: publishes that were not looked at, for whoever leads next
 
 export const FORWARD = 1;
 export const ANSWERS = 2;
+export const RETURNED = 3;
 
 export const Outcome = { stored: 0, duplicate: 1, refused: 2 } as const;
 
@@ -100,6 +102,7 @@ function writeText(target: Uint8Array, at: number, text: string): number {
 }
 
 export interface FrameReader {
+  /** Also of what was returned. */
   onForward(group: number, token: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
   onStored(token: number, seq: number, duplicate: boolean): void;
   onRefused(token: number, errCode: number, code: number, text: string): void;
@@ -109,7 +112,7 @@ export interface FrameReader {
 export function frameHeader(bytes: Uint8Array): { kind: number; epoch: number } | undefined {
   if (bytes.length < HEADER_BYTES) return undefined;
   const kind = bytes[0];
-  if (kind !== FORWARD && kind !== ANSWERS) return undefined;
+  if (kind !== FORWARD && kind !== ANSWERS && kind !== RETURNED) return undefined;
   return { kind, epoch: new DataView(bytes.buffer, bytes.byteOffset).getUint32(1) };
 }
 
@@ -117,7 +120,7 @@ export function frameHeader(bytes: Uint8Array): { kind: number; epoch: number } 
 export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = HEADER_BYTES;
-  if (bytes[0] === FORWARD) {
+  if (bytes[0] !== ANSWERS) {
     while (at < bytes.length) {
       if (at + FORWARD_FIXED > bytes.length) return false;
       const subjectEnd = at + FORWARD_FIXED + view.getUint16(at + 12);

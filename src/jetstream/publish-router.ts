@@ -1,6 +1,7 @@
 // From a client's publish to the partition that stores it, and back with the PubAck (DESIGN §4, "who owns the answer").
 // Runs on every node; a publish is answered by the node where it entered. Invariants: every publish with a reply gets exactly one
-// answer; a publish is never sent to a leader twice by this node; per partition, publishes leave in the order they came.
+// answer; a publish is never sent to a leader twice by this node, unless the first one returned it without having looked at it; per partition,
+// publishes leave in the order they came.
 
 import type { PeerId } from '../../cluster/core/types.ts';
 import { Channel, type Transport } from '../../cluster/rpc/types.ts';
@@ -11,7 +12,7 @@ import { type ApiError, apiError } from '../stream/errors.ts';
 import { partitionOfSubject } from '../stream/partitioning.ts';
 import type { AckSink } from '../stream/types.ts';
 import { AckBodies } from './ack-bodies.ts';
-import { ANSWERS, FORWARD, FrameBuilder, frameHeader, readFrame } from './publish-codec.ts';
+import { ANSWERS, FORWARD, FrameBuilder, frameHeader, RETURNED, readFrame } from './publish-codec.ts';
 
 /** How long a publish waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
@@ -74,6 +75,8 @@ interface Held {
 
 interface Hold {
   queue: Held[];
+  /** So many at its front came back from a leader: they came before the others. */
+  returned: number;
   bytes: number;
 }
 
@@ -92,7 +95,8 @@ interface PeerLink {
   epoch: number;
   forward: FrameBuilder;
   answers: FrameBuilder;
-  /** Epoch of the peer's forwards that `answers` belong to. */
+  returns: FrameBuilder;
+  /** Epoch of the peer's forwards that `answers` and `returns` belong to. */
   answersEpoch: number;
   /** Answers for which the link had no room, oldest first. */
   owed: Uint8Array[];
@@ -114,6 +118,8 @@ class Router implements PublishRouter {
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #ackBodies = new AckBodies();
   #holdTimer: Timer | undefined;
+  /** When it fires. */
+  #holdDueMs = 0;
   #sweepTimer: Timer | undefined;
   #owedTimer: Timer | undefined;
   #flushAsked = false;
@@ -140,6 +146,8 @@ class Router implements PublishRouter {
   readonly #localSink: AckSink = {
     stored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
     refused: (token, error) => this.#settleRefused(token, error),
+    returned: (token, group, subject, hdr, payload) =>
+      this.#takeBack(this.#transport.self.id, token, group, subject, hdr, payload),
   };
 
   constructor(options: PublishRouterOptions) {
@@ -214,8 +222,11 @@ class Router implements PublishRouter {
       return;
     }
     const leader = this.#holds.has(group) ? 0 : this.#partitions.leaderOf(group);
-    if (leader === 0) this.#hold(group, message, token);
-    else this.#toLeader(group, leader, message.subject, message.hdr, message.payload, token);
+    if (leader === 0) {
+      const { subject, hdr, payload } = message;
+      const dueMs = this.#env.clock.nowMs() + HOLD_MS_MAX;
+      this.#hold(group, this.#holds.get(group)?.queue.length ?? 0, { subject, hdr, payload, token, dueMs });
+    } else this.#toLeader(group, leader, message.subject, message.hdr, message.payload, token);
   }
 
   #toLeader(group: number, leader: PeerId, subject: string, hdr: Uint8Array, payload: Uint8Array, token: number): void {
@@ -233,27 +244,40 @@ class Router implements PublishRouter {
     else this.#askFlush();
   }
 
-  #hold(group: number, message: Message, token: number): void {
+  /** Copies what may be part of a receive buffer. False: there is no room. */
+  #hold(group: number, at: number, { subject, hdr, payload, token, dueMs }: Held): boolean {
     let hold = this.#holds.get(group);
     if (hold === undefined) {
-      hold = { queue: [], bytes: 0 };
+      hold = { queue: [], returned: 0, bytes: 0 };
       this.#holds.set(group, hold);
     }
-    const bytes = message.subject.length + message.hdr.length + message.payload.length;
+    const bytes = subject.length + hdr.length + payload.length;
     if (hold.bytes + bytes > HOLD_BYTES_MAX) {
       this.#settleRefused(token, apiError(10167));
-      return;
+      return false;
     }
     hold.bytes += bytes;
-    const dueMs = this.#env.clock.nowMs() + HOLD_MS_MAX;
-    hold.queue.push({
-      subject: message.subject,
-      hdr: new Uint8Array(message.hdr),
-      payload: new Uint8Array(message.payload),
-      token,
-      dueMs,
-    });
-    this.#holdTimer ??= this.#env.clock.after(HOLD_MS_MAX, () => this.#expireHolds());
+    hold.queue.splice(at, 0, { subject, hdr: new Uint8Array(hdr), payload: new Uint8Array(payload), token, dueMs });
+    this.#armHolds(dueMs);
+    return true;
+  }
+
+  /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. Where that one
+   * is known already and has got later ones, its place in the order is gone. */
+  #takeBack(from: PeerId, token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
+    const slot = this.#claim(token);
+    if (token !== NO_ANSWER && slot < 0) return;
+    const hold = this.#holds.get(group);
+    const leader = this.#partitions.leaderOf(group);
+    if (hold === undefined && leader !== 0 && leader !== from) {
+      this.#settleRefused(token, apiError(10008));
+      return;
+    }
+    if (slot >= 0) this.#peers[slot] = 0;
+    const sinceMs = slot >= 0 ? this.#startMs[slot] : this.#env.clock.nowMs();
+    const at = hold?.returned ?? 0;
+    if (this.#hold(group, at, { subject, hdr, payload, token, dueMs: sinceMs + HOLD_MS_MAX }))
+      this.#holds.get(group)!.returned = at + 1;
   }
 
   #releaseHold(group: number, leader: PeerId): void {
@@ -274,12 +298,21 @@ class Router implements PublishRouter {
         hold.bytes -= held.subject.length + held.hdr.length + held.payload.length;
         this.#settleNoResponders(held.token);
       }
+      hold.returned = Math.max(0, hold.returned - expired);
       if (hold.queue.length === 0) this.#holds.delete(group);
       else nextMs = Math.min(nextMs, hold.queue[0].dueMs);
     }
-    if (nextMs !== Number.POSITIVE_INFINITY) {
-      this.#holdTimer = this.#env.clock.after(Math.max(1, nextMs - nowMs), () => this.#expireHolds());
+    if (nextMs !== Number.POSITIVE_INFINITY) this.#armHolds(nextMs);
+  }
+
+  #armHolds(dueMs: number): void {
+    const { clock } = this.#env;
+    if (this.#holdTimer !== undefined) {
+      if (this.#holdDueMs <= dueMs) return;
+      clock.cancel(this.#holdTimer);
     }
+    this.#holdDueMs = dueMs;
+    this.#holdTimer = clock.after(Math.max(1, dueMs - clock.nowMs()), () => this.#expireHolds());
   }
 
   // ---- waiting publishes ----------------------------------------------------------------------------------------
@@ -390,6 +423,7 @@ class Router implements PublishRouter {
         epoch: this.#env.random.uint32(),
         forward: new FrameBuilder(FORWARD),
         answers: new FrameBuilder(ANSWERS),
+        returns: new FrameBuilder(RETURNED),
         answersEpoch: 0,
         owed: [],
         sink: this.#localSink,
@@ -406,6 +440,7 @@ class Router implements PublishRouter {
       this.#flushAsked = false;
       if (this.#closed) return;
       for (const [peer, link] of this.#links) {
+        if (link.returns.length > 0) this.#sendReturns(peer, link);
         if (link.answers.length > 0) this.#sendAnswers(peer, link);
         if (link.forward.length > 0) this.#sendForwards(peer, link);
       }
@@ -420,6 +455,20 @@ class Router implements PublishRouter {
     // Without a link nobody waits: the peer has told its clients so.
     link.owed.splice(0, this.#transport.isUp(peer) ? sent : link.owed.length);
     if (link.owed.length > 0) this.#owedTimer ??= this.#env.clock.after(OWED_RETRY_MS, () => this.#retryOwed());
+  }
+
+  /** Without room for them they are refused: an answer is small, and waits for room. */
+  #sendReturns(peer: PeerId, link: PeerLink): void {
+    const frame = link.returns.take(link.answersEpoch);
+    if (this.#transport.send(peer, Channel.publish, [frame])) return;
+    const { err_code, code, description } = apiError(10008);
+    readFrame(frame, {
+      onForward: (_group, token) => {
+        if (token !== NO_ANSWER) link.answers.addRefused(token, err_code, code, description);
+      },
+      onStored: () => undefined,
+      onRefused: () => undefined,
+    });
   }
 
   #retryOwed(): void {
@@ -446,23 +495,24 @@ class Router implements PublishRouter {
       if (link.answersEpoch !== header.epoch) {
         // The peer started anew: answers for its earlier life would meet the wrong tokens.
         if (link.answers.length > 0) link.answers.take(0);
+        if (link.returns.length > 0) link.returns.take(0);
         link.owed.length = 0;
         link.answersEpoch = header.epoch;
-        link.sink = this.#remoteSink(link);
+        link.sink = this.#remoteSink(from, link);
       }
       const { sink } = link;
       whole = readFrame(bytes, {
         onForward: (group, token, subject, hdr, payload) => {
           const ops = this.#partitions.local(group);
-          if (ops?.leading) ops.publish(subject, hdr, payload, sink, token);
-          else sink.refused(token, apiError(10008));
+          if (ops === undefined) sink.refused(token, apiError(10008));
+          else ops.publish(subject, hdr, payload, sink, token);
         },
         onStored: () => undefined,
         onRefused: () => undefined,
       });
-    } else if (header?.kind === ANSWERS && header.epoch === link.epoch) {
+    } else if (header !== undefined && header.epoch === link.epoch) {
       whole = readFrame(bytes, {
-        onForward: () => undefined,
+        onForward: (group, token, subject, hdr, payload) => this.#takeBack(from, token, group, subject, hdr, payload),
         onStored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
         onRefused: (token, errCode, code, description) =>
           this.#settleRefused(token, { code, err_code: errCode, description }),
@@ -472,7 +522,7 @@ class Router implements PublishRouter {
   }
 
   /** Answers for what a peer forwarded in its present epoch. Sinks of earlier epochs stay with their publishes and are silent. */
-  #remoteSink(link: PeerLink): AckSink {
+  #remoteSink(peer: PeerId, link: PeerLink): AckSink {
     const epoch = link.answersEpoch;
     const isHeard = (token: number): boolean => token !== NO_ANSWER && link.answersEpoch === epoch;
     return {
@@ -486,6 +536,13 @@ class Router implements PublishRouter {
         link.answers.addRefused(token, error.err_code, error.code, error.description);
         this.#askFlush();
       },
+      // Also those that nobody waits for.
+      returned: (token, group, subject, hdr, payload) => {
+        if (link.answersEpoch !== epoch) return;
+        link.returns.addForward(group, token, subject, hdr, payload);
+        if (link.returns.length > FORWARD_BYTES_FLUSH) this.#sendReturns(peer, link);
+        this.#askFlush();
+      },
     };
   }
 
@@ -495,6 +552,7 @@ class Router implements PublishRouter {
     if (link === undefined) return;
     if (link.forward.length > 0) link.forward.take(0);
     if (link.answers.length > 0) link.answers.take(0);
+    if (link.returns.length > 0) link.returns.take(0);
     link.owed.length = 0;
     link.epoch = (link.epoch + 1) >>> 0;
     for (let slot = 0; slot < this.#peers.length; slot++) {

@@ -241,6 +241,7 @@ class MetaNode implements Meta {
         this.#proposals.stopped();
         this.#proposals.leaderChanged();
       },
+      onPause: () => undefined,
       snapshot: () => this.#machine.snapshot(),
       restore: (index) =>
         wholeState((state) => {

@@ -214,6 +214,10 @@ class ReportingMachine implements GroupMachine {
     this.options.onNotLeading(this.id);
   }
 
+  onPause(paused: boolean): void {
+    this.machine.onPause(paused);
+  }
+
   snapshot(): ReturnType<GroupMachine['snapshot']> {
     return this.machine.snapshot();
   }

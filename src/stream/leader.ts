@@ -86,7 +86,7 @@ type Verdict = typeof ADMITTED | typeof ANSWERED | typeof HOLD;
 const NOTHING: CommandResult[] = [];
 const EMPTY = new Uint8Array(0);
 /** Waits for markers. */
-const NOBODY: AckSink = { stored() {}, refused() {} };
+const NOBODY: AckSink = { stored() {}, refused() {}, returned() {} };
 const UNAVAILABLE = apiError(10008);
 const OVERLOADED = apiError(10167);
 
@@ -129,6 +129,8 @@ export class PartitionLeader {
   /** What is held goes on when this many batches are applied. */
   #heldUntil = 0;
   #releasing = false;
+  /** Leadership is being handed over: what comes waits for the next leader, or for this one if it remains. */
+  #paused = false;
 
   /** Refusals that wait for proof of leadership. */
   #confirming: Refusal[] = [];
@@ -186,14 +188,23 @@ export class PartitionLeader {
     this.#applied = 0;
     this.#removingBatch = -1;
     this.#trackWanted = false;
+    this.#paused = false;
     const lastSeq = this.#machine.config === undefined ? firstSeq - 1 : this.#machine.lastSeq;
     this.#tentative.reset(lastSeq, this.#machine.lastMsgId);
   }
 
-  /** Everything that waits has an unknown outcome. */
+  /** What was decided goes to the log now; what comes until the end of the pause has not been looked at. */
+  pause(paused: boolean): void {
+    if (paused && !this.#builder.empty) this.#propose();
+    this.#paused = paused;
+    if (!paused && this.#held.size > 0) this.#releaseHeld();
+  }
+
+  /** Everything in flight has an unknown outcome; publishes that wait to be looked at go back. */
   end(): void {
     if (!this.leading) return;
     this.leading = false;
+    this.#paused = false;
     this.#builder.drop();
     this.#flights.drain();
     this.#flightBytes = 0;
@@ -206,9 +217,14 @@ export class PartitionLeader {
     for (const { sink, token } of refusals) sink.refused(token, UNAVAILABLE);
     for (const done of commands) done?.(UNAVAILABLE);
     for (const item of held) {
-      if ('sink' in item) item.sink.refused(item.token, UNAVAILABLE);
+      if ('sink' in item) this.#giveBack(item.subject, item.hdr, item.payload, item.sink, item.token);
       else item.done?.(UNAVAILABLE);
     }
+  }
+
+  #giveBack(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
+    if (this.#group === undefined) sink.refused(token, UNAVAILABLE);
+    else sink.returned(token, this.#group.id, subject, hdr, payload);
   }
 
   /** Publishes without an answer. */
@@ -230,7 +246,7 @@ export class PartitionLeader {
 
   publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
     if (!this.leading) {
-      sink.refused(token, UNAVAILABLE);
+      this.#giveBack(subject, hdr, payload, sink, token);
       return;
     }
     const { inFlightBytesMax, inFlightMessagesMax } = this.#options.limits;
@@ -245,7 +261,7 @@ export class PartitionLeader {
         return;
       }
     }
-    const behind = this.#releasing || this.#held.size > 0;
+    const behind = this.#paused || this.#releasing || this.#held.size > 0;
     if (behind || this.#decide(subject, hdr, payload, sink, token) === HOLD) {
       this.#held.publish(subject, hdr, payload, sink, token);
     }
@@ -520,7 +536,14 @@ export class PartitionLeader {
   storeMarker(seq: number, ttlSeconds: number): boolean {
     const { index } = this.#machine;
     const config = this.#options.config();
-    if (!this.leading || this.#held.size > 0 || !this.#subjectsKnown() || this.#removalsInFlight(config)) return false;
+    if (
+      !this.leading ||
+      this.#paused ||
+      this.#held.size > 0 ||
+      !this.#subjectsKnown() ||
+      this.#removalsInFlight(config)
+    )
+      return false;
     const subject = index.subjectOf(seq);
     this.#key.set(subject);
     if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(this.#key.bytes, 0, this.#key.length) > 0)
@@ -543,7 +566,7 @@ export class PartitionLeader {
       done?.(UNAVAILABLE);
       return;
     }
-    if (this.#releasing || this.#held.size > 0) this.#held.command(type, body, done);
+    if (this.#paused || this.#releasing || this.#held.size > 0) this.#held.command(type, body, done);
     else this.#appendCommand(type, body, done);
   }
 
@@ -632,7 +655,7 @@ export class PartitionLeader {
 
   #releaseHeld(): void {
     this.#releasing = true;
-    while (this.leading && this.#applied >= this.#heldUntil) {
+    while (this.leading && !this.#paused && this.#applied >= this.#heldUntil) {
       const next = this.#held.take();
       if (next === undefined) break;
       if ('type' in next) {

@@ -322,10 +322,13 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#stopLeading();
   }
 
+  onPause(paused: boolean): void {
+    this.#leader.pause(paused);
+  }
+
   #stopLeading(): void {
-    const { machine } = this;
-    if (machine.watcher !== undefined) {
-      machine.watcher = undefined;
+    if (this.machine.watcher !== undefined) {
+      this.machine.watcher = undefined;
       if (!this.#closed) {
         this.#home?.onNotLeading();
         this.#engine.onNotLeading();
@@ -372,7 +375,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   // ---- writes
 
   publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
-    if (this.#isDiskLow()) sink.refused(token, DISK_LOW);
+    if (this.leading && this.#isDiskLow()) sink.refused(token, DISK_LOW);
     else this.#leader.publish(subject, hdr, payload, sink, token);
   }
 

@@ -12,6 +12,8 @@ export interface AckSink {
   stored(token: number, seq: number, duplicate: boolean): void;
   /** Certainly not stored, except 10008 whose outcome is unknown. */
   refused(token: number, error: ApiError): void;
+  /** Certainly not stored either: it was not looked at before this replica stopped leading `group`. Whoever leads next may store it. */
+  returned(token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
 }
 
 export interface StoredMessage {

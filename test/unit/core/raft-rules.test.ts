@@ -342,6 +342,19 @@ describe('membership', () => {
     expect(leader.raft.commit).toBe(0);
   });
 
+  test('a leader hands over when the heir has all and all is committed', () => {
+    const core = new OneCore([], { membership: { voters: [1, 2, 3, 4, 5], learners: [] } });
+    core.leadAndCommit();
+    core.raft.propose(EntryKind.batch, NO_BYTES, 1);
+    core.durable();
+    core.ack(2, 2);
+    core.raft.transferLeadership(2, 0);
+    expect(sent(core.take(), 'timeout-now')).toEqual([]);
+    core.ack(3, 2);
+    expect(core.raft.commit).toBe(2);
+    expect(sent(core.take(), 'timeout-now')).toMatchObject([{ message: { to: 2 } }]);
+  });
+
   test('who was removed neither counts nor unseats nor uses a late transfer', () => {
     const core = new OneCore();
     core.leadAndCommit();

@@ -38,6 +38,10 @@ export class ToyMachine implements GroupMachine {
     this.onLost?.(leader);
   }
 
+  onPause(paused: boolean): void {
+    this.calls.push(paused ? 'paused' : 'goes on');
+  }
+
   snapshot(): Uint8Array[] {
     const ballast = `${this.sum} `.repeat(this.ballastBytes / 8);
     const head = Buffer.from(JSON.stringify({ sum: this.sum, count: this.count, live: [...this.live], ballast }));

@@ -2,7 +2,14 @@
 import { describe, expect, test } from 'vitest';
 import type { Channel, PeerInfo, Transport } from '../../../cluster/rpc/types.ts';
 import type { Broker, Message, Sink } from '../../../src/broker/types.ts';
-import { ANSWERS, FrameBuilder, frameHeader, readFrame } from '../../../src/jetstream/publish-codec.ts';
+import {
+  ANSWERS,
+  FORWARD,
+  FrameBuilder,
+  frameHeader,
+  RETURNED,
+  readFrame,
+} from '../../../src/jetstream/publish-codec.ts';
 import { createPublishRouter } from '../../../src/jetstream/publish-router.ts';
 import { type Catalog, groupOf, type StreamRecord } from '../../../src/meta/types.ts';
 import type { AckSink, PartitionOps } from '../../../src/stream/types.ts';
@@ -26,7 +33,9 @@ const RECORD: StreamRecord = {
   replicas: [[HERE, THERE]],
 };
 
-function world(leader: number) {
+function world(firstLeader: number) {
+  let leader = firstLeader;
+  let onLeader: ((group: number, leader: number) => void) | undefined;
   const scheduler = createScheduler(createPrng(1).stream('scheduler'));
   const env = createSimEnv({ scheduler, seed: 'router', node: 'here' });
   let sink: Sink | undefined;
@@ -75,7 +84,13 @@ function world(leader: number) {
       catalog: {
         onChange: (handler) => handler({ account: '$G', name: 'S', before: undefined, record: RECORD }),
       } as Catalog,
-      partitions: { local: () => ops, leaderOf: () => leader, onLeaderChange: () => undefined },
+      partitions: {
+        local: () => ops,
+        leaderOf: () => leader,
+        onLeaderChange: (handler) => {
+          onLeader = handler;
+        },
+      },
     });
   });
   return {
@@ -84,8 +99,12 @@ function world(leader: number) {
     link,
     published,
     scheduler,
-    publish: (reply: string) =>
-      env.run(() => sink!({ subject: 'S.a', reply, hdr: EMPTY, payload: EMPTY }, '$G', undefined)),
+    publish: (reply: string, subject = 'S.a') =>
+      env.run(() => sink!({ subject, reply, hdr: EMPTY, payload: EMPTY }, '$G', undefined)),
+    lead: (next: number) => {
+      leader = next;
+      env.run(() => onLeader!(groupOf(5, 0), next));
+    },
     receive: (bytes: Uint8Array) => env.run(() => onFrame!(THERE, bytes)),
     down: () => env.run(() => onDown!(THERE)),
     run: (fn: () => void) => env.run(fn),
@@ -175,5 +194,100 @@ describe('a publish is answered once', () => {
     link.up = true;
     scheduler.runFor(50);
     expect(stored()).toEqual([1, 2, 3]);
+  });
+});
+
+/** The frame of publishes comes back as it is. */
+function returnOf(frame: Uint8Array): Uint8Array {
+  const builder = new FrameBuilder(RETURNED);
+  readFrame(frame, {
+    onForward: (...publish) => builder.addForward(...publish),
+    onStored: () => undefined,
+    onRefused: () => undefined,
+  });
+  return builder.take(frameHeader(frame)!.epoch);
+}
+
+function subjectsOf(frame: Uint8Array): string[] {
+  const subjects: string[] = [];
+  expect(frameHeader(frame)?.kind).toBe(FORWARD);
+  readFrame(frame, {
+    onForward: (_group, _token, subject) => subjects.push(subject),
+    onStored: () => undefined,
+    onRefused: () => undefined,
+  });
+  return subjects;
+}
+
+describe('a publish that a leader returns', () => {
+  test('waits for the next one, before those that came later, whether somebody waits for it or not', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    publish('', 'S.2');
+    scheduler.runFor(1);
+    publish('r3', 'S.3');
+    scheduler.runFor(1);
+    const [one, two] = frames.splice(0);
+    lead(0);
+    publish('r4', 'S.4');
+    receive(returnOf(one));
+    receive(returnOf(two));
+    publish('r5', 'S.5');
+    scheduler.runFor(20);
+    expect([answers, frames]).toEqual([[], []]);
+    lead(THERE);
+    scheduler.runFor(1);
+    expect(frames.flatMap(subjectsOf)).toEqual(['S.1', 'S.2', 'S.3', 'S.4', 'S.5']);
+    receive(ackOf(frames[0], 9));
+    expect(answers).toHaveLength(4);
+    expect(answers.every((answer) => answer.includes('"seq":9'))).toBe(true);
+  });
+
+  test('also of this node, before it has said that it leads no longer', () => {
+    const { frames, lead, publish, published, run, scheduler } = world(HERE);
+    publish('r1', 'S.1');
+    run(() => published[0].sink.returned(published[0].token, groupOf(5, 0), 'S.1', EMPTY, EMPTY));
+    lead(0);
+    lead(THERE);
+    scheduler.runFor(1);
+    expect(frames.flatMap(subjectsOf)).toEqual(['S.1']);
+  });
+
+  test('has lost its place when the next one is known already: unknown', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1');
+    scheduler.runFor(1);
+    lead(HERE);
+    receive(returnOf(frames[0]));
+    expect(answers).toEqual([expect.stringMatching(UNKNOWN)]);
+  });
+
+  test('is answered 503 two seconds after it came when nobody leads: certainly not stored', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1');
+    scheduler.runFor(900);
+    lead(0);
+    receive(returnOf(frames[0]));
+    scheduler.runFor(3_000);
+    expect(answers).toEqual([expect.stringMatching(/^\d+ r1 NATS\/1.0 503/)]);
+    expect(Number(answers[0].split(' ')[0])).toBeLessThan(2_300);
+  });
+
+  test('goes back to the node where it came from; refused where the link has no room', () => {
+    const { frames, link, published, receive, run, scheduler } = world(HERE);
+    const forward = new FrameBuilder(FORWARD);
+    forward.addForward(groupOf(5, 0), 7, 'S.1', EMPTY, EMPTY);
+    receive(forward.take(3));
+    const [{ sink, token }] = published;
+    const back = () => run(() => sink.returned(token, groupOf(5, 0), 'S.1', EMPTY, EMPTY));
+    back();
+    scheduler.runFor(1);
+    expect(frameHeader(frames[0])).toEqual({ kind: RETURNED, epoch: 3 });
+    link.full = true;
+    back();
+    scheduler.runFor(1);
+    link.full = false;
+    scheduler.runFor(50);
+    expect(frames.map((frame) => frameHeader(frame)?.kind)).toEqual([RETURNED, ANSWERS]);
   });
 });

@@ -33,6 +33,7 @@ export class Probe {
     onNotLeading: () => {
       this.leading = false;
     },
+    onPause: () => undefined,
     snapshot: () => [],
     restore: () => wholeState(() => undefined),
     isEntryLive: () => false,

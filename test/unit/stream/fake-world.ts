@@ -109,6 +109,9 @@ export class FakeGroup implements Group {
   damaged = new Set<number>();
   diskReads = 0;
   readonly log: Uint8Array[] = [];
+  /** Whatever was proposed, also what was lost since. */
+  readonly proposed: Uint8Array[] = [];
+  #paused = false;
   readonly #machine: GroupMachine;
   #barriers: ((ok: boolean) => void)[] = [];
   #reads: (() => void)[] = [];
@@ -118,7 +121,8 @@ export class FakeGroup implements Group {
   }
 
   propose(body: Uint8Array): number | undefined {
-    if (!this.leading) return undefined;
+    if (!this.leading || this.#paused) return undefined;
+    this.proposed.push(body);
     this.log.push(body);
     return this.log.length;
   }
@@ -137,6 +141,7 @@ export class FakeGroup implements Group {
   lead(): void {
     this.term++;
     this.leading = true;
+    this.#paused = false;
     this.#machine.onLeading(this.term);
   }
 
@@ -145,6 +150,14 @@ export class FakeGroup implements Group {
     this.leading = false;
     if (lose) this.log.length = this.applied;
     this.#machine.onNotLeading(0);
+  }
+
+  /** Leadership is being handed over, or was not taken. */
+  pause(paused: boolean): void {
+    if (!this.leading) return;
+    if (!paused) this.#paused = false;
+    this.#machine.onPause(paused);
+    this.#paused = paused;
   }
 
   /** Another leader's entry reaches this replica. */
@@ -206,7 +219,7 @@ export function streamConfig(change: Partial<StreamConfig> = {}): StreamConfig {
   });
 }
 
-export type Outcome = { seq: number; duplicate: boolean } | ApiError;
+export type Outcome = { seq: number; duplicate: boolean } | ApiError | 'returned';
 
 /** Remembers outcomes by token; a second outcome of one token is an error. */
 export class Outcomes implements AckSink {
@@ -223,6 +236,9 @@ export class Outcomes implements AckSink {
   }
   refused(token: number, error: ApiError): void {
     this.#set(token, error);
+  }
+  returned(token: number): void {
+    this.#set(token, 'returned');
   }
 }
 

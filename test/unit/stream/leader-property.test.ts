@@ -61,6 +61,7 @@ type Action =
   | { kind: 'commit'; count: number }
   | { kind: 'advance'; ms: number }
   | { kind: 'depose'; lose: boolean; foreign: string }
+  | { kind: 'pause'; paused: boolean }
   | { kind: 'barriers' };
 
 const publish: fc.Arbitrary<Publish> = fc.record({
@@ -93,6 +94,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       foreign: fc.constantFrom('', 'k.a', 'j'),
     }),
   },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('pause' as const), paused: fc.boolean() }) },
   { weight: 4, arbitrary: fc.constant({ kind: 'barriers' as const }) },
 );
 
@@ -127,6 +129,7 @@ function run(actions: Action[], discard: 'old' | 'new'): void {
   const sink = {
     stored: (t: number, seq: number, duplicate: boolean) => settle(t, { seq, duplicate }),
     refused: (t: number, error: Outcome) => settle(t, error),
+    returned: (t: number) => settle(t, 'returned'),
   };
   function settle(t: number, outcome: Outcome): void {
     const item = asked.get(t)!;
@@ -202,12 +205,16 @@ function run(actions: Action[], discard: 'old' | 'new'): void {
         if (each.foreign !== '' && partition.machine.config !== undefined) follow(each.foreign);
         group.lead();
         return;
+      case 'pause':
+        group.pause(each.paused);
+        return;
       case 'barriers':
         group.answerBarriers(true);
         return;
     }
   };
   for (const each of actions) perform(each);
+  group.pause(false);
   for (let i = 0; i < 4; i++) {
     world.settle();
     group.answerBarriers(true);
@@ -235,6 +242,23 @@ function lastIn(moment: Moment, of: string): number {
   for (const [subject, seq] of moment.lastOf)
     if (subject === of || (of === 'k.*' && subject.startsWith('k.'))) last = Math.max(last, seq);
   return last;
+}
+
+/** Those of the publishes in a batch. */
+function tokensOf(body: Uint8Array): number[] {
+  const view = viewOf(body);
+  const tokens: number[] = [];
+  let at = BATCH_HEADER_BYTES;
+  for (let left = readBatchHeader(view).commands; left > 0; left--) {
+    if (view.getUint8(at) !== CommandType.publish) {
+      at = commandEnd(view, at);
+      continue;
+    }
+    const p = new PublishView();
+    at = readPublish(view, at, p);
+    tokens.push(Number(Buffer.from(body.subarray(p.payloadAt, p.payloadEnd)).toString()));
+  }
+  return tokens;
 }
 
 function verify(
@@ -316,10 +340,17 @@ function verify(
   });
   expect(world.partition.machine.index.messages).toBe(model.messages.size);
   expect(world.partition.machine.lastSeq).toBe(model.last);
+  const everProposed = new Set<number>();
+  for (const body of world.group.proposed) for (const token of tokensOf(body)) everProposed.add(token);
   for (const [token, { publish, outcome, askedAt, answeredAt, ...item }] of asked) {
     expect(outcome).toBeDefined();
     if (outcome === undefined) continue;
     const seq = seqOfToken.get(token);
+    // Whoever leads next may store it: it must not be in any log, not even in one that was lost.
+    if (outcome === 'returned') {
+      expect(everProposed.has(token)).toBe(false);
+      continue;
+    }
     if (!isApiError(outcome)) {
       if (outcome.duplicate) {
         expect(seq).toBeUndefined();

@@ -178,7 +178,11 @@ describe('publish and read', () => {
   test('an advance: later messages have larger seqs, what was sent before keeps its own', () => {
     const world = new World({}, { partition: 2, stride: 4 }).lead();
     const acked: number[] = [];
-    const sink = { stored: (_: number, seq: number) => void acked.push(seq), refused: () => void acked.push(-1) };
+    const sink = {
+      stored: (_: number, seq: number) => void acked.push(seq),
+      refused: () => void acked.push(-1),
+      returned: () => void acked.push(-2),
+    };
     const advanced: boolean[] = [];
     world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0);
     world.partition.advance(100, (ok) => advanced.push(ok));

@@ -1,0 +1,110 @@
+// Leadership that is handed over (a clean stop, a preferred leader that is back) in a cluster of whole nodes: no publish fails, none is stored
+// twice, and what a client published in order is stored in order, through whichever node it speaks.
+import { describe, expect, test } from 'vitest';
+import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
+import { SimClient } from '../../sim/sim-client.ts';
+import { type SimNode, World } from '../../sim/world.ts';
+
+const STREAM = { name: 'S', subjects: ['s.>'], num_replicas: 3 };
+/** Without waiting for answers, so that some are on their way whatever happens. */
+const EVERY_MS = 3;
+
+class Publisher {
+  /** In the order of the publishes. */
+  readonly answers: string[] = [];
+  waitedMsMax = 0;
+  readonly #client: SimClient;
+  readonly #name: string;
+  #sent = 0;
+
+  constructor(world: World, node: SimNode) {
+    this.#name = node.name;
+    this.#client = new SimClient(node.name, world.scheduler, node);
+    const publish = (): void => {
+      const sinceMs = world.scheduler.nowMs;
+      const at = this.#sent++;
+      this.ask(`s.${this.#name}`, String(at), (answer) => {
+        this.answers[at] = answer;
+        this.waitedMsMax = Math.max(this.waitedMsMax, world.scheduler.nowMs - sinceMs);
+      });
+      world.scheduler.after(EVERY_MS, publish);
+    };
+    this.start = publish;
+  }
+
+  readonly start: () => void;
+
+  ask(subject: string, body: string, done: (answer: string) => void): void {
+    this.#client.request(subject, body, {}, 5_000, (outcome) =>
+      done(outcome.kind === 'reply' ? outcome.text : outcome.kind),
+    );
+  }
+}
+
+interface Stage {
+  world: World;
+  publishers: Publisher[];
+  leader(): SimNode;
+}
+
+function begin(seed: number): Stage {
+  const world = new World(seed, 3);
+  for (const node of world.nodes) node.start();
+  const publishers = world.nodes.map((node) => new Publisher(world, node));
+  world.scheduler.runFor(3_000);
+  let created = '';
+  publishers[0].ask('$JS.API.STREAM.CREATE.S', JSON.stringify(STREAM), (answer) => (created = answer));
+  world.scheduler.runFor(2_000);
+  expect(created).toContain('stream_create_response');
+  expect(created).not.toContain('error');
+  for (const publisher of publishers) publisher.start();
+  world.scheduler.runFor(500);
+  const leader = (): SimNode => {
+    const found = world.nodes.find(({ node }) => [...(node?.partitions.values() ?? [])].some(({ leading }) => leading));
+    return found!;
+  };
+  return { world, publishers, leader };
+}
+
+/** Everything was stored once, in the order of each client. */
+function verify({ world, publishers }: Stage): void {
+  world.scheduler.runFor(1_000);
+  expect(
+    publishers.flatMap(({ answers }) => answers).filter((answer) => !/^\{"stream":"S","seq":\d+\}$/.test(answer)),
+  ).toEqual([]);
+  for (const { answers } of publishers) {
+    const seqs = answers.map((answer) => Number(/"seq":(\d+)/.exec(answer)?.[1]));
+    expect(seqs.length).toBeGreaterThan(300);
+    expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
+  }
+  expect(world.violations).toEqual([]);
+}
+
+describe('while leadership is handed over', () => {
+  test.each([1, 2, 3])('every publish is acknowledged, once and in order (seed %i)', (seed) => {
+    const stage = begin(seed);
+    for (let i = 0; i < 6; i++) {
+      const from = stage.leader();
+      from.enter((node) => node.drain(() => undefined));
+      stage.world.scheduler.runFor(200);
+      expect(stage.leader()).not.toBe(from);
+    }
+    verify(stage);
+    for (const { waitedMsMax } of stage.publishers) expect(waitedMsMax).toBeLessThan(100);
+  });
+
+  test('also when the heir does not take it: this node leads on', () => {
+    const stage = begin(4);
+    const from = stage.leader();
+    const heir = stage.world.nodes.find((node) => node !== from)!;
+    const [group] = from.node!.partitions.keys();
+    heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
+    from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+    verify(stage);
+    expect(stage.leader()).toBe(from);
+    for (const { waitedMsMax } of stage.publishers) {
+      expect(waitedMsMax).toBeGreaterThan(500);
+      expect(waitedMsMax).toBeLessThan(1_000);
+    }
+  });
+});
