@@ -201,6 +201,7 @@ export class Doubt {
   private rise(runner: GroupRunner, asked: PeerId[], term: Term): void {
     const { env, self } = this.owner;
     const nowMs = env.clock.nowMs();
+    if (runner.holdsNews) env.crashPoint('host:rises-with-held-news');
     runner.core(nowMs).step(news(NOBODY, self, term), nowMs);
     this.progress.set(runner, { state: 'catching-up', term, waiting: false, asked });
     this.owner.dirty(runner);

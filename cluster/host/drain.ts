@@ -43,6 +43,7 @@ export function drain(
       led++;
       if (runner.raft.transferringTo !== 0) continue;
       if (nowMs < patientUntilMs && isWorthWaiting(owner, runner, nowMs)) {
+        owner.env.crashPoint('host:drain-waits');
         untilMs = nowMs + handOverMs;
         continue;
       }

@@ -165,7 +165,7 @@ export class GroupRunner implements Group, HasDeadline {
     this.steadiness = 'none';
   }
 
-  private get holdsNews(): boolean {
+  get holdsNews(): boolean {
     return this.syncHeld || this.acks.length > 0;
   }
 

@@ -680,6 +680,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     );
     this.wal.doubtAll(remembered);
     for (const runner of this.runners.values()) {
+      if (runner.holdsNews) this.env.crashPoint('host:doubts-with-held-news');
       runner.voteUnsafe = true;
       this.doubts.restart(runner);
       this.reviewVote(runner);

@@ -130,6 +130,7 @@ export class SnapshotTaker {
     const nowMs = env.clock.nowMs();
     const isAway = [...this.expected.values()].some((untilMs) => untilMs > nowMs);
     if (size <= (isAway ? awayGrowth : 1)) return;
+    env.crashPoint('host:relieves');
     for (const runner of this.owner.groups()) {
       const isLarge = runner.logBytes * stats.groups >= sumBytes || runner.logEntries * stats.groups >= sumEntries;
       if (isLarge && this.isWorthIt(runner)) this.queue.add(runner);
@@ -140,7 +141,12 @@ export class SnapshotTaker {
     const { bytes, entries, groups, awayGrowth } = this.policy;
     const share = Math.min(1, Math.max(SHARE_MIN, groups / this.owner.stats.groups));
     const size = Math.max(runner.logBytes / (bytes * share), runner.logEntries / (entries * share));
-    return size >= 1 && (size >= awayGrowth || !this.isExpecting(runner)) && this.isWorthIt(runner);
+    if (size < 1) return false;
+    const expected = size < awayGrowth ? this.expectedMember(runner) : undefined;
+    if (expected === undefined) return this.isWorthIt(runner);
+    const { env, transport } = this.owner;
+    env.crashPoint(transport.isUp(expected) ? 'host:waits-for-returned' : 'host:waits-for-absent');
+    return false;
   }
 
   /** What it would no longer have to replay is more than what must be written for that. */
@@ -150,9 +156,9 @@ export class SnapshotTaker {
     return runner.logBytes >= Math.min(growth * stateBytes, Math.max(tailBytes, stateBytes / 2));
   }
 
-  private isExpecting({ raft }: GroupRunner): boolean {
+  private expectedMember({ raft }: GroupRunner): PeerId | undefined {
     const nowMs = this.owner.env.clock.nowMs();
-    return raft.membership.voters.some((peer) => (this.expected.get(peer) ?? 0) > nowMs);
+    return raft.membership.voters.find((peer) => (this.expected.get(peer) ?? 0) > nowMs);
   }
 
   private next(): void {

@@ -11,7 +11,7 @@ import type { NodeHeartbeat, Transport } from '../rpc/types.ts';
 import type { Wal } from '../wal/types.ts';
 import type { ClusterClock } from './cluster-clock.ts';
 
-const SEEN_FILE = 'peers-seen';
+export const SEEN_FILE = 'peers-seen';
 const PERSIST_EVERY_MS = 1_000;
 
 export interface RolledBack {
@@ -39,7 +39,7 @@ export interface StandingOptions {
 }
 
 /** What is remembered of a peer. */
-interface Seen {
+export interface Seen {
   /** The most that it ever said to be durable. */
   durable: number;
   /** Its last known life, and the most that it said before that one. */
@@ -149,14 +149,19 @@ function save(seen: ReadonlyMap<PeerId, Seen>): Uint8Array {
 function load(env: Env): Map<PeerId, Seen> {
   const bytes = env.disk.readSync(SEEN_FILE);
   if (bytes === undefined) return new Map();
-  const [, sum, text] = /^([0-9a-f]{8}) (.+)\n$/s.exec(Buffer.from(bytes).toString('utf8')) ?? [];
-  if (text !== undefined && sum === checksum(text)) {
-    const rows = JSON.parse(text) as [PeerId, number, number, number][];
-    return new Map(rows.map(([peer, durable, bootId, before]) => [peer, { durable, bootId, before }]));
-  }
+  const seen = decodeSeen(bytes);
+  if (seen !== undefined) return seen;
   env.log.warn(`${SEEN_FILE} is damaged and was moved to quarantine`);
   env.disk.renameSync(SEEN_FILE, `quarantine/${SEEN_FILE}-${env.clock.wallUs()}`);
   return new Map();
+}
+
+/** What a file of that name says; undefined: it is damaged. */
+export function decodeSeen(bytes: Uint8Array): Map<PeerId, Seen> | undefined {
+  const [, sum, text] = /^([0-9a-f]{8}) (.+)\n$/s.exec(Buffer.from(bytes).toString('utf8')) ?? [];
+  if (text === undefined || sum !== checksum(text)) return undefined;
+  const rows = JSON.parse(text) as [PeerId, number, number, number][];
+  return new Map(rows.map(([peer, durable, bootId, before]) => [peer, { durable, bootId, before }]));
 }
 
 function checksum(text: string): string {

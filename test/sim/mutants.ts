@@ -121,6 +121,24 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 20,
   },
   {
+    name: 'an acknowledgement that is held counts for two members',
+    plant: () =>
+      replace(
+        HeldNews.prototype,
+        'holdsAck',
+        (holdsAck) =>
+          function (this: HeldNews, runner, reply): boolean {
+            if (!holdsAck.call(this, runner, reply)) return false;
+            const { voters } = runner.raft.membership;
+            const from = voters.find((peer) => peer !== reply.from && peer !== reply.to);
+            if (from !== undefined) runner.acks = [...runner.acks, { ...reply, from }];
+            return true;
+          },
+      ),
+    options: { faults: powerAtAcks, workloads: [] },
+    seeds: 20,
+  },
+  {
     name: 'an entry of an older term is committed by counting',
     plant: () =>
       replace(
@@ -216,7 +234,7 @@ export const MUTANTS: readonly Mutant[] = [
           },
       ),
     options: { faults: ['process crash', 'power loss at an ack', 'partition'], workloads: ['work queue', 'interest'] },
-    seeds: 24,
+    seeds: 48,
     found: /redelivered|came-back/,
   },
   {
@@ -263,7 +281,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a node in doubt acknowledges',
     plant: () => replace(Doubt.prototype, 'hasRisen', () => () => true),
     options: { faults: ['forgotten vote'], workloads: [], faultGapMs: 6000, durationMs: 20_000 },
-    seeds: 6,
+    seeds: 12,
     found: /lost/,
   },
   {

@@ -8,14 +8,14 @@ import type { GroupId, Index, PeerId, RaftMessage, Term } from '../../cluster/co
 import type { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { decodeRaftBatch } from '../../cluster/rpc/raft-codec.ts';
 import { Channel, type PeerInfo } from '../../cluster/rpc/types.ts';
-import type { RecoveredGroup } from '../../cluster/wal/types.ts';
+import type { RecoveredGroup, Wal } from '../../cluster/wal/types.ts';
 import { openWal } from '../../cluster/wal/wal.ts';
 import { WAL_DIR } from '../../src/node.ts';
 import { createPrng, type Prng } from './prng.ts';
 import { createScheduler } from './scheduler.ts';
 import { SimDisk } from './sim-disk.ts';
 import { createSimEnv } from './sim-env.ts';
-import { type SimNode, TUNING } from './sim-node.ts';
+import type { SimNode } from './sim-node.ts';
 import type { World } from './world.ts';
 
 const ACKS_SHARE = 0.005;
@@ -43,10 +43,10 @@ export class PromiseCheck {
       if (isVote(message) || (isSampled && isAcknowledgement(message))) promises.push([group, message]);
     });
     if (promises.length === 0) return;
-    const recovered = recover(node);
+    const recovered = recoverImage(node, node.disk.durableImage())?.recovered;
     for (const [group, message] of promises) {
       this.#world.count(`promise checked: ${message.type}`);
-      const broken = isKept(recovered.get(group), message);
+      const broken = isKept(recovered?.get(group), message);
       if (broken !== undefined)
         this.#world.violations.push(
           `${from.name}, group ${group}: ${message.type} of term ${message.term} left, but ${broken}`,
@@ -76,8 +76,13 @@ export class PromiseCheck {
   }
 }
 
-function coreOf(node: SimNode, group: GroupId): Raft | undefined {
-  return (node.node?.host.group(group) as GroupRunner | undefined)?.raft as Raft | undefined;
+/** To look at: what it says of itself by `status` changes when its core hears what is held for it. */
+export function runnerOf(node: SimNode, group: GroupId): GroupRunner | undefined {
+  return node.node?.host.group(group) as GroupRunner | undefined;
+}
+
+export function coreOf(node: SimNode, group: GroupId): Raft | undefined {
+  return runnerOf(node, group)?.raft as Raft | undefined;
 }
 
 /** Shows what a core keeps to itself. */
@@ -101,12 +106,11 @@ function isKept(group: RecoveredGroup | undefined, message: RaftMessage): string
   return `the disk says vote ${vote} in term ${term}`;
 }
 
-/** A recovery of what is durable, on a disk and in a world of its own. */
-function recover(node: SimNode): ReadonlyMap<GroupId, RecoveredGroup> {
+/** What a recovery finds in such a copy of a node's disk, on a disk and in a world of its own. Undefined: it refuses it. */
+export function recoverImage(node: SimNode, image: ReadonlyMap<string, Uint8Array>): Wal | undefined {
   const scheduler = createScheduler(createPrng(1));
   const disk = new SimDisk({ scheduler, prng: createPrng(2) });
-  disk.restore(node.disk.durableImage());
+  disk.restore(image);
   const env = createSimEnv({ scheduler, seed: 3, node: node.name, disk });
-  const wal = env.run(() => openWal(env, WAL_DIR, TUNING.wal));
-  return wal?.recovered ?? new Map();
+  return env.run(() => openWal(env, WAL_DIR, node.tuning.wal));
 }

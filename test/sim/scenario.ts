@@ -2,7 +2,8 @@
 // run.ts and by the tests. What is drawn from the seed: size of the cluster, which workloads run, which kinds of fault are on, when
 // they strike.
 import type { Event } from '../checkers/history.ts';
-import { FAST_DISK, FAULTS, type FaultContext, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
+import type { Fault, FaultContext } from './fault-context.ts';
+import { FAULTS, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
 import { PartitionedLoad } from './partitioned-load.ts';
 import type { Prng } from './prng.ts';
 import { SimClient } from './sim-client.ts';
@@ -19,7 +20,7 @@ const CRASH_POINT_SHARE = 0.0005;
 const POWER_LOSS_SHARE = 0.01;
 const POWER_LOSS_GAP_MS = 2500;
 /** Faults whose victim loses what only it has: a stream with one replica is not kept beside them. */
-const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back', 'forgotten vote'];
+const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back', 'forgotten vote', 'roll-back told late'];
 
 export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   'work queue': (run) => new AckedLoad(run, 'Q', 'workqueue'),
@@ -101,7 +102,7 @@ class Scenario implements Run {
       world,
       chance: this.#chance,
       frail,
-      backup: undefined,
+      copy: undefined,
       clocksRightMs: Number.NEGATIVE_INFINITY,
       faulty: true,
     };
@@ -180,7 +181,7 @@ class Scenario implements Run {
     const { nowMs } = this.world.scheduler;
     if (!this.faulty || !this.#faults.has('power loss at an ack')) return;
     if (nowMs - this.#powerLossMs < POWER_LOSS_GAP_MS || this.#chance.float() >= POWER_LOSS_SHARE) return;
-    if (this.world.up.length < this.world.nodes.length) return;
+    if (this.world.up.length < this.world.nodes.length || this.world.isQuiet) return;
     this.#powerLossMs = nowMs;
     powerLossAtAck(this.#context);
   }
@@ -204,12 +205,12 @@ class Scenario implements Run {
   #startFaults(): void {
     const { world } = this;
     if (this.#faults.has('crash points')) world.crashPointShare = CRASH_POINT_SHARE;
-    const choices = [...FAULTS, TWO_WRONG_CLOCKS].filter(
-      (fault) => this.#faults.has(fault.name) && fault.strike !== undefined,
+    const choices = [...FAULTS, TWO_WRONG_CLOCKS].flatMap((fault) =>
+      this.#faults.has(fault.name) && fault.strike !== undefined ? Array<Fault>(fault.weight ?? 1).fill(fault) : [],
     );
     const strike = (): void => {
       if (!this.faulty) return;
-      if (choices.length > 0) {
+      if (choices.length > 0 && !world.isQuiet) {
         const fault = choices[Math.floor(this.#chance.float() * choices.length)];
         if (fault.strike?.(this.#context) === true) world.count(`fault ${fault.name}`);
       }
@@ -240,10 +241,8 @@ class Scenario implements Run {
     this.faulty = false;
     this.#context.faulty = false;
     world.crashPointShare = 0;
-    world.network.heal();
+    world.soothe();
     for (const node of world.nodes) {
-      Object.assign(node.disk.latency, FAST_DISK);
-      Object.assign(node.disk.faults, { spaceBytes: Number.POSITIVE_INFINITY, syncErrorProbability: 0 });
       node.clock.offsetUs = 0;
       node.start();
     }
@@ -254,7 +253,8 @@ class Scenario implements Run {
     const { world } = this;
     const { scheduler } = world;
     const isDone = (): boolean =>
-      world.up.length === world.nodes.length && this.#loads.every((load) => load.isEqual() && load.isDone());
+      world.nodes.every((node) => node.up && !node.stopping) &&
+      this.#loads.every((load) => load.isEqual() && load.isDone());
     // Looked at twice a simulated second: counting what is pending costs more than an event.
     const deadlineMs = scheduler.nowMs + HEAL_MS;
     while (scheduler.nowMs < deadlineMs) {

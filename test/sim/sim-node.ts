@@ -7,16 +7,10 @@ import type { ClientHost } from './sim-client.ts';
 import { type CrashKind, SimDisk } from './sim-disk.ts';
 import { type ClockModel, createSimEnv, type SimEnv } from './sim-env.ts';
 import { SimKv } from './sim-kv.ts';
+import type { Tuning } from './tuning.ts';
 import type { World } from './world.ts';
 
-/** Small enough that a short run seals, compacts, takes snapshots and transfers them, and removes what goes in several entries. */
-export const TUNING = {
-  wal: { segmentBytes: 128 * 1024, tailBytes: 64 * 1024, zeroBytes: 4096 },
-  snapshots: { bytes: 32 * 1024, entries: 150 },
-  diskReserveBytes: 512 * 1024,
-  digestEvery: 64,
-  entryWork: 100,
-};
+const STOPPED = 'stopped';
 
 export class SimNode implements ClientHost {
   readonly name: string;
@@ -34,6 +28,8 @@ export class SimNode implements ClientHost {
   damaged = false;
   /** It said that it cannot go on with this disk: whoever runs it gives it an empty one. */
   refused = false;
+  /** It was told to end, and hands over what it leads. */
+  stopping = false;
   readonly #world: World;
 
   constructor(world: World, name: string) {
@@ -42,6 +38,10 @@ export class SimNode implements ClientHost {
     const prng = world.prng.stream(`node ${name}`);
     this.disk = new SimDisk({ scheduler: world.scheduler, prng: prng.stream('disk') });
     this.kv = new SimKv({ scheduler: world.scheduler, prng: prng.stream('kv') });
+  }
+
+  get tuning(): Tuning {
+    return this.#world.tuning;
   }
 
   get up(): boolean {
@@ -64,6 +64,7 @@ export class SimNode implements ClientHost {
     const world = this.#world;
     if (this.refused) this.#replaceDisk();
     const life = ++this.life;
+    this.stopping = false;
     const env = createSimEnv({
       scheduler: world.scheduler,
       seed: world.prng.stream(`${this.name} life ${life}`),
@@ -115,7 +116,7 @@ export class SimNode implements ClientHost {
         world.count('found itself rolled back');
         if (!this.damaged) world.violations.push(`${this.name} believes that it was rolled back: ${reason}`);
       },
-      tuning: TUNING,
+      tuning: this.tuning,
     });
     const { broker } = node;
     const deliverTo = broker.deliverTo.bind(broker);
@@ -151,8 +152,14 @@ export class SimNode implements ClientHost {
       const explained = kind === 'disk' ? this.diskFails : kind !== undefined && this.damaged;
       if (!explained) world.violations.push(`${this.name} stopped itself: ${reason}`);
       else if (kind !== 'disk' || (this.damaged && reason.includes('start failed'))) this.refused = true;
-    } else world.count('crash');
+    } else world.count(reason === STOPPED ? 'stopped cleanly' : 'crash');
     world.onDown(this);
+  }
+
+  /** As a node does that is asked to end: it hands over, closes, and its process ends. */
+  stop(): void {
+    this.stopping = true;
+    this.enter((node) => node.drain(() => node.close(() => this.env?.kill('process', STOPPED))));
   }
 
   crash(kind: CrashKind): void {

@@ -97,6 +97,16 @@ export class SimNetwork {
     return this.#cuts.has(`${from}>${to}`);
   }
 
+  isLinked(a: string, b: string): boolean {
+    const end = this.#ends.get(b);
+    return end !== undefined && this.#ends.get(a)?.links.has(end.self.id) === true;
+  }
+
+  /** The most that the present life of that node has heard to be durable at that peer, in any of its lives; 0: nothing. */
+  heardDurable(name: string, peer: PeerId): number {
+    return this.#ends.get(name)?.heardDurable.get(peer) ?? 0;
+  }
+
   present(end: Endpoint): boolean {
     return !end.dead && this.#ends.get(end.life.info.name) === end;
   }
@@ -153,6 +163,8 @@ class Endpoint implements Transport {
   readonly self: PeerInfo;
   readonly life: EndpointLife;
   readonly links = new Map<PeerId, Link>();
+  /** The most that each peer said to be durable. */
+  readonly heardDurable = new Map<PeerId, number>();
   dead = false;
   readonly #network: SimNetwork;
   readonly #handlers = new Map<Channel, (from: PeerId, bytes: Uint8Array) => void>();
@@ -299,7 +311,9 @@ class Endpoint implements Transport {
       if (other === undefined || other.id !== id || !this.#network.present(peer)) return;
       peer.#heard(other);
       peer.life.run(() => {
-        for (const handler of peer.#heartbeats) handler(this.self.id, heartbeat);
+        const { id: from } = this.self;
+        peer.heardDurable.set(from, Math.max(peer.heardDurable.get(from) ?? 0, heartbeat.durable));
+        for (const handler of peer.#heartbeats) handler(from, heartbeat);
       });
     });
   }

@@ -3,14 +3,16 @@
 // have applied the same entries hold the same results, and that no node ends itself without a reason that was given to it.
 import type { ReplicaState, StoredMessage } from '../checkers/history.ts';
 import { createPrng, type Prng } from './prng.ts';
-import { PromiseCheck } from './promise-check.ts';
+import { PromiseCheck, runnerOf } from './promise-check.ts';
 import { createScheduler, type Scheduler } from './scheduler.ts';
 import type { CrashKind } from './sim-disk.ts';
 import { SimNode } from './sim-node.ts';
 import { SimNetwork } from './sim-transport.ts';
+import { drawTuning, type Tuning } from './tuning.ts';
 
 export { SimNode } from './sim-node.ts';
 
+export const FAST_DISK = { syncMs: 0.4, stallProbability: 0, stallMs: 1000 };
 const SAMPLE_EVERY_EVENTS = 200;
 /** A crash point that was hardly ever visited is likelier to be crashed at, so that the rare ones get their turn. */
 const RARE_VISITS = 200;
@@ -48,6 +50,9 @@ export class World {
   onDown: (node: SimNode) => void = () => undefined;
   /** Share of visits to a crash point at which the node crashes. */
   crashPointShare = 0;
+  /** Until then a fault of several steps is under way, and nothing else strikes. */
+  quietUntilMs = 0;
+  readonly tuning: Tuning;
   readonly #chance: Prng;
   readonly #promises: PromiseCheck;
   readonly #leaders = new Map<string, string>();
@@ -57,6 +62,7 @@ export class World {
   constructor(seed: number, size: number) {
     this.seed = seed;
     this.prng = createPrng(seed);
+    this.tuning = drawTuning(this.prng.stream('tuning'));
     this.scheduler = createScheduler(this.prng.stream('scheduler'));
     this.network = new SimNetwork(this.scheduler, this.prng.stream('network'));
     this.#chance = this.prng.stream('crash points');
@@ -77,12 +83,29 @@ export class World {
     const visits = (this.counts.get(`visited ${point}`) ?? 0) + 1;
     this.counts.set(`visited ${point}`, visits);
     const share = this.crashPointShare;
-    if (share === 0) return undefined;
+    if (share === 0 || this.isQuiet) return undefined;
     const rare = Math.min(RARE_SHARE_MAX, (share * RARE_VISITS) / visits);
     if (this.#chance.float() >= Math.max(share, rare)) return undefined;
     if (this.nodes.filter((other) => other !== node && other.up).length < this.majority) return undefined;
     this.count(`crashed at ${point}`);
     return this.#chance.float() < 0.5 ? 'power' : 'process';
+  }
+
+  keepQuiet(durationMs: number): void {
+    this.quietUntilMs = this.scheduler.nowMs + durationMs;
+  }
+
+  get isQuiet(): boolean {
+    return this.scheduler.nowMs < this.quietUntilMs;
+  }
+
+  /** Networks and disks work well from now on. */
+  soothe(): void {
+    this.network.heal();
+    for (const { disk } of this.nodes) {
+      Object.assign(disk.latency, FAST_DISK);
+      Object.assign(disk.faults, { spaceBytes: Number.POSITIVE_INFINITY, syncErrorProbability: 0 });
+    }
   }
 
   get majority(): number {
@@ -105,12 +128,12 @@ export class World {
 
   /** Same entries applied, same results: over all nodes and lives. */
   #sample(): void {
-    for (const { name, node } of this.nodes) {
-      if (node === undefined) continue;
-      for (const [group, partition] of node.partitions) {
-        const status = node.host.group(group)?.status();
-        if (status === undefined || status.applied === 0 || status.stateMissing) continue;
-        const { applied } = status;
+    for (const node of this.nodes) {
+      const { name } = node;
+      for (const [group, partition] of node.node?.partitions ?? []) {
+        const runner = runnerOf(node, group);
+        if (runner === undefined || runner.applied === 0 || !runner.isWhole) continue;
+        const { applied } = runner;
         const key = `${group}:${applied}`;
         const digest = partition.digest();
         const known = this.#digests.get(key);
