@@ -5,7 +5,7 @@ import { Raft } from '../../cluster/core/raft.ts';
 import type { HardState, Ready } from '../../cluster/core/types.ts';
 import { Doubt } from '../../cluster/host/doubt.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
-import { HeldNews } from '../../cluster/host/held-news.ts';
+import { type AppendReply, HeldNews } from '../../cluster/host/held-news.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
 import { Partition } from '../../src/stream/partition.ts';
@@ -67,6 +67,20 @@ function ready(change: (raft: Raft, ready: Ready) => Ready): () => () => void {
     );
 }
 
+/** Before an acknowledgement is held, or not. */
+function heldAck(change: (runner: GroupRunner, reply: AppendReply) => void): () => () => void {
+  return () =>
+    replace(
+      HeldNews.prototype,
+      'holdsAck',
+      (holdsAck) =>
+        function (this: HeldNews, runner, reply): boolean {
+          change(runner, reply);
+          return holdsAck.call(this, runner, reply);
+        },
+    );
+}
+
 const withHardState = (ready: Ready, hardState: HardState | undefined): Ready => ({ ...ready, hardState });
 
 /** Votes and quick restarts, while elections are contested. */
@@ -103,38 +117,22 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'the leader counts itself before its own sync',
-    plant: () =>
-      replace(
-        HeldNews.prototype,
-        'holdsAck',
-        (holdsAck) =>
-          function (this: HeldNews, runner, reply): boolean {
-            const { raft } = runner;
-            if (raft.role === 'leader') {
-              raft.persisted(raft.lastIndex, raft.lastTerm);
-              runner.syncedTo = raft.lastIndex;
-            }
-            return holdsAck.call(this, runner, reply);
-          },
-      ),
+    plant: heldAck((runner) => {
+      const { raft } = runner;
+      if (raft.role !== 'leader') return;
+      raft.persisted(raft.lastIndex, raft.lastTerm);
+      runner.syncedTo = raft.lastIndex;
+    }),
     options: { faults: powerAtAcks, workloads: [] },
     seeds: 20,
   },
   {
     name: 'an acknowledgement that is held counts for two members',
-    plant: () =>
-      replace(
-        HeldNews.prototype,
-        'holdsAck',
-        (holdsAck) =>
-          function (this: HeldNews, runner, reply): boolean {
-            if (!holdsAck.call(this, runner, reply)) return false;
-            const { voters } = runner.raft.membership;
-            const from = voters.find((peer) => peer !== reply.from && peer !== reply.to);
-            if (from !== undefined) runner.acks = [...runner.acks, { ...reply, from }];
-            return true;
-          },
-      ),
+    plant: heldAck((runner, reply) => {
+      const { voters } = runner.raft.membership;
+      const from = voters.find((peer) => peer !== reply.from && peer !== reply.to);
+      if (from !== undefined && runner.steadiness === 'leads') runner.acks = [...runner.acks, { ...reply, from }];
+    }),
     options: { faults: powerAtAcks, workloads: [] },
     seeds: 20,
   },
