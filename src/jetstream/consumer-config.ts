@@ -2,10 +2,10 @@
 // Pure; called by the API on the node where a request entered. Work-queue rules between consumers, limits on their number and
 // what an update may change are decided by the partition.
 
-import { OverlapIndex } from '../meta/overlap-index.ts';
 import type { ConsumerConfig, StreamConfig } from '../stream/config.ts';
 import { formatGoDuration } from '../stream/delivery-durations.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
+import { OVERLAP_STEPS_MAX, OverlapIndex } from '../subjects/overlap-index.ts';
 import { hasWildcard, isValidPattern, subjectsOverlap } from '../subjects/subject.ts';
 import {
   byteLength,
@@ -13,7 +13,6 @@ import {
   METADATA_BYTES_MAX,
   metadataBytes,
   NAME_LENGTH_MAX,
-  OVERLAP_STEPS_MAX,
   TOO_MANY_SUBJECTS,
 } from './limits.ts';
 import { isAssetName, withoutServerKeys } from './stream-config.ts';

@@ -30,6 +30,5 @@ export function metadataBytes(metadata: Record<string, string> | undefined): num
 
 const encoder = new TextEncoder();
 
-/** Looking for overlaps among the subjects of one request: a fraction of a second. */
-export const OVERLAP_STEPS_MAX = 1_000_000;
+/** Where looking for overlaps among the subjects of one request would take long (OVERLAP_STEPS_MAX). */
 export const TOO_MANY_SUBJECTS = 'too many subjects with wildcards';

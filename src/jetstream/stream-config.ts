@@ -2,10 +2,10 @@
 // where a request entered, so that only complete and valid configurations reach the metadata group. What this server cannot do
 // yet is refused by name, never accepted and ignored.
 
-import { OverlapIndex } from '../meta/overlap-index.ts';
 import { PARTITIONS_KEY, type StreamConfig } from '../stream/config.ts';
 import { formatGoDuration } from '../stream/delivery-durations.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
+import { OVERLAP_STEPS_MAX, OverlapIndex } from '../subjects/overlap-index.ts';
 import { hasWildcard, isSubsetOf, isValidPattern, subjectsOverlap } from '../subjects/subject.ts';
 import {
   byteLength,
@@ -13,7 +13,6 @@ import {
   METADATA_BYTES_MAX,
   metadataBytes,
   NAME_LENGTH_MAX,
-  OVERLAP_STEPS_MAX,
   TOO_MANY_SUBJECTS,
 } from './limits.ts';
 import {

@@ -6,10 +6,10 @@
 import type { GroupId, Index, PeerId } from '../../cluster/core/types.ts';
 import { PARTITIONS_KEY } from '../stream/config.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
+import { OverlapIndex } from '../subjects/overlap-index.ts';
 import { equalConfigs } from './config-equality.ts';
 import { hashHex, SetDigest } from './digest.ts';
 import { decodeCommand, type MetaCommand, type MetaResult, parseJson } from './meta-codec.ts';
-import { OverlapIndex } from './overlap-index.ts';
 import { Load, place, resize, substitute } from './placement.ts';
 import { groupOf, type NodeRecord, type StreamRecord } from './types.ts';
 

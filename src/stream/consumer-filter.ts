@@ -1,6 +1,7 @@
 // Compiled subject filters of consumers (and of whoever else filters messages of a stream). Pure.
 import { hasWildcard, subjectMatches } from '../subjects/subject.ts';
 import type { ConsumerConfig } from './config.ts';
+import { anyOf, FEW } from './subject-matcher.ts';
 import type { SubjectFilter } from './types.ts';
 
 /** Above this many literal patterns a Set decides. */
@@ -23,6 +24,7 @@ function matcher(patterns: readonly string[], literal: boolean): (subject: strin
     const set = new Set(patterns);
     return (subject) => set.has(subject);
   }
+  if (patterns.length > FEW) return anyOf(patterns);
   return (subject) => {
     for (let i = 0; i < patterns.length; i++) if (subjectMatches(patterns[i], subject)) return true;
     return false;

@@ -1,6 +1,7 @@
 // What may be asked of consumers given those that exist: idempotent create, update rules (nats-surface K*), work-queue rules
 // (K27), the stream's consumer limit. Pure; ConsumerRegistry.apply decides replicated consumers by it, the DeliveryEngine those
 // that live in the leader's memory. What a configuration alone shows is validated by the API layer.
+import { OVERLAP_STEPS_MAX, OverlapIndex } from '../subjects/overlap-index.ts';
 import { subjectsOverlap } from '../subjects/subject.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import type { CreateAction } from './consumer-codec.ts';
@@ -47,6 +48,9 @@ export function updateError(old: ConsumerConfig, config: ConsumerConfig): ApiErr
   return undefined;
 }
 
+/** Two lists with more pairs than this are not compared pair by pair. */
+const PAIRS_MAX = 1_000;
+
 /** May a consumer with these filters stand beside `others`? `isNew` also checks the stream's limit of consumers. */
 export function placeError(
   stream: StreamConfig,
@@ -57,11 +61,27 @@ export function placeError(
 ): ApiError | undefined {
   if (isNew && stream.max_consumers > 0 && count >= stream.max_consumers) return apiError(10026);
   if (stream.retention !== 'workqueue') return undefined;
+  const meets = overlapsWith(patterns);
   for (const other of others) {
     if (patterns.length === 0) return apiError(10099);
-    if (other.length === 0 || other.some((a) => patterns.some((b) => subjectsOverlap(a, b)))) return apiError(10100);
+    if (other.length === 0 || meets(other)) return apiError(10100);
   }
   return undefined;
+}
+
+/** Does a pattern of the other list overlap with one of these? What would take too long to find out counts as if it did. */
+function overlapsWith(patterns: readonly string[]): (other: readonly string[]) => boolean {
+  let index: OverlapIndex | undefined;
+  return (other) => {
+    if (patterns.length * other.length <= PAIRS_MAX)
+      return other.some((a) => patterns.some((b) => subjectsOverlap(a, b)));
+    if (index === undefined) {
+      index = new OverlapIndex();
+      for (const pattern of patterns) index.add(pattern);
+    }
+    const known = index;
+    return other.some((each) => known.steps > OVERLAP_STEPS_MAX || known.overlaps(each));
+  };
 }
 
 export function sameConfig(a: ConsumerConfig, b: ConsumerConfig): boolean {

@@ -1,21 +1,21 @@
 // The forms in which the subject table takes filters: literal patterns as bytes, others compiled, what stands before a final `>`. Each
 // is made once per filter. Pure; used by message-index.ts.
 import { hasWildcard } from '../subjects/subject.ts';
-import { SubjectMatcher } from './subject-matcher.ts';
+import { type Matcher, matchersOf } from './subject-matcher.ts';
 import { utf8Bytes } from './text.ts';
 import type { SubjectFilter } from './types.ts';
 
 export class FilterForms {
   readonly #literals = new WeakMap<SubjectFilter, Uint8Array[]>();
-  readonly #matchers = new WeakMap<SubjectFilter, SubjectMatcher[]>();
+  readonly #matchers = new WeakMap<SubjectFilter, readonly Matcher[]>();
   readonly #prefixes = new WeakMap<SubjectFilter, Uint8Array[]>();
 
   literals(filter: SubjectFilter): Uint8Array[] {
     return once(this.#literals, filter, () => filter.patterns.map(utf8Bytes));
   }
 
-  matchers(filter: SubjectFilter): SubjectMatcher[] {
-    return once(this.#matchers, filter, () => filter.patterns.map((pattern) => new SubjectMatcher(pattern)));
+  matchers(filter: SubjectFilter): readonly Matcher[] {
+    return once(this.#matchers, filter, () => matchersOf(filter.patterns));
   }
 
   /** Of patterns that end in `>` and have no other wildcard: what is before it. */

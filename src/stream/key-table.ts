@@ -5,7 +5,7 @@
 // they are written. Hashes are seeded, so that clients cannot choose collisions.
 import { asBytes, wordsOf } from './paged-rows.ts';
 import { SnapshotError, type SnapshotReader, type SnapshotWriter, type Steps } from './snapshot-codec.ts';
-import type { SubjectMatcher } from './subject-matcher.ts';
+import type { Matcher } from './subject-matcher.ts';
 import { utf8Text } from './text.ts';
 
 // Row: hash (never 0), arena unit, then the user's words. A free row: 0, next free id.
@@ -145,7 +145,7 @@ export class KeyTable {
   }
 
   /** The key of `id` matches one of the patterns. */
-  matches(id: number, matchers: readonly SubjectMatcher[]): boolean {
+  matches(id: number, matchers: readonly Matcher[]): boolean {
     const at = this.row(id) - OWN_WORDS;
     this.#seek(this.words[at + UNIT]);
     for (let i = 0; i < matchers.length; i++)

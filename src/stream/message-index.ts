@@ -7,7 +7,7 @@ import { FilterForms } from './filter-forms.ts';
 import { KeyTable } from './key-table.ts';
 import { PagedRows } from './paged-rows.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
-import type { SubjectMatcher } from './subject-matcher.ts';
+import type { Matcher } from './subject-matcher.ts';
 import type { MessageView, SubjectFilter } from './types.ts';
 
 const HIGH = 4294967296;
@@ -523,7 +523,7 @@ export class MessageIndex implements MessageView {
     return 0;
   }
 
-  #nextOfSubjects(from: number, matchers: SubjectMatcher[]): number {
+  #nextOfSubjects(from: number, matchers: readonly Matcher[]): number {
     const subjects = this.#subjects;
     let best = 0;
     for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {

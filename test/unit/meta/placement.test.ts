@@ -5,8 +5,8 @@ import type { Membership, PeerId } from '../../../cluster/core/types.ts';
 import { equalConfigs } from '../../../src/meta/config-equality.ts';
 import { metaMembership } from '../../../src/meta/drive.ts';
 import { nextStep } from '../../../src/meta/membership-steps.ts';
-import { OverlapIndex } from '../../../src/meta/overlap-index.ts';
 import { Load, place, resize } from '../../../src/meta/placement.ts';
+import { OverlapIndex } from '../../../src/subjects/overlap-index.ts';
 import { subjectsOverlap } from '../../../src/subjects/subject.ts';
 import { streamConfig } from './meta-world.ts';
 

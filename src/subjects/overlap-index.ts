@@ -1,11 +1,15 @@
-// Subject patterns of an account's streams, to answer "does this pattern overlap with any of them?" without looking at
-// all of them. Pure; a trie of tokens, used by the meta machine, and by the API for the patterns of one configuration. Agrees with `subjectsOverlap` on every pair.
+// Many subject patterns, to answer "does this pattern overlap with any of them?" without looking at all of them. Pure; a trie of tokens: of an
+// account's streams in the meta machine, of one configuration in the API, of a consumer's filters in a work queue's machine. Agrees with
+// `subjectsOverlap` on every pair.
 
 interface Node {
   children: Map<string, Node>;
   /** Patterns that end here. */
   ends: number;
 }
+
+/** Where somebody else waits, no more steps are taken: a fraction of a second. */
+export const OVERLAP_STEPS_MAX = 1_000_000;
 
 export class OverlapIndex {
   readonly #root: Node = { children: new Map(), ends: 0 };
