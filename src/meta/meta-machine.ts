@@ -4,9 +4,9 @@
 // entry (one command per entry, so it is unique and never reused); a record that was handed out is never changed in
 // place.
 import type { GroupId, Index, PeerId } from '../../cluster/core/types.ts';
-import { PARTITIONS_KEY } from '../stream/config.ts';
+import { PARTITIONS_KEY, type StreamConfig } from '../stream/config.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
-import { OverlapIndex } from '../subjects/overlap-index.ts';
+import { OVERLAP_STEPS_MAX, OverlapIndex } from '../subjects/overlap-index.ts';
 import { equalConfigs } from './config-equality.ts';
 import { hashHex, SetDigest } from './digest.ts';
 import { decodeCommand, type MetaCommand, type MetaResult, parseJson } from './meta-codec.ts';
@@ -181,9 +181,7 @@ export class MetaMachine {
       return refused(apiError(10052, { err: `${PARTITIONS_KEY} must be a number from 1 to ${PARTITIONS_MAX}` }));
     }
     const overlaps = this.#subjects.get(account);
-    if (overlaps !== undefined && config.subjects?.some((subject) => overlaps.overlaps(subject))) {
-      return refused(apiError(10065));
-    }
+    if (overlaps !== undefined && isTaken(overlaps, config)) return refused(apiError(10065));
     const wanted = Math.max(1, config.num_replicas);
     const live = this.#known(command.live);
     const replicas = place(partitions, wanted, live, this.#load);
@@ -216,9 +214,9 @@ export class MetaMachine {
     if (record.revision !== command.revision) return { ok: false, error: apiError(10008), changed: true };
     const overlaps = this.#subjects.get(account)!;
     for (const subject of record.config.subjects ?? []) overlaps.remove(subject);
-    const isTaken = config.subjects?.some((subject) => overlaps.overlaps(subject)) ?? false;
+    const meetsOthers = isTaken(overlaps, config);
     for (const subject of record.config.subjects ?? []) overlaps.add(subject);
-    if (isTaken) return refused(apiError(10065));
+    if (meetsOthers) return refused(apiError(10065));
     let change: Partial<MetaStream> = {};
     const wanted = Math.max(1, config.num_replicas);
     if (wanted !== record.replicas[0].length) {
@@ -438,4 +436,9 @@ function refused(error: ApiError): MetaResult {
 
 function sameSet(a: readonly PeerId[], b: readonly PeerId[]): boolean {
   return a.length === b.length && a.every((peer) => b.includes(peer));
+}
+
+/** Also when it would take all nodes long to find out: thousands of wildcards beside thousands of names. */
+function isTaken(overlaps: OverlapIndex, { subjects = [] }: StreamConfig): boolean {
+  return overlaps.meetsAny(subjects, overlaps.steps + OVERLAP_STEPS_MAX);
 }

@@ -79,8 +79,7 @@ function overlapsWith(patterns: readonly string[]): (other: readonly string[]) =
       index = new OverlapIndex();
       for (const pattern of patterns) index.add(pattern);
     }
-    const known = index;
-    return other.some((each) => known.steps > OVERLAP_STEPS_MAX || known.overlaps(each));
+    return index.meetsAny(other, OVERLAP_STEPS_MAX);
   };
 }
 

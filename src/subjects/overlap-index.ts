@@ -44,6 +44,12 @@ export class OverlapIndex {
     }
   }
 
+  /** Does one of them overlap, or would it take more steps to know than up to `stepsEnd`, counted from the beginning of the index? When none overlaps
+   * the number of steps does not depend on the order in which patterns were added, so that replicas agree. */
+  meetsAny(patterns: readonly string[], stepsEnd: number): boolean {
+    return patterns.some((pattern) => this.steps > stepsEnd || this.overlaps(pattern));
+  }
+
   /** Without recursion: what is in the log is as deep as it is. */
   overlaps(pattern: string): boolean {
     const tokens = pattern.split('.');

@@ -246,6 +246,22 @@ describe('rules', () => {
     expect(create(8, 'D', deep)).toBe(true);
   });
 
+  test('thousands of wildcards beside thousands of names are refused before they hold all nodes up', () => {
+    const one = machine();
+    one.apply(1, encodeCommand(FORM, 0));
+    const create = (index: number, name: string, subject: (i: number) => string): boolean => {
+      const subjects = Array.from({ length: 20_000 }, (_, i) => subject(i));
+      const config = streamConfig(name, { num_replicas: 3, subjects });
+      return one.apply(index, encodeCommand({ type: 'create', account: '$G', config, live: [1, 2, 3] }, 0)).ok;
+    };
+    expect(create(2, 'A', (i) => `a.${i}.k`)).toBe(true);
+    const beganMs = performance.now();
+    expect(create(3, 'B', (i) => `a.*.m${i}`)).toBe(false);
+    expect(performance.now() - beganMs).toBeLessThan(2_000);
+    expect(create(4, 'B', (i) => `b.*.m${i}`)).toBe(true);
+    expect(create(5, 'C', (i) => `a.m${i}.*`)).toBe(true);
+  });
+
   test('an unreadable entry stops the replica', () => {
     expect(() => machine().apply(1, new Uint8Array([9, 1]))).toThrow(/unknown version/);
     const body = encodeCommand(FORM, 0);

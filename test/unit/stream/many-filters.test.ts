@@ -66,7 +66,7 @@ test('10,000 filters are counted over 20,000 subjects at once, where it took 2 s
   expect(found).toBe(20_000);
 });
 
-test('two consumers of a work queue with 30,000 filters each stand side by side at once, where every replica took half a minute', () => {
+test('two consumers of a work queue with 30,000 filters each stand side by side at once, where every replica took 15 s', () => {
   const mine = many(30_000, (i) => `a.${i}.x`);
   const theirs = many(30_000, (i) => `b.${i}.*`);
   let refusal: unknown;
