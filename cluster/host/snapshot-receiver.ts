@@ -245,7 +245,7 @@ export class SnapshotReceiver {
       if (!runner.closed) this.restore(receiving);
     };
     if (stateOnly) wal.saveSnapshot(runner.id, offer.meta, draft, stored);
-    else wal.installSnapshot(runner.id, offer.meta, draft, stored);
+    else wal.installSnapshot(runner.id, offer.meta, 0, draft, stored);
   }
 
   /** The log stands at the snapshot; the machine follows, from the file. */

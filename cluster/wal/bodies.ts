@@ -25,13 +25,19 @@ export interface EpochStart {
   segment: number;
 }
 
+/** Staged entries of `epoch` count as if they were of epoch `by`, which the installation that took them over began. */
+export interface Adoption {
+  epoch: number;
+  by: number;
+}
+
 /** Everything about a group but its entries; written whole each time, so the newest one is enough. */
 export interface GroupState {
   group: GroupId;
   /** Epoch of its creation: tells it from an earlier group of the same id. */
   born: number;
-  /** Epoch of the staged entries that the last installed snapshot took over; 0: none. */
-  adopted: number;
+  /** What installed snapshots took over, and no later one replaced; ascending. */
+  adopted: Adoption[];
   /** Odd: what was last or voted is not known for sure (voteSafe is false until the host clears it). Each change counts one up. */
   doubts: number;
   epochs: EpochStart[];
@@ -59,7 +65,6 @@ function bytesOf(membership: Membership): Uint8Array {
 export function encodeGroupState(out: ByteWriter, state: GroupState): void {
   out
     .varint(state.born)
-    .varint(state.adopted)
     .varint(state.doubts)
     .varint(state.hardState.term)
     .varint(state.hardState.vote)
@@ -67,6 +72,8 @@ export function encodeGroupState(out: ByteWriter, state: GroupState): void {
     .varint(state.lastTerm);
   out.varint(state.epochs.length);
   for (const { epoch, from, segment } of state.epochs) out.varint(epoch).varint(from).varint(segment);
+  out.varint(state.adopted.length);
+  for (const { epoch, by } of state.adopted) out.varint(epoch).varint(by);
   out.block(bytesOf(state.membership));
   const { snapshot } = state;
   if (snapshot === undefined) out.u8(0);
@@ -88,7 +95,6 @@ export function decodeGroupState(group: GroupId, body: Uint8Array): GroupState {
 
 export function readGroupState(group: GroupId, reader: ByteReader): GroupState {
   const born = reader.varint();
-  const adopted = reader.varint();
   const doubts = reader.varint();
   const hardState = { term: reader.varint(), vote: reader.varint() };
   const lastIndex = reader.varint();
@@ -97,6 +103,8 @@ export function readGroupState(group: GroupId, reader: ByteReader): GroupState {
   for (let left = reader.varint(); left > 0; left--) {
     epochs.push({ epoch: reader.varint(), from: reader.varint(), segment: reader.varint() });
   }
+  const adopted: Adoption[] = [];
+  for (let left = reader.varint(); left > 0; left--) adopted.push({ epoch: reader.varint(), by: reader.varint() });
   const membership = readMembership(reader);
   let snapshot: SnapshotRef | undefined;
   if (reader.u8() === 1) {

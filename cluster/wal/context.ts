@@ -35,6 +35,8 @@ export interface WalContext {
   position: number;
   /** Generation of the state files that are durable. */
   generation: number;
+  /** The start found that records are gone which nothing names: some of any group may be missing. */
+  recordsLost: boolean;
   /** A group that is not here may have been: see StateFile. */
   groupsUnsure: boolean;
 }

@@ -1,9 +1,10 @@
 // One group as the WAL knows it in memory: the log's bounds and terms, where its entries lie, its hard state and snapshot. No I/O.
 // A log that is rewritten (a conflicting suffix replaced, a snapshot installed, a group created anew) begins a new *epoch* with the index
 // from which it replaces. Every record carries its epoch, so which records count does not depend on the order in which files are read.
-// Invariant: an entry (index, epoch) counts if and only if no later epoch began at or below its index, or a snapshot adopted its epoch.
+// Invariant: an entry (index, epoch) counts if and only if no later epoch began at or below its index. A staged entry has the epoch that the
+// installation of its snapshot began, or none: then it does not count.
 import type { GroupId, HardState, Index, Membership, Term } from '../core/types.ts';
-import type { EpochStart, GroupState, SnapshotRef } from './bodies.ts';
+import type { Adoption, EpochStart, GroupState, SnapshotRef } from './bodies.ts';
 import { type LiveAccounting, LocationTable } from './location-table.ts';
 import { GroupTail } from './tail-cache.ts';
 import { TermRuns } from './term-runs.ts';
@@ -13,8 +14,8 @@ export class GroupLog {
   readonly id: GroupId;
   /** Epoch of its creation. */
   born = 0;
-  /** Staged entries of this epoch count: a snapshot took them over. */
-  adopted = 0;
+  /** Whose staged entries count, and as of which epoch. */
+  adopted: Adoption[] = [];
   /** Odd: it must not vote. */
   doubts = 0;
   epochs: EpochStart[];
@@ -86,7 +87,10 @@ export class GroupLog {
 
   /** Does an entry of this epoch at this index count? */
   isCurrent(epoch: number, index: Index, staged = false): boolean {
-    if (staged) return epoch === this.adopted;
+    if (staged) {
+      const adoption = this.adopted.find((adopted) => adopted.epoch === epoch);
+      return adoption !== undefined && this.isCurrent(adoption.by, index);
+    }
     for (let i = this.epochs.length - 1; i >= 0 && this.epochs[i].epoch > epoch; i--) {
       if (this.epochs[i].from <= index) return false;
     }
@@ -97,6 +101,7 @@ export class GroupLog {
   beginEpoch(epoch: number, from: Index, segment: number): void {
     while (this.epochs.length > 0 && this.epochs[this.epochs.length - 1].from >= from) this.epochs.pop();
     this.epochs.push({ epoch, from, segment });
+    if (from === 0) this.adopted = [];
     this.nextEpoch = Math.max(this.nextEpoch, epoch + 1);
     if (this.chainIndex >= from) this.chainIndex = -1;
   }
@@ -118,10 +123,13 @@ export class GroupLog {
     this.forgetDamage(index, Number.MAX_SAFE_INTEGER);
   }
 
-  /** The log is empty and stands at the snapshot; `table` holds what is live below it. */
-  standAt(snapshot: SnapshotRef, table: LocationTable): void {
-    this.table.clear();
+  /** The log is empty and stands at the snapshot: below it is what is here up to `kept`, and what `table` holds. That one becomes the group's:
+   * nothing that is on its way for the old one lands in it. */
+  standAt(snapshot: SnapshotRef, kept: Index, table: LocationTable): void {
+    this.table.truncateFrom(kept + 1);
+    table.absorb(this.table);
     this.table = table;
+    this.forgetDamage(kept + 1, Number.MAX_SAFE_INTEGER);
     this.terms.clear();
     this.snapshot = snapshot;
     this.membership = snapshot.membership;
@@ -129,7 +137,6 @@ export class GroupLog {
     this.durable = snapshot.index;
     this.batchLast = snapshot.index;
     this.chainIndex = -1;
-    this.damaged = [];
   }
 
   newStagedTable(): LocationTable {

@@ -122,6 +122,28 @@ export class LocationTable {
     this.truncateFrom(0);
   }
 
+  /** Takes over what only `other` knows, which is empty after it. Whole chunks change hands where this one has nothing. */
+  absorb(other: LocationTable): void {
+    for (const [number, chunk] of other.chunks) {
+      if (!this.chunks.has(number)) {
+        this.chunks.set(number, chunk);
+        this.count += chunk.count;
+        continue;
+      }
+      for (let index = number * CHUNK; index < (number + 1) * CHUNK; index++) {
+        if (!other.find(index)) continue;
+        if (!this.find(index)) this.set(index, other.segment, other.offset, other.bodyLength);
+        other.delete(index);
+      }
+    }
+    other.chunks.clear();
+    other.order = [];
+    other.count = 0;
+    other.lastNumber = -1;
+    this.order = [...this.chunks.keys()].sort((a, b) => a - b);
+    this.lastNumber = -1;
+  }
+
   /** Smallest known index >= from, or 0. */
   next(from: Index): Index {
     let place = this.place(Math.floor(from / CHUNK));

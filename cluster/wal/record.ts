@@ -8,7 +8,7 @@ import type { GroupId, Index, Term } from '../core/types.ts';
 export const HEADER_BYTES = 80;
 export const ALIGN_BYTES = 8;
 /** Of everything in the directory. Any change to what a byte means counts one up; other versions are refused (inventory.ts). */
-export const FORMAT_VERSION = 4;
+export const FORMAT_VERSION = 5;
 /** 'FWL' and the format version. */
 const MAGIC_WORD = 0x004c5746;
 const MAGIC = MAGIC_WORD | (FORMAT_VERSION << 24);

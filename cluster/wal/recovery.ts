@@ -157,7 +157,7 @@ export class Recovery {
       log.epochs = [...(state as GroupState).epochs];
       log.nextEpoch = log.epoch + 1;
       log.born = (state as GroupState).born;
-      log.adopted = (state as GroupState).adopted;
+      log.adopted = [...(state as GroupState).adopted];
       log.doubts = (state as GroupState).doubts;
     }
     for (const id of this.inventory.vanished) this.unknownUpTo = Math.max(this.unknownUpTo, placeOf(id + 1, 0) - 1);

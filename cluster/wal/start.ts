@@ -66,6 +66,7 @@ export function startWal(env: Env, dir: string, given: Partial<WalOptions>): Sta
     position: found.position,
     // What was read may not be durable yet; what the log vouches for is.
     generation: inventory.vouchedGeneration,
+    recordsLost: found.unsure,
     groupsUnsure: found.groupsUnsure,
   };
   if (context.groupsUnsure) env.log.error('wal: records are lost, and perhaps all that was known of some group');

@@ -128,12 +128,19 @@ export interface Wal {
   readSnapshotSync(group: GroupId, take: (chunk: Uint8Array) => void): boolean;
   /** Its bytes are as they were written, but the state is known to be wrong: it goes to quarantine, and counts as unreadable. */
   distrustSnapshot(group: GroupId): void;
-  /** A follower receives a snapshot: drops its log, stores `live` entries (any order, batches) below meta.index ... */
+  /** A follower receives a snapshot. Its own entries up to `index` are committed and applied here: `index`, when they may stay below it, or 0, when
+   * all that is live must come anew, because something of them is damaged, in doubt, or may be missing. */
+  keepable(group: GroupId, index: Index): Index;
+  /** It stages `live` entries (any order, batches) between that and meta.index ... */
   appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void;
-  /** ... then switches atomically to meta + state. The log is empty after it: lastIndex = meta.index. */
+  /** (or gives it up: what was staged counts for nothing) ... */
+  dropStaged(group: GroupId): void;
+  /** ... then switches atomically to meta + state, on top of its own entries up to `kept` and the staged ones; all others are gone. The log is empty
+   * after it: lastIndex = meta.index. */
   installSnapshot(
     group: GroupId,
     meta: SnapshotMeta,
+    kept: Index,
     state: Iterable<Uint8Array> | SnapshotDraft,
     done: () => void,
   ): void;

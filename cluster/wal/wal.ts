@@ -18,6 +18,9 @@ import { startWal } from './start.ts';
 import type { LiveCheck, RecoveredGroup, StoredSnapshot, Wal, WalStats } from './types.ts';
 import type { Writer } from './writer.ts';
 
+/** A log that was pieced together from so many parts is fetched as a whole next time: what is remembered of each is written again and again. */
+const PARTS_MAX = 32;
+
 /** Synchronous recovery. Throws when the directory was written by a newer format, or cannot be written at all. */
 export function openWal(env: Env, dir: string, options: Partial<WalOptions> = {}): Wal {
   const { context, writer, recovered } = startWal(env, dir, options);
@@ -291,6 +294,14 @@ class SegmentedWal implements Wal {
     return new SnapshotDraft(this.context, group, meta, this.context.snapshotFileNext++);
   }
 
+  keepable(group: GroupId, index: Index): Index {
+    const log = this.log(group);
+    const isDoubtful = log.doubts % 2 === 1 || this.context.recordsLost;
+    const isDamaged = this.damagedRanges(group).some((range) => range.first <= index);
+    const isPatched = Math.max(log.epochs.length, log.adopted.length) >= PARTS_MAX;
+    return isDoubtful || isDamaged || isPatched ? 0 : index;
+  }
+
   appendBelowSnapshot(group: GroupId, entries: readonly LogEntry[]): void {
     const log = this.log(group);
     if (log.staged === undefined) log.staged = { epoch: log.nextEpoch++, table: log.newStagedTable() };
@@ -298,14 +309,25 @@ class SegmentedWal implements Wal {
     for (const entry of entries) this.writer.enqueueEntry(log, entry, epoch, 0, RecordFlag.staged, table);
   }
 
+  dropStaged(group: GroupId): void {
+    const log = this.log(group);
+    const { staged } = log;
+    if (staged === undefined) return;
+    log.staged = undefined;
+    // What still waits to be written is entered into the table then.
+    this.writer.flush(() => staged.table.clear());
+  }
+
   installSnapshot(
     group: GroupId,
     meta: SnapshotMeta,
+    kept: Index,
     state: Iterable<Uint8Array> | SnapshotDraft,
     done: () => void,
   ): void {
     const { context, writer } = this;
     const log = this.log(group);
+    this.check(kept < meta.index, `group ${group}: a snapshot at ${meta.index} on top of entries up to ${kept}`);
     this.oneAfterTheOther(group, (finished) =>
       this.writeThenFlush(log, meta, state, (ref) => {
         crashPoint(context, 'wal.install.staged');
@@ -314,11 +336,12 @@ class SegmentedWal implements Wal {
           finished(done);
           return;
         }
-        const before = log.snapshot;
+        this.check(kept <= log.durable, `group ${group}: entries up to ${kept} are kept, durable is ${log.durable}`);
+        const { snapshot: before, staged } = log;
         context.cache.clear(log.tail);
-        log.adopted = log.staged?.epoch ?? 0;
-        log.beginEpoch(log.nextEpoch, 0, writer.active.id);
-        log.standAt(ref, log.staged?.table ?? log.newStagedTable());
+        log.beginEpoch(log.nextEpoch, kept === 0 ? 0 : kept + 1, writer.active.id);
+        if (staged !== undefined) log.adopted = [...log.adopted, { epoch: staged.epoch, by: log.epoch }];
+        log.standAt(ref, kept, staged?.table ?? log.newStagedTable());
         log.staged = undefined;
         log.tail.durable = log.durable;
         this.switchTo(log, before, true, () => finished(done));

@@ -40,7 +40,8 @@ export type Step =
   | { do: 'append'; group: number; from: number; items: Item[] }
   | { do: 'hard'; group: number; term: number; vote: number }
   | { do: 'snapshot'; group: number; index: number; state: string }
-  | { do: 'install'; group: number; index: number; term: number; state: string; live: [number, Item][] }
+  | { do: 'stage'; group: number; live: [number, Item][] }
+  | { do: 'install'; group: number; index: number; term: number; state: string; kept: number; live: [number, Item][] }
   | { do: 'compact' }
   | { do: 'flush' }
   | { do: 'wait'; ms: number };
@@ -68,14 +69,16 @@ function after(group: GroupModel | undefined, step: Step, part = Number.MAX_SAFE
     return { ...group, snapshot: { index: step.index, term, state: step.state }, first: step.index + 1, log, below };
   }
   if (step.do === 'install') {
-    const { index, term, state } = step;
-    return { ...group, snapshot: { index, term, state }, first: index + 1, log: [], below: new Map(step.live) };
+    const { index, term, state, kept, live } = step;
+    const log = group.log.map((item, i): [number, Item] => [group.first + i, item]);
+    const own = [...group.below, ...log].filter(([i]) => i <= kept && isLive(i));
+    return { ...group, snapshot: { index, term, state }, first: index + 1, log: [], below: new Map([...own, ...live]) };
   }
   return group;
 }
 
-/** A workload that is a function of its seed. */
-export function makeSteps(seed: number | string, count: number): Step[] {
+/** A workload that is a function of its seed. `keeps`: snapshots are installed on top of own entries, and transfers given up. */
+export function makeSteps(seed: number | string, count: number, keeps: boolean): Step[] {
   const prng = createPrng(`steps-${seed}`);
   const steps: Step[] = [];
   const groups = new Map<number, GroupModel | undefined>();
@@ -121,11 +124,17 @@ export function makeSteps(seed: number | string, count: number): Step[] {
         state: `state-${number++}`.repeat(prng.between(1, 30)),
       });
     } else if (roll < 0.74) {
-      const index = last + prng.between(1, 6);
-      const live: [number, Item][] = [];
-      for (let i = 3; i <= index; i += 3) if (prng.chance(0.5)) live.push([i, item(group.term + 1)]);
+      const kept = keeps && prng.chance(0.7) ? prng.between(group.first - 1, last) : 0;
+      const index = kept > 0 && prng.chance(0.5) ? kept + prng.between(1, 6) : last + prng.between(1, 6);
+      const liveOf = (): [number, Item][] => {
+        const live: [number, Item][] = [];
+        for (let i = 3; i <= index; i += 3) if (i > kept && prng.chance(0.5)) live.push([i, item(group.term + 1)]);
+        return live;
+      };
       add({ do: 'hard', group: id, term: group.term + 1, vote: 0 });
-      add({ do: 'install', group: id, index, term: group.term + 1, state: `installed-${number++}`, live });
+      if (keeps && prng.chance(0.3)) add({ do: 'stage', group: id, live: liveOf() });
+      const live = liveOf();
+      add({ do: 'install', group: id, index, term: group.term + 1, state: `installed-${number++}`, kept, live });
     } else if (roll < 0.8) add({ do: 'compact' });
     else if (roll < 0.815) add({ do: 'delete', group: id });
     else if (roll < 0.84) add({ do: 'wait', ms: 30 });
@@ -200,8 +209,18 @@ export class CrashModel {
         const meta = { index: step.index, term, membership: MEMBERS };
         return this.answer(settle(world, life, (done) => wal.saveSnapshot(step.group, meta, halves(step.state), done)));
       }
+      case 'stage':
+        // A transfer that is given up.
+        env.run(() => {
+          wal.appendBelowSnapshot(
+            step.group,
+            step.live.map(([i, item]) => entryOf(i, item.term, item.text)),
+          );
+          wal.dropStaged(step.group);
+        });
+        return env.alive;
       case 'install': {
-        const { index, term, live } = step;
+        const { index, term, live, kept } = step;
         const entries: LogEntry[] = live.map(([i, item]) => entryOf(i, item.term, item.text));
         const middle = entries.length >> 1;
         env.run(() => wal.appendBelowSnapshot(step.group, entries.slice(middle)));
@@ -210,7 +229,7 @@ export class CrashModel {
         if (!env.alive) return false;
         const meta = { index, term, membership: MEMBERS };
         return this.answer(
-          settle(world, life, (done) => wal.installSnapshot(step.group, meta, halves(step.state), done)),
+          settle(world, life, (done) => wal.installSnapshot(step.group, meta, kept, halves(step.state), done)),
         );
       }
       case 'compact':

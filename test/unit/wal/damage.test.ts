@@ -331,7 +331,7 @@ test('any workload, any fault: what may vote is right, and what is lost is repor
     const world = createWorld(`damaged-world-${seed}`, options);
     const model = new CrashModel(world);
     let life = bootSurely(world);
-    for (const step of makeSteps(`damaged-world-${seed}`, prng.pick([60, 200])))
+    for (const step of makeSteps(`damaged-world-${seed}`, prng.pick([60, 200]), true))
       expect(model.run(life, step)).toBe(true);
     world.scheduler.runFor(200);
     life.env.kill('process');

@@ -45,7 +45,7 @@ function readyToCompact(): { world: World; life: Life } {
     wal.appendBelowSnapshot(GROUP, [entryOf(3, 2, 'live-3'), entryOf(6, 2, 'live-6')]);
   });
   const meta = { index: 9, term: 2, membership: MEMBERS };
-  expect(settle(world, life, (done) => wal.installSnapshot(GROUP, meta, [bodyOf('state')], done))).toBe(true);
+  expect(settle(world, life, (done) => wal.installSnapshot(GROUP, meta, 0, [bodyOf('state')], done))).toBe(true);
   env.run(() => wal.append(GROUP, [entryOf(10, 2, 'ten'), entryOf(11, 2, 'dead-11')]));
   flush(world, life);
   env.run(() => wal.append(GROUP, [entryOf(11, 3, 'eleven')]));

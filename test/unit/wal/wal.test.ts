@@ -192,7 +192,7 @@ describe('wal', () => {
     life.env.run(() => life.wal.appendBelowSnapshot(1, [entryOf(7, 3, 'new7')]));
     expect(
       settle(world, life, (done) =>
-        life.wal.installSnapshot(1, { index: 9, term: 3, membership: MEMBERS }, [bodyOf('s')], done),
+        life.wal.installSnapshot(1, { index: 9, term: 3, membership: MEMBERS }, 0, [bodyOf('s')], done),
       ),
     ).toBe(true);
     expect([life.wal.lastIndex(1), life.wal.firstIndex(1), life.wal.termOf(1, 9)]).toEqual([9, 10, 3]);
