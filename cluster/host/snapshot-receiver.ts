@@ -1,7 +1,8 @@
 // The other end of snapshot-sender.ts: fetches an offered snapshot piece by piece into a file, verifies it, puts it in place of the log and feeds
 // it to the machine, a chunk a turn: no state is ever in memory as a whole.
+// What is committed and applied here stays: only live entries above that are fetched (ADR 0009).
 // Owned by the host. Invariants: nothing of the old log is given up before everything new is here and verified; the switch is one
-// atomic step of the WAL; a broken transfer goes on where it stopped when the same snapshot is offered again.
+// atomic step of the WAL; a broken transfer goes on where it stopped when the same snapshot is offered again; at most two pieces are in memory.
 import type { GroupId, Index, PeerId } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
 import type { SnapshotDraft } from '../wal/snapshot-draft.ts';
@@ -17,6 +18,7 @@ import {
   type Offer,
   OfferOutcome,
 } from './transfer-codec.ts';
+import type { HostStats } from './types.ts';
 
 const RECEIVING_MAX = 2;
 const FETCH_TIMEOUT_MS = 5_000;
@@ -30,11 +32,17 @@ interface Receiving {
   offer: Offer;
   from: PeerId;
   draft: SnapshotDraft;
-  /** Bytes of state that the draft has, and whether it is writing the next ones. */
+  /** Bytes of state that have come. */
   bytes: number;
-  writing: boolean;
+  /** Own entries up to here stay. */
+  readonly kept: Index;
   /** First index of live entries not fetched yet; 0: all are here. */
   nextLive: Index;
+  /** A piece is on its way here. */
+  asking: boolean;
+  /** The disk has a piece, and the one that came meanwhile. */
+  writing: boolean;
+  waiting: (() => void) | undefined;
   /** The log here stays; only the machine is replaced, and what was below is no longer needed as entries. */
   stateOnly: boolean;
   active: boolean;
@@ -42,6 +50,7 @@ interface Receiving {
 }
 
 interface Owner extends RunnerOwner {
+  readonly stats: HostStats;
   readonly transport: Transport;
   group(id: GroupId): GroupRunner | undefined;
   restored(runner: GroupRunner): void;
@@ -77,10 +86,14 @@ export class SnapshotReceiver {
   }
 
   private giveUp(receiving: Receiving): void {
+    const { runner, draft } = receiving;
     receiving.active = false;
-    this.receiving.delete(receiving.offer.group);
+    receiving.waiting = undefined;
+    this.receiving.delete(runner.id);
     // Once it is being installed it is the WAL's.
-    if (!receiving.runner.installing) receiving.draft.discard();
+    if (runner.installing) return;
+    draft.discard();
+    this.owner.wal.dropStaged(runner.id);
   }
 
   /** Asks the members for a snapshot at or above `index`, one at a time. */
@@ -114,7 +127,7 @@ export class SnapshotReceiver {
       return outcome === 'have' ? OfferOutcome.have : OfferOutcome.busy;
     }
     let receiving = known;
-    if (receiving === undefined || !sameOffer(receiving.offer, offer)) {
+    if (receiving === undefined || !sameOffer(receiving.offer, offer) || !this.mayKeep(receiving)) {
       for (const [group, other] of this.receiving) {
         if (group !== offer.group && !other.active && nowMs - other.touchedMs > KEEP_MS) this.giveUp(other);
       }
@@ -129,7 +142,6 @@ export class SnapshotReceiver {
     receiving.from = from;
     receiving.stateOnly = stateOnly;
     receiving.active = true;
-    if (stateOnly) receiving.nextLive = 0;
     const started = receiving;
     this.owner.env.clock.endOfTurn(() => this.fetch(started));
     return OfferOutcome.fetch;
@@ -137,18 +149,34 @@ export class SnapshotReceiver {
 
   private begin(runner: GroupRunner, offer: Offer, from: PeerId, stateOnly: boolean): Receiving {
     const { env, wal } = this.owner;
+    const kept = this.keepable(runner, runner.applied);
     return {
       runner,
       offer,
       from,
       draft: wal.draftSnapshot(runner.id, offer.meta),
       bytes: 0,
+      kept,
+      nextLive: kept + 1,
+      asking: false,
       writing: false,
-      nextLive: 1,
+      waiting: undefined,
       stateOnly,
       active: true,
       touchedMs: env.clock.nowMs(),
     };
+  }
+
+  /** `index` if what this replica has up to there is what the group committed, and all of that which is live; else 0. Its machine said what is dead:
+   * one that is missing or was wrong may have said too much. Whoever is in doubt of its log's end is not believed about the rest either. */
+  private keepable(runner: GroupRunner, index: Index): Index {
+    const isSure = runner.isWhole && runner.snapshotWanted === undefined && !runner.voteUnsafe && !runner.termsUnknown;
+    return isSure ? this.owner.wal.keepable(runner.id, index) : 0;
+  }
+
+  /** Does what it was begun with still hold? */
+  private mayKeep({ runner, kept }: Receiving): boolean {
+    return kept === 0 || this.keepable(runner, kept) === kept;
   }
 
   /** The log here reaches the snapshot's position, but machine state or entries below it are missing. */
@@ -158,23 +186,45 @@ export class SnapshotReceiver {
     return index >= runner.raft.firstIndex - 1 && runner.raft.termOf(index) === term;
   }
 
-  /** The next piece, or the end. */
+  /** The next piece, while the disk has the one before; or the end. */
   private fetch(receiving: Receiving): void {
-    // A transfer that is offered again while the disk still has a piece goes on when that is written.
-    if (!receiving.active || receiving.writing) return;
+    if (!receiving.active || receiving.asking || receiving.waiting !== undefined) return;
     receiving.touchedMs = this.owner.env.clock.nowMs();
     if (receiving.bytes < receiving.offer.stateBytes) this.fetchState(receiving);
-    else if (receiving.nextLive > 0) this.fetchLive(receiving);
-    else this.verify(receiving);
+    else if (receiving.nextLive > 0 && !receiving.stateOnly) this.fetchLive(receiving);
+    else if (!receiving.writing) this.verify(receiving);
+  }
+
+  /** One piece after the other, also when the transfer is broken meanwhile: what has come is kept. */
+  private store(receiving: Receiving, write: (done: () => void) => void): void {
+    const begin = (): void => {
+      receiving.writing = true;
+      write(() => {
+        const { waiting } = receiving;
+        receiving.writing = false;
+        receiving.waiting = undefined;
+        waiting?.();
+        this.fetch(receiving);
+      });
+    };
+    if (receiving.writing) receiving.waiting = begin;
+    else begin();
+    this.fetch(receiving);
   }
 
   private ask(receiving: Receiving, method: string, from: number, done: (bytes: Uint8Array) => void): void {
     const { offer } = receiving;
     const request = encodeRequest({ group: offer.group, index: offer.meta.index, from, to: 0 });
+    receiving.asking = true;
     this.rpc.request(receiving.from, method, request, FETCH_TIMEOUT_MS, (answer) => {
+      receiving.asking = false;
       if (!receiving.active) return;
-      if (answer.ok) done(answer.bytes);
-      else this.stop(receiving);
+      if (!answer.ok) {
+        this.stop(receiving);
+        return;
+      }
+      this.owner.stats.snapshotBytesFetched += answer.bytes.length;
+      done(answer.bytes);
     });
   }
 
@@ -185,12 +235,8 @@ export class SnapshotReceiver {
         this.stop(receiving);
         return;
       }
-      receiving.writing = true;
-      receiving.draft.write([bytes], () => {
-        receiving.writing = false;
-        receiving.bytes += bytes.length;
-        this.fetch(receiving);
-      });
+      receiving.bytes += bytes.length;
+      this.store(receiving, (done) => receiving.draft.write([bytes], done));
     });
   }
 
@@ -202,11 +248,14 @@ export class SnapshotReceiver {
         this.stop(receiving);
         return;
       }
-      const entries = batch.entries.filter((entry) => entry.index <= offer.meta.index);
-      if (entries.length > 0) this.owner.wal.appendBelowSnapshot(offer.group, entries);
+      const { wal } = this.owner;
+      const entries = batch.entries.filter(({ index }) => index > receiving.kept && index <= offer.meta.index);
       receiving.nextLive = batch.next > offer.meta.index ? 0 : batch.next;
-      // Staged entries are written with the next flush; waiting for it bounds what is in memory.
-      this.owner.wal.flush(() => this.fetch(receiving));
+      this.store(receiving, (done) => {
+        if (entries.length > 0) wal.appendBelowSnapshot(offer.group, entries);
+        // Staged entries are written with the next flush; waiting for it bounds what is in memory.
+        wal.flush(done);
+      });
     });
   }
 
@@ -225,7 +274,8 @@ export class SnapshotReceiver {
       return;
     }
     // While the transfer of a whole snapshot is active the core takes no appends, so what it accepted still holds.
-    if (receiving.stateOnly && !this.isStateOnly(runner, offer)) {
+    const holds = receiving.stateOnly ? this.isStateOnly(runner, offer) : this.mayKeep(receiving);
+    if (!holds) {
       this.giveUp(receiving);
       this.stop(receiving);
       return;
@@ -234,7 +284,7 @@ export class SnapshotReceiver {
   }
 
   private install(receiving: Receiving): void {
-    const { runner, offer, draft, stateOnly } = receiving;
+    const { runner, offer, draft, stateOnly, kept } = receiving;
     const { env, wal } = this.owner;
     runner.installing = true;
     env.crashPoint('host:before-install');
@@ -244,8 +294,13 @@ export class SnapshotReceiver {
       receiving.active = false;
       if (!runner.closed) this.restore(receiving);
     };
-    if (stateOnly) wal.saveSnapshot(runner.id, offer.meta, draft, stored);
-    else wal.installSnapshot(runner.id, offer.meta, 0, draft, stored);
+    if (stateOnly) {
+      wal.dropStaged(runner.id);
+      wal.saveSnapshot(runner.id, offer.meta, draft, stored);
+      return;
+    }
+    if (kept > 0) this.owner.stats.snapshotsOnKept++;
+    wal.installSnapshot(runner.id, offer.meta, kept, draft, stored);
   }
 
   /** The log stands at the snapshot; the machine follows, from the file. */

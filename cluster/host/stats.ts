@@ -11,6 +11,8 @@ export function emptyHostStats(): HostStats {
     framesSent: 0,
     snapshotsSent: 0,
     snapshotsInstalled: 0,
+    snapshotsOnKept: 0,
+    snapshotBytesFetched: 0,
     snapshotsFailed: 0,
     turns: 0,
     snapshotsTaken: 0,

@@ -85,6 +85,10 @@ export interface HostStats {
   framesSent: number;
   snapshotsSent: number;
   snapshotsInstalled: number;
+  /** Of those, the ones for which only entries above the own ones were fetched. */
+  snapshotsOnKept: number;
+  /** Of states and live entries, also of transfers that failed. */
+  snapshotBytesFetched: number;
   /** Transfers that ended without an installed snapshot; they are tried again. */
   snapshotsFailed: number;
   /** Turns in which a flush was asked for. */

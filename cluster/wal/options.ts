@@ -75,6 +75,7 @@ export const WAL_CRASH_POINTS = [
   'wal.snapshot.switched',
   'wal.snapshot.unlinked',
   'wal.install.staged',
+  'wal.install.kept',
   'wal.install.switched',
   'wal.compact.copied',
   'wal.compact.listed',

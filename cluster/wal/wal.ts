@@ -343,6 +343,7 @@ class SegmentedWal implements Wal {
         if (staged !== undefined) log.adopted = [...log.adopted, { epoch: staged.epoch, by: log.epoch }];
         log.standAt(ref, kept, staged?.table ?? log.newStagedTable());
         log.staged = undefined;
+        if (kept > 0) crashPoint(context, 'wal.install.kept');
         log.tail.durable = log.durable;
         this.switchTo(log, before, true, () => finished(done));
       }),

@@ -228,9 +228,14 @@ export class CrashModel {
         env.run(() => wal.appendBelowSnapshot(step.group, entries.slice(0, middle)));
         if (!env.alive) return false;
         const meta = { index, term, membership: MEMBERS };
-        return this.answer(
-          settle(world, life, (done) => wal.installSnapshot(step.group, meta, kept, halves(step.state), done)),
+        const installed = settle(world, life, (done) =>
+          wal.installSnapshot(step.group, meta, kept, halves(step.state), done),
         );
+        if (installed) {
+          const below = this.latest(step.group)?.below.keys() ?? [];
+          expect(wal.liveIndexes(step.group, 1, 1e9)).toEqual([...below].sort((a, b) => a - b));
+        }
+        return this.answer(installed);
       }
       case 'compact':
         return settle(world, life, (done) => wal.compact(() => done()));
