@@ -127,7 +127,7 @@ export class SnapshotReceiver {
       return outcome === 'have' ? OfferOutcome.have : OfferOutcome.busy;
     }
     let receiving = known;
-    if (receiving === undefined || !sameOffer(receiving.offer, offer) || !this.mayKeep(receiving)) {
+    if (receiving === undefined || !sameOffer(receiving.offer, offer) || receiving.kept > this.keptOf(runner)) {
       for (const [group, other] of this.receiving) {
         if (group !== offer.group && !other.active && nowMs - other.touchedMs > KEEP_MS) this.giveUp(other);
       }
@@ -149,7 +149,7 @@ export class SnapshotReceiver {
 
   private begin(runner: GroupRunner, offer: Offer, from: PeerId, stateOnly: boolean): Receiving {
     const { env, wal } = this.owner;
-    const kept = this.keepable(runner, runner.applied);
+    const kept = this.keptOf(runner);
     return {
       runner,
       offer,
@@ -167,16 +167,11 @@ export class SnapshotReceiver {
     };
   }
 
-  /** `index` if what this replica has up to there is what the group committed, and all of that which is live; else 0. Its machine said what is dead:
-   * one that is missing or was wrong may have said too much. Whoever is in doubt of its log's end is not believed about the rest either. */
-  private keepable(runner: GroupRunner, index: Index): Index {
+  /** Up to here own entries may stay below a snapshot: what was committed and applied, and 0 when anything speaks against it. The machine said what of it
+   * is dead: one that is missing or was wrong may have said too much. Who is in doubt of its log's end is not believed about the rest either. */
+  keptOf(runner: GroupRunner): Index {
     const isSure = runner.isWhole && runner.snapshotWanted === undefined && !runner.voteUnsafe && !runner.termsUnknown;
-    return isSure ? this.owner.wal.keepable(runner.id, index) : 0;
-  }
-
-  /** Does what it was begun with still hold? */
-  private mayKeep({ runner, kept }: Receiving): boolean {
-    return kept === 0 || this.keepable(runner, kept) === kept;
+    return isSure ? this.owner.wal.keepable(runner.id, runner.applied) : 0;
   }
 
   /** The log here reaches the snapshot's position, but machine state or entries below it are missing. */
@@ -274,7 +269,7 @@ export class SnapshotReceiver {
       return;
     }
     // While the transfer of a whole snapshot is active the core takes no appends, so what it accepted still holds.
-    const holds = receiving.stateOnly ? this.isStateOnly(runner, offer) : this.mayKeep(receiving);
+    const holds = receiving.stateOnly ? this.isStateOnly(runner, offer) : receiving.kept <= this.keptOf(runner);
     if (!holds) {
       this.giveUp(receiving);
       this.stop(receiving);

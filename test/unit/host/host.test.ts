@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
 import { Channel } from '../../../cluster/rpc/types.ts';
-import { World, type WorldNode } from './world.ts';
+import { readAll, World, type WorldNode } from './world.ts';
 
 const small = { snapshots: { bytes: 2_000, entries: 30, growth: 0, awayGrowth: 1, waitMs: 200, gapMs: 5 } };
 
@@ -9,20 +9,6 @@ function barrier(node: WorldNode, group = 0): { answer: boolean | undefined } {
   const result: { answer: boolean | undefined } = { answer: undefined };
   node.env.run(() => node.group(group).readBarrier((ok) => (result.answer = ok)));
   return result;
-}
-
-function readAll(world: World, node: WorldNode, group = 0): Map<number, string> {
-  const bodies = new Map<number, string>();
-  const { live } = node.machine(group);
-  node.env.run(() => {
-    for (const index of live) {
-      node.group(group).readBody(index, (body) => {
-        if (body !== undefined) bodies.set(index, Buffer.from(body).toString());
-      });
-    }
-  });
-  world.until('bodies read', () => bodies.size === live.size);
-  return bodies;
 }
 
 /** What one read gives from `first` on. */

@@ -206,3 +206,18 @@ export class World {
     );
   }
 }
+
+/** The bodies of all that is live there, by index. */
+export function readAll(world: World, node: WorldNode, group = 0): Map<number, string> {
+  const bodies = new Map<number, string>();
+  const { live } = node.machine(group);
+  node.env.run(() => {
+    for (const index of live) {
+      node.group(group).readBody(index, (body) => {
+        if (body !== undefined) bodies.set(index, Buffer.from(body).toString());
+      });
+    }
+  });
+  world.until('bodies read', () => bodies.size === live.size);
+  return bodies;
+}
