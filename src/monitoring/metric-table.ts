@@ -236,6 +236,11 @@ export const NODE_METRICS: readonly NodeMetric[] = [
       ]
     );
   }),
+  counter(
+    'flotilla_snapshot_fetched_bytes_total',
+    'States and entries fetched from other nodes with snapshots',
+    (n) => n.stats?.host.snapshotBytesFetched,
+  ),
   counter('flotilla_snapshots_taken_total', 'Snapshots of own state', (n) => n.stats?.host.snapshotsTaken),
 
   // Durability

@@ -6,6 +6,7 @@ import type { HardState, Ready } from '../../cluster/core/types.ts';
 import { Doubt } from '../../cluster/host/doubt.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { type AppendReply, HeldNews } from '../../cluster/host/held-news.ts';
+import { SnapshotReceiver } from '../../cluster/host/snapshot-receiver.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
 import { Partition } from '../../src/stream/partition.ts';
@@ -281,6 +282,18 @@ export const MUTANTS: readonly Mutant[] = [
     options: { faults: ['forgotten vote'], workloads: [], faultGapMs: 6000, durationMs: 20_000 },
     seeds: 12,
     found: /lost/,
+  },
+  {
+    name: 'a snapshot keeps what is in the log below it, committed or not',
+    plant: () => replace(SnapshotReceiver.prototype, 'keptOf', () => (runner) => runner.raft.lastIndex),
+    options: {
+      faults: ['leader cut off', 'partition', 'process crash'],
+      workloads: [],
+      faultGapMs: 4000,
+      durationMs: 15_000,
+    },
+    seeds: 6,
+    found: /holds another message/,
   },
   {
     name: 'a conditional publish is stored whatever it expects',

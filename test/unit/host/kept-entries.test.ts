@@ -2,8 +2,7 @@
 // that the group did not commit. Where its state or its log is not sure, it fetches everything.
 import { describe, expect, test } from 'vitest';
 import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
-import type { CrashKind } from '../../sim/sim-disk.ts';
-import { readAll, World, type WorldNode, type WorldOptions } from './world.ts';
+import { readAll, Trap, World, type WorldNode, type WorldOptions } from './world.ts';
 
 const snapshots = { bytes: 2_000, entries: 30, growth: 0, awayGrowth: 1, waitMs: 200, gapMs: 5 };
 const FIRST = 60;
@@ -204,19 +203,10 @@ const POINTS = [
 
 describe.each(POINTS)('it dies at %s', (point) => {
   test.each(['process', 'power'] as const)('%s', (kind) => {
-    let armed = false;
-    let hits = 0;
-    const crashAt = (node: number, name: string): CrashKind | undefined =>
-      armed && node === 3 && name === point && ++hits === 1 ? kind : undefined;
-    const all = scene(8, { crashAt });
-    const { world, late } = all;
+    const trap = new Trap(3, point, kind);
+    const all = scene(8, { crashAt: trap.crashAt });
     goOn(all);
-    armed = true;
-    late.start();
-    world.until('it died', () => hits > 0, 20_000);
-    world.scheduler.runFor(100);
-    expect(late.up).toBe(false);
-    late.start();
+    trap.spring(all.world);
     expectWhole(all);
   });
 });

@@ -2,8 +2,7 @@
 // receiver itself at any step) neither loses what was there nor leaves files behind.
 import { describe, expect, test } from 'vitest';
 import type { GroupRunner } from '../../../cluster/host/group-runner.ts';
-import type { CrashKind } from '../../sim/sim-disk.ts';
-import { World, type WorldNode } from './world.ts';
+import { Trap, World, type WorldNode } from './world.ts';
 
 const STATE_BYTES = 1_200_000;
 const snapshots = { bytes: 2_000, entries: 30, growth: 0, waitMs: 100, gapMs: 5 };
@@ -123,18 +122,11 @@ const POINTS = [
 
 describe.each(POINTS)('the receiver dies at %s', (point) => {
   test.each(['process', 'power'] as const)('%s', (kind) => {
-    let armed = false;
-    let hits = 0;
-    const crashAt = (node: number, name: string): CrashKind | undefined =>
-      armed && node === 3 && name === point && ++hits === 1 ? kind : undefined;
+    const trap = new Trap(3, point, kind);
+    const { crashAt } = trap;
     const world = new World({ seed: 34, nodes: 3, ballastBytes: STATE_BYTES, host: { snapshots }, crashAt });
     const late = leaveBehind(world);
-    armed = true;
-    late.start();
-    world.until('it died', () => hits > 0, 20_000);
-    world.scheduler.runFor(100);
-    expect(late.up).toBe(false);
-    late.start();
+    trap.spring(world);
     world.put('put more');
     world.untilEqual(0, 30_000);
     expect(late.machine().count).toBe(82);

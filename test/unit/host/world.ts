@@ -207,6 +207,35 @@ export class World {
   }
 }
 
+/** Ends node `id` when it comes to `point` for the first time once it is sprung. */
+export class Trap {
+  hits = 0;
+  private armed = false;
+  private readonly id: number;
+  private readonly point: string;
+  private readonly kind: CrashKind;
+
+  constructor(id: number, point: string, kind: CrashKind) {
+    this.id = id;
+    this.point = point;
+    this.kind = kind;
+  }
+
+  crashAt = (node: number, name: string): CrashKind | undefined =>
+    this.armed && node === this.id && name === this.point && ++this.hits === 1 ? this.kind : undefined;
+
+  /** Starts the node, which dies of it, and starts it again. */
+  spring(world: World): void {
+    const node = world.node(this.id);
+    this.armed = true;
+    node.start();
+    world.until('it died', () => this.hits > 0, 20_000);
+    world.scheduler.runFor(100);
+    if (node.up) throw new Error(`${node.name} went on`);
+    node.start();
+  }
+}
+
 /** The bodies of all that is live there, by index. */
 export function readAll(world: World, node: WorldNode, group = 0): Map<number, string> {
   const bodies = new Map<number, string>();

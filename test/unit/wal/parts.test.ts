@@ -141,6 +141,12 @@ describe('tables', () => {
         index: fc.integer({ min: 1, max: 1500 }),
         segment: fc.constant(0),
       }),
+      // Another table with some entries from `index` on is taken over.
+      fc.record({
+        do: fc.constant('absorb' as const),
+        index: fc.integer({ min: 1, max: 1500 }),
+        segment: fc.integer({ min: 1, max: 5 }),
+      }),
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
@@ -148,10 +154,11 @@ describe('tables', () => {
         const count = (segment: number, by: number): void => {
           live.set(segment, (live.get(segment) ?? 0) + by);
         };
-        const table = new LocationTable({
-          add: (segment) => count(segment, 1),
-          remove: (segment) => count(segment, -1),
-        });
+        const accounting = {
+          add: (segment: number) => count(segment, 1),
+          remove: (segment: number) => count(segment, -1),
+        };
+        const table = new LocationTable(accounting);
         const model = new Map<number, number>();
         for (const { do: what, index, segment } of steps) {
           if (what === 'set') {
@@ -160,6 +167,13 @@ describe('tables', () => {
           } else if (what === 'delete') {
             table.delete(index);
             model.delete(index);
+          } else if (what === 'absorb') {
+            const other = new LocationTable(accounting);
+            for (let i = index; i < index + 900; i += 1 + (i % 70)) other.set(i, segment, i * 8, 10);
+            if (index % 2 === 0) other.shrink(index);
+            for (let i = other.next(1); i !== 0; i = other.next(i + 1)) if (!model.has(i)) model.set(i, segment);
+            table.absorb(other);
+            expect([other.count, other.next(1)]).toEqual([0, 0]);
           } else if (what === 'shrink') table.shrink(index);
           else {
             table.truncateFrom(index);
