@@ -428,6 +428,11 @@ export class GroupRunner implements Group, HasDeadline {
   /** Entries that had to come from disk. They are few enough to be applied in one go. */
   private onRead(first: Index, entries: LogEntry[] | undefined): void {
     if (this.closed) return;
+    if (!this.isWhole) {
+      // A snapshot takes the place of the machine's state: what comes after it is read when that is done.
+      this.applying = false;
+      return;
+    }
     if (entries === undefined) {
       this.owner.damaged(this, first, () => {
         this.applying = false;

@@ -111,6 +111,54 @@ test('reads wait while the state is missing', () => {
   for (const count of seen) expect(count).toBeGreaterThanOrEqual(intact);
 });
 
+test('entries that come from a slow disk are not applied to a machine that takes a state', () => {
+  const wal = { tailBytes: 16 * 1024, tailReleasedBytes: 4 * 1024 };
+  const host = { rebalance: false, snapshots: { ...snapshots, awayGrowth: 1 } };
+  const world = new World({ seed: 3, nodes: 3, groups: [65], ballastBytes: 4_000_000, wal, host });
+  world.start();
+  const leader = world.untilLeader(65);
+  world.scheduler.runFor(1_000);
+  const behind = world.nodes.find((node) => node !== leader)!;
+  const propose = (count: number, bytes: number): void =>
+    leader.env.run(() => {
+      for (let i = 0; i < count; i++) leader.group(65).propose(Buffer.from(`put ${'x'.repeat(bytes)}`));
+    });
+  const machine = behind.machine(65);
+  const { restore, apply } = machine;
+  let restoring = false;
+  let appliedMeanwhile = 0;
+  machine.restore = (index) => {
+    const sink = restore.call(machine, index);
+    restoring = true;
+    const end = (): void => {
+      restoring = false;
+      sink.end();
+    };
+    return { push: (bytes) => sink.push(bytes), end };
+  };
+  machine.apply = (index, term, body) => {
+    appliedMeanwhile += Number(restoring);
+    apply.call(machine, index, term, body);
+  };
+  // More than the log keeps in memory: what is committed is on its way from the disk for long.
+  behind.disk.latency.readMs = 3_500;
+  propose(50, 3_000);
+  world.scheduler.runFor(300);
+  expect(behind.group(65).status()).toMatchObject({ commit: 51, applied: 1 });
+  behind.disk.latency.readMs = 100;
+  for (const other of world.nodes) if (other !== behind) world.cut(other, behind);
+  propose(200, 100);
+  world.scheduler.runFor(600);
+  world.network.heal();
+  world.until('it takes a state', () => restoring);
+  expect(behind.group(65).applied).toBe(1);
+  world.untilEqual(65);
+  expect(appliedMeanwhile).toBe(0);
+  propose(1, 100);
+  world.scheduler.runFor(1_000);
+  world.untilEqual(65);
+});
+
 const POINTS = [
   'wal.snapshot.written',
   'wal.snapshot.synced',
