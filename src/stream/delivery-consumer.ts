@@ -23,7 +23,7 @@ import type { DemandFrame, RewindFrame } from './part-frames.ts';
 import type { PartTarget } from './part-target.ts';
 import { PullQueue } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
-import type { ConsumerPosition, ConsumerState, StoredMessage } from './types.ts';
+import type { ConsumerPosition, ConsumerState, StoredMessage, SubjectFilter } from './types.ts';
 
 /** A message that exists and cannot be read waits for repair. */
 const DAMAGED_RETRY_MS = 1000;
@@ -53,6 +53,7 @@ export class LiveConsumer implements TimedItem {
   #infos: InfoDone[] = [];
   readonly #replies: ReplySubjects;
   readonly #ahead;
+  #countedFilter: SubjectFilter | undefined;
   /** Last seq looked at, and last one delivered. */
   #cursor: number;
   #deliveredSeq: number;
@@ -118,6 +119,8 @@ export class LiveConsumer implements TimedItem {
       this.#pendingMax = 0;
       this.#activity.ignore();
     }
+    if (this.#countedFilter === this.record.filter) return;
+    this.#countedFilter = this.record.filter;
     this.#cursor = Math.max(this.#deliveredSeq, this.part?.lastOnTheWay ?? 0);
     this.#count.invalidate();
   }
@@ -151,7 +154,6 @@ export class LiveConsumer implements TimedItem {
     return this.queue !== undefined ? this.queue.size > 0 : this.push!.admits(nowMs);
   }
 
-  /** A client is at work with it. */
   touch(): void {
     this.#activity.touch(this.#host.nowMs());
   }
@@ -676,8 +678,8 @@ export class LiveConsumer implements TimedItem {
   #state(undelivered: number): ConsumerState {
     this.queue?.dropLost();
     const isBound = this.push !== undefined && this.#host.outlet.hasInterest(this.push.subject);
-    const waiting = this.queue?.size ?? 0;
-    return stateOf(this.record, (seq) => this.#streamSeq(seq), { undelivered, waiting, isBound });
+    const facts = { undelivered, waiting: this.queue?.size ?? 0, isBound };
+    return stateOf(this.record, (seq) => this.#streamSeq(seq), facts);
   }
 
   /** No more deliveries; waiting requests end with `frame`, or with what is left of them when it is undefined. */

@@ -6,7 +6,7 @@ import { FAR, UndeliveredCount } from '../../../src/stream/delivery-count.ts';
 import { createPrng } from '../../sim/prng.ts';
 import { createScheduler } from '../../sim/scheduler.ts';
 import { createSimEnv } from '../../sim/sim-env.ts';
-import { FakeMessages, PULL } from './fake-partition.ts';
+import { FakeMessages, FakePartition, PULL } from './fake-partition.ts';
 
 const FILTERS = [undefined, 'k.*', '*.3', 'k.1', 'k.>'];
 
@@ -99,4 +99,20 @@ test('who waits for the number is told, also when everything goes meanwhile and 
   expect(count.isKnown(0)).toBe(true);
   scheduler.runFor(10);
   expect(told).toBe(1);
+});
+
+test('a client that asks for the same consumer again and again does not have it counted from the beginning each time', () => {
+  const p = new FakePartition();
+  for (let i = 0; i < 200; i++) p.store(`k.${i}`, '');
+  p.messages.isLong = true;
+  const config = { ...PULL, filter_subject: 'k.*', deliver_policy: 'by_start_sequence', opt_start_seq: 2 } as const;
+  let answer: unknown;
+  p.commitMs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 200 && answer === undefined; i++) {
+    p.engine.createConsumer(config, '', (state) => (answer = state));
+    p.commit();
+    // Hardly more than a slice.
+    for (let event = 0; event < 6; event++) p.scheduler.step();
+  }
+  expect(answer).toMatchObject({ num_pending: 199 });
 });
