@@ -51,9 +51,11 @@ export class LogTerms {
 
   /** One more entry. */
   append(term: Term): void {
-    assert(term >= this.lastTerm, `term ${term} after ${this.lastTerm} at index ${this.lastIndex + 1}`);
+    const { lastTerm } = this;
+    // Once an entry: texts are made for those who read them.
+    if (term < lastTerm) assert(false, `term ${term} after ${lastTerm} at index ${this.lastIndex + 1}`);
     this.lastIndex++;
-    if (this.terms.length > 0 && this.terms[this.terms.length - 1] === term) return;
+    if (term === lastTerm && this.terms.length > 0) return;
     this.starts.push(this.lastIndex);
     this.terms.push(term);
   }

@@ -67,16 +67,15 @@ function followThen<T extends RaftMessage['type']>(handler: Handler<T>): Handler
   };
 }
 
-function twoLeaders(s: RaftState, m: RaftMessage): void {
-  assert(false, `group ${s.group}: ${m.from} and ${s.id} both lead term ${s.term}`);
+function twoLeaders(s: RaftState, m: RaftMessage, leader: PeerId): void {
+  assert(false, `group ${s.group}: ${m.from} and ${leader} both lead term ${s.term}`);
 }
+
+const besideMe = (s: RaftState, m: RaftMessage): void => twoLeaders(s, m, s.id);
 
 function fromLeader<T extends RaftMessage['type']>(handler: Handler<T>): Handler<T> {
   return (s, m) => {
-    assert(
-      s.leader === 0 || s.leader === m.from,
-      `group ${s.group}: ${m.from} and ${s.leader} both lead term ${s.term}`,
-    );
+    if (s.leader !== 0 && s.leader !== m.from) twoLeaders(s, m, s.leader);
     becomeFollower(s, s.term, m.from);
     handler(s, m);
   };
@@ -124,11 +123,11 @@ const leader: Handlers = {
   'pre-vote-reply': ignore,
   vote: onVote,
   'vote-reply': ignore,
-  append: twoLeaders,
+  append: besideMe,
   'append-reply': replication.onAppendReply,
-  heartbeat: twoLeaders,
+  heartbeat: besideMe,
   'heartbeat-reply': replication.onHeartbeatReply,
-  commit: twoLeaders,
+  commit: besideMe,
   'timeout-now': ignore,
   'read-index': (s, m) => reads.onReadIndex(s, m.from, m.context),
   'read-index-reply': ignore,
@@ -396,11 +395,20 @@ export class Raft {
   /** The WAL holds everything up to the entry (index, term) and all hard states taken with it or before. */
   persisted(index: Index, term: Term): void {
     const s = this.state;
-    if (index > s.stable && s.log.termOf(index) === term) s.stable = index;
+    replication.markStable(s, index, term);
+    settle(s);
+  }
+
+  /** What `persisted` and the steps of acknowledgements of this term would tell, at once, and the consequences are drawn once. `acks`: the
+   * first `numbers` of it are peer, index and round of each. */
+  learn(index: Index, term: Term, acks: readonly number[], numbers: number, nowMs: number): void {
+    const s = this.state;
+    s.nowMs = Math.max(s.nowMs, nowMs);
+    replication.markStable(s, index, term);
     if (s.lead === undefined) return;
-    if (s.lead.muted && s.stable >= s.lead.termStart) {
-      s.lead.muted = false;
-      s.flushDue = true;
+    for (let i = 0; i < numbers; i += 3) {
+      const progress = s.progressOf(acks[i]);
+      if (progress !== undefined) replication.acknowledge(s, progress, acks[i + 1], acks[i + 2]);
     }
     settle(s);
   }

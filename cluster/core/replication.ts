@@ -33,7 +33,8 @@ export function flushAppends(s: RaftState): void {
   s.flushDue = false;
   const lead = s.lead;
   if (lead === undefined || lead.muted) return;
-  for (const progress of lead.progress) flushPeer(s, lead, progress);
+  const { progress } = lead;
+  for (let i = 0; i < progress.length; i++) flushPeer(s, lead, progress[i]);
 }
 
 function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
@@ -128,22 +129,39 @@ export function broadcastHeartbeat(s: RaftState, quiesce: boolean): void {
 
 export function onAppendReply(s: RaftState, m: MessageOf<'append-reply'>): void {
   const progress = s.progressOf(m.from);
-  if (progress === undefined || m.index > s.log.lastIndex) return;
-  hear(s, progress, m.round);
+  if (progress === undefined) return;
   if (m.ok) {
-    progress.acked(m.index, s.nowMs);
-    if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= s.log.baseIndex)) {
-      progress.becomeReplicate();
-    }
-    if (isOwed(s, progress)) s.flushDue = true;
+    acknowledge(s, progress, m.index, m.round);
     return;
   }
+  if (m.index > s.log.lastIndex) return;
+  hear(s, progress, m.round);
   s.flushDue = true;
   if (progress.state === 'snapshot') return;
   const next = s.log.lastWithin(m.index, m.hintTerm) + 1;
   // A refusal that leads nowhere new is old: a true one always moves `next` down.
   if (next <= progress.match || next >= progress.next) return;
   progress.becomeProbe(next);
+}
+
+/** That member holds everything up to `index`. */
+export function acknowledge(s: RaftState, progress: Progress, index: Index, round: number): void {
+  if (index > s.log.lastIndex) return;
+  hear(s, progress, round);
+  progress.acked(index, s.nowMs);
+  if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= s.log.baseIndex)) {
+    progress.becomeReplicate();
+  }
+  if (isOwed(s, progress)) s.flushDue = true;
+}
+
+/** The WAL holds everything up to that entry. */
+export function markStable(s: RaftState, index: Index, term: Term): void {
+  if (index > s.stable && s.log.termOf(index) === term) s.stable = index;
+  const { lead } = s;
+  if (lead === undefined || !lead.muted || s.stable < lead.termStart) return;
+  lead.muted = false;
+  s.flushDue = true;
 }
 
 export function onHeartbeatReply(s: RaftState, m: MessageOf<'heartbeat-reply'>): void {
@@ -217,7 +235,9 @@ export function isSteady(s: RaftState): boolean {
   if (s.limits.promptCommits || s.quorum < 2 || s.quiesced || lead.waking || lead.muted) return false;
   if (s.commit < lead.termStart || s.commit < s.members.latestIndex || lead.transfer !== undefined) return false;
   if (lead.readRounds.length > 0 || lead.asks.length > 0 || s.readQueue.length > 0) return false;
-  for (const { state, down, next, awaited, sentCommit } of lead.progress) {
+  const { progress } = lead;
+  for (let i = 0; i < progress.length; i++) {
+    const { state, down, next, awaited, sentCommit } = progress[i];
     if (state !== 'replicate' || down || next <= s.log.lastIndex || awaited > sentCommit) return false;
   }
   return true;

@@ -212,7 +212,8 @@ export class RaftState {
   }
 
   setCommit(index: Index): void {
-    assert(index <= this.log.lastIndex, `commit ${index} beyond the log's end ${this.log.lastIndex}`);
+    const { lastIndex } = this.log;
+    if (index > lastIndex) assert(false, `commit ${index} beyond the log's end ${lastIndex}`);
     if (index > this.commit) this.commit = index;
   }
 

@@ -63,7 +63,7 @@ export type RaftMessage = { from: PeerId; to: PeerId; term: Term } & (
       prevTerm: Term;
       first: Index;
       last: Index;
-      entries?: LogEntry[];
+      entries?: readonly LogEntry[];
       commit: Index;
       round: number;
     }

@@ -18,7 +18,7 @@ import {
 } from '../core/types.ts';
 import type { Wal } from '../wal/types.ts';
 import type { HasDeadline } from './deadlines.ts';
-import type { AppendReply } from './held-news.ts';
+import { ACK_NUMBERS } from './held-news.ts';
 import type { OpenedRaft } from './open-raft.ts';
 import type { Group, GroupMachine, GroupStatus } from './types.ts';
 
@@ -45,7 +45,7 @@ export interface RunnerOwner {
   /** An entry was proposed: it is to leave in this turn. */
   proposed(runner: GroupRunner): void;
   /** Its core is about to hear that acknowledgement, which was held. */
-  acknowledged(runner: GroupRunner, reply: AppendReply): void;
+  acknowledged(runner: GroupRunner, from: PeerId, index: Index): void;
   /** Leadership or the known leader changed. */
   leaderChanged(runner: GroupRunner): void;
   leadingChanged(leading: boolean): void;
@@ -83,7 +83,9 @@ export class GroupRunner implements Group, HasDeadline {
   // ---- what held-news.ts keeps here
   steadiness: 'none' | 'leads' | 'follows' = 'none';
   steadyTerm: Term = 0;
-  acks: AppendReply[] = NOTHING;
+  /** Peer, index and round of each; the first `ackNumbers` count. */
+  acks: number[] = NOTHING;
+  ackNumbers = 0;
   /** It is in the list of those that hold what may commit something. */
   acksDue = false;
   /** The most that any other member has acknowledged, or that is known to be synced here, held or not. */
@@ -166,21 +168,18 @@ export class GroupRunner implements Group, HasDeadline {
   }
 
   get holdsNews(): boolean {
-    return this.syncHeld || this.acks.length > 0;
+    return this.syncHeld || this.ackNumbers > 0;
   }
 
   private settle(nowMs: number): void {
-    const { bare, acks } = this;
-    if (this.syncHeld) {
-      this.syncHeld = false;
-      bare.persisted(this.syncedTo, this.syncedTerm);
-    }
-    if (acks.length === 0) return;
-    this.acks = NOTHING;
-    for (const ack of acks) {
-      this.owner.acknowledged(this, ack);
-      bare.step(ack, nowMs);
-    }
+    const { bare, acks, ackNumbers } = this;
+    // Only what is synced since is news.
+    const syncedTo = this.syncHeld ? this.syncedTo : 0;
+    this.syncHeld = false;
+    this.ackNumbers = 0;
+    for (let i = 0; i < ackNumbers; i += ACK_NUMBERS) this.owner.acknowledged(this, acks[i], acks[i + 1]);
+    const numbers = bare.term === this.steadyTerm ? ackNumbers : 0;
+    bare.learn(syncedTo, this.syncedTerm, acks, numbers, nowMs);
   }
 
   // ---- Group

@@ -4,15 +4,14 @@
 // little later. Owned by the host.
 // Invariants: a core has all that is held before it hears, sends, proposes or ticks (`GroupRunner.core`); nothing is held that a core would act upon (`Raft.steady`);
 // nothing is said to be durable before it is.
-import { added } from '../core/state.ts';
-import type { Index, RaftMessage, Term } from '../core/types.ts';
+import type { Index, PeerId, Term } from '../core/types.ts';
 import type { AppendSender } from './append-sender.ts';
 import type { GroupRunner } from './group-runner.ts';
 
-export type AppendReply = Extract<RaftMessage, { type: 'append-reply' }>;
-
-/** Held for one group at most. */
-const ACKS_MAX = 8;
+/** Of one acknowledgement: peer, index, round. */
+export const ACK_NUMBERS = 3;
+/** For one group, at most. */
+const HELD_NUMBERS_MAX = 8 * ACK_NUMBERS;
 
 export class HeldNews {
   private readonly sender: AppendSender;
@@ -40,15 +39,12 @@ export class HeldNews {
     this.wanted();
   }
 
-  /** True: it is held. */
-  holdsAck(runner: GroupRunner, reply: AppendReply): boolean {
-    if (!reply.ok) return false;
+  /** A member's word that it holds all up to `index`. True: it is held. */
+  holdsAck(runner: GroupRunner, from: PeerId, term: Term, index: Index, round: number): boolean {
     const { steadiness, ackedTo, committed } = runner;
-    const { index } = reply;
     if (index > ackedTo) runner.ackedTo = index;
-    if (steadiness !== 'leads' || reply.term !== runner.steadyTerm || runner.acks.length === ACKS_MAX) return false;
-    if (!this.sender.hasRoom(reply.from)) return false;
-    runner.acks = added(runner.acks, reply);
+    if (steadiness !== 'leads' || term !== runner.steadyTerm || !this.sender.hasRoom(from)) return false;
+    if (!keep(runner, from, index, round)) return false;
     // One that acknowledged is not yet a majority; with this node, or with another one, it may be.
     if (index > committed && (runner.syncedTo >= index || ackedTo > committed)) this.due(runner);
     return true;
@@ -63,4 +59,20 @@ export class HeldNews {
     if (runner.steadiness === 'leads' && runner.ackedTo > runner.committed) this.due(runner);
     return true;
   }
+}
+
+/** A later word of a member says what its earlier ones said. */
+function keep(runner: GroupRunner, from: PeerId, index: Index, round: number): boolean {
+  const { ackNumbers } = runner;
+  if (runner.acks.length === 0) runner.acks = [from, index, round];
+  const { acks } = runner;
+  let at = 0;
+  while (at < ackNumbers && acks[at] !== from) at += ACK_NUMBERS;
+  if (at === HELD_NUMBERS_MAX) return false;
+  const isFirst = at === ackNumbers;
+  acks[at] = from;
+  acks[at + 1] = isFirst ? index : Math.max(acks[at + 1], index);
+  acks[at + 2] = isFirst ? round : Math.max(acks[at + 2], round);
+  if (isFirst) runner.ackNumbers = at + ACK_NUMBERS;
+  return true;
 }

@@ -6,7 +6,8 @@
 import type { Env, Timer } from '../../src/kit/env.ts';
 import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
-import type { GroupId, Index, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
+import { NOTHING } from '../core/state.ts';
+import type { GroupId, Index, LogEntry, Membership, PeerId, RaftMessage, Ready, Term } from '../core/types.ts';
 import { decodeRaftBatch } from '../rpc/raft-codec.ts';
 import { Channel, type Rpc, type Transport } from '../rpc/types.ts';
 import type { Wal } from '../wal/types.ts';
@@ -18,7 +19,7 @@ import { Doubt } from './doubt.ts';
 import { drain } from './drain.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
-import { type AppendReply, HeldNews } from './held-news.ts';
+import { HeldNews } from './held-news.ts';
 import { LateApply } from './late-apply.ts';
 import { openRaft } from './open-raft.ts';
 import { Outgoing } from './outgoing.ts';
@@ -277,7 +278,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     for (const handler of this.leaderHandlers) handler(runner.id, raft.leader, raft.term);
   }
 
-  acknowledged(runner: GroupRunner, { from, index }: AppendReply): void {
+  acknowledged(runner: GroupRunner, from: PeerId, index: Index): void {
     this.sender.onReply(runner.id, from, true, index);
   }
 
@@ -371,11 +372,14 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private onRaft(from: PeerId, bytes: Uint8Array): void {
     if (this.closed) return;
     const nowMs = this.env.clock.nowMs();
-    const wrong = decodeRaftBatch(bytes, from, this.self, (group, message) => {
+    const takesAck = (group: GroupId, term: Term, index: Index, round: number): boolean => {
+      const runner = this.runners.get(group);
+      return runner === undefined || runner.termsUnknown || this.held.holdsAck(runner, from, term, index, round);
+    };
+    const wrong = decodeRaftBatch(bytes, from, this.self, takesAck, (group, message) => {
       const runner = this.runners.get(group);
       if (runner === undefined || runner.termsUnknown) return;
       const { type } = message;
-      if (type === 'append-reply' && this.held.holdsAck(runner, message)) return;
       if (!runner.raft.mayVote && this.isDeaf(runner, from)) return;
       const core = runner.core(nowMs);
       if (type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
@@ -543,7 +547,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       this.wal.append(id, append);
       this.lateApply.grown(runner, append);
     }
-    for (const message of ready.send) this.dispatch(runner, message);
+    for (const message of ready.send) this.dispatch(runner, message, append);
     for (const peer of ready.snapshotTo) {
       if (this.isHeldBack(runner, peer)) this.snapshotSender.refuse(runner, peer);
       else this.snapshotSender.start(runner, peer);
@@ -559,7 +563,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.env.crashPoint('host:flushed');
     for (const { runner, index, term, messages } of durables) {
       if (runner.closed) continue;
-      for (const message of messages) this.dispatch(runner, message);
+      for (const message of messages) this.dispatch(runner, message, NOTHING);
       const hasVoted = messages.some(isVote);
       if (hasVoted) runner.raft.votesLeft(this.env.clock.nowMs());
       // It had no deadline while the vote was on its way to the disk, and has one again.
@@ -570,11 +574,13 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.armTimer();
   }
 
-  private dispatch(runner: GroupRunner, message: RaftMessage): void {
+  /** `fresh`: entries that were just appended. */
+  private dispatch(runner: GroupRunner, message: RaftMessage, fresh: readonly LogEntry[]): void {
     if (runner.voteUnsafe && this.doubts.isVoid(runner, message)) return;
     if (message.type !== 'append') this.send(runner.id, message);
     // Like a loss on the way: the core finds out with the next heartbeats, and sends again when the member has room.
-    else if (message.last < message.first || !this.isHeldBack(runner, message.to)) this.sender.push(runner.id, message);
+    else if (message.last < message.first || !this.isHeldBack(runner, message.to))
+      this.sender.push(runner.id, message, fresh);
   }
 
   private isHeldBack(runner: GroupRunner, peer: PeerId): boolean {

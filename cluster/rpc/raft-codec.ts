@@ -6,7 +6,15 @@
 import { crc32c } from '@node-rs/crc32';
 import { decodeMembership } from '../core/membership.ts';
 import { added } from '../core/state.ts';
-import { EntryKind, type GroupId, type LogEntry, type PeerId, type RaftMessage } from '../core/types.ts';
+import {
+  EntryKind,
+  type GroupId,
+  type Index,
+  type LogEntry,
+  type PeerId,
+  type RaftMessage,
+  type Term,
+} from '../core/types.ts';
 import { readU32, writeU32 } from './codec.ts';
 
 type MessageType = RaftMessage['type'];
@@ -21,7 +29,7 @@ interface Item {
   round: number;
   flag: boolean;
   /** Of entries index + 1, index + 2, … */
-  entries: LogEntry[];
+  entries: readonly LogEntry[];
 }
 
 interface Layout<T extends MessageType> {
@@ -285,11 +293,13 @@ export class RaftBatchWriter {
   }
 }
 
-/** Calls `each` for every message. A string: the payload, or the message at which it stopped, is not what a core sent. */
+/** Calls `each` for every message, but for acknowledgements that `takesAck` has taken: there is one for each entry, and mostly all that is to be
+ * done with it is to keep its numbers. A string: the payload, or the message at which it stopped, is not what a core sent. */
 export function decodeRaftBatch(
   bytes: Uint8Array,
   from: PeerId,
   to: PeerId,
+  takesAck: (group: GroupId, term: Term, index: Index, round: number) => boolean,
   each: (group: GroupId, message: RaftMessage) => void,
 ): string | undefined {
   if (bytes.length < 4) return 'raft payload too short';
@@ -324,6 +334,7 @@ export function decodeRaftBatch(
       for (const entry of entries) bodyAt += entry.body.length;
       at += count * ENTRY_ROW_BYTES;
     }
+    if (type === 'append-reply' && item.flag && takesAck(group, term, item.index, item.round)) continue;
     each(group, layouts[type].read(from, to, term, item));
   }
   return bodyAt === bytes.length ? undefined : 'raft payload longer than its messages';

@@ -2,12 +2,14 @@
 // Knows what the active segment holds so far: its table rows, its number of records, what the batch before did.
 // Invariant: states go before entries; an entry's location is known to its group's table from here on, and counts as durable when the writer says so.
 import type { GroupId, LogEntry } from '../core/types.ts';
-import { type BatchSummary, encodeGroupState, encodeMark, encodeSegmentInfo, encodeSummary } from './bodies.ts';
+import { BatchSummaries } from './batch-summaries.ts';
+import { encodeGroupState, encodeMark, encodeSegmentInfo } from './bodies.ts';
 import { ByteWriter } from './bytes.ts';
 import { chainAdd } from './chain.ts';
 import type { Tombstone, WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
+import type { Move, Pending, PendingEntries } from './pending.ts';
 import {
   crc32c,
   createHeader,
@@ -19,31 +21,6 @@ import {
 } from './record.ts';
 import { RecordPacker } from './record-packer.ts';
 import { createRow, SidecarBuilder } from './sidecar.ts';
-
-/** Where a copied-forward entry was found; (0, 0): nowhere, it is a repair. */
-export interface Move {
-  segment: number;
-  offset: number;
-  chain: readonly number[] | undefined;
-}
-
-/** What will be written next, as columns. */
-export interface Pending {
-  groups: GroupLog[];
-  entries: LogEntry[];
-  epochs: number[];
-  epochFroms: number[];
-  flags: number[];
-  tables: LocationTable[];
-  moves: (Move | undefined)[];
-  dirty: GroupLog[];
-  tombstones: GroupId[];
-  bytes: number;
-  /** The changed states and the tombstones go to the state files as well. */
-  copyStates: boolean;
-  /** The state files are to be replaced. */
-  replaceStates: boolean;
-}
 
 /** A copy whose new place counts once the batch is durable. */
 export interface Landed {
@@ -64,23 +41,6 @@ export interface CarriedEntry {
 
 const NO_BODY = new Uint8Array(0);
 
-export function emptyPending(): Pending {
-  return {
-    groups: [],
-    entries: [],
-    epochs: [],
-    epochFroms: [],
-    flags: [],
-    tables: [],
-    moves: [],
-    dirty: [],
-    tombstones: [],
-    bytes: 0,
-    copyStates: false,
-    replaceStates: false,
-  };
-}
-
 export class BatchPacker {
   /** Logical records packed since the WAL began. */
   position: number;
@@ -88,7 +48,7 @@ export class BatchPacker {
   landed: Landed[] = [];
   /** Groups touched by the batch under way, and what it will have done to them once it is durable. */
   touched: GroupLog[] = [];
-  summary: BatchSummary[] = [];
+  private readonly summary = new BatchSummaries();
   /** Batches of this segment so far. */
   batchNumber = 0;
   private readonly context: WalContext;
@@ -120,34 +80,35 @@ export class BatchPacker {
     this.builder = new SidecarBuilder();
     this.base = this.position;
     this.batchNumber = 0;
-    this.summary = [];
+    this.summary.count = 0;
     this.copies = new SidecarBuilder();
     return table;
   }
 
   /** One batch from `start` on. `durableEnd`: what its mark vouches for. */
-  pack(start: number, durableEnd: number, pending: Pending): RecordPacker {
+  pack(start: number, durableEnd: number, pending: Pending, entries: PendingEntries): RecordPacker {
     const packer = new RecordPacker(this.segment, start);
     if (start === 0) this.packSegmentHead(packer, 0);
     else this.packMark(packer, durableEnd);
     this.touched = [];
+    this.summary.count = 0;
     this.packStates(packer, pending);
-    this.packEntries(packer, pending);
-    this.summary = this.touched.map(summaryOf);
+    this.packEntries(packer, entries);
+    this.summary.complete(this.touched);
     this.batchNumber++;
     return packer;
   }
 
   /** Does the last batch still wait for a mark that names what it did? */
   get unvouched(): boolean {
-    return this.summary.length > 0 || this.copies.rows > 0;
+    return this.summary.count > 0 || this.copies.rows > 0;
   }
 
   /** A mark alone: an empty batch. */
   packIdleMark(start: number, durableEnd: number): RecordPacker {
     const packer = new RecordPacker(this.segment, start);
     this.packMark(packer, durableEnd);
-    this.summary = [];
+    this.summary.count = 0;
     this.batchNumber++;
     return packer;
   }
@@ -286,8 +247,8 @@ export class BatchPacker {
     const { scratch } = this;
     scratch.length = 0;
     const { batchNumber: batch, position, summary } = this;
-    encodeMark(scratch, { durableEnd, batch, position, generation: this.context.generation }, summary.length);
-    for (const done of summary) encodeSummary(scratch, done);
+    encodeMark(scratch, { durableEnd, batch, position, generation: this.context.generation }, summary.count);
+    summary.encode(scratch);
     scratch.block(this.copies.rows === 0 ? NO_BODY : this.copies.finish(this.segment, this.context.walId, 0, 0));
     this.copies = new SidecarBuilder();
     const body = scratch.finish();
@@ -298,7 +259,7 @@ export class BatchPacker {
     if (group.batchNumber === this.context.stats.batches) return;
     group.batchNumber = this.context.stats.batches;
     group.batchLast = group.durable;
-    group.batchState = false;
+    group.batchSlot = this.summary.add(group);
     this.touched.push(group);
   }
 
@@ -307,7 +268,7 @@ export class BatchPacker {
       group.stateDirty = false;
       if (group.deleted) continue;
       this.touch(group);
-      group.batchState = true;
+      this.summary.stated(group.batchSlot);
       this.packState(packer, group, 0);
       this.position++;
     }
@@ -319,13 +280,14 @@ export class BatchPacker {
     }
   }
 
-  private packEntries(packer: RecordPacker, pending: Pending): void {
+  private packEntries(packer: RecordPacker, pending: PendingEntries): void {
     const { header: h, row } = this;
-    const { entries, groups, epochs, epochFroms, flags, tables, moves } = pending;
-    for (let i = 0; i < entries.length; i++) {
-      const group = groups[i];
+    const { count, entries, groups, epochs, epochFroms, flags, tables, moves } = pending;
+    for (let i = 0; i < count; i++) {
+      const group = groups[i] as GroupLog;
       if (group.deleted) continue;
-      const entry = entries[i];
+      const entry = entries[i] as LogEntry;
+      const table = tables[i] as LocationTable;
       const move = moves[i];
       const staged = (flags[i] & RecordFlag.staged) !== 0;
       h.type = RecordType.entry;
@@ -357,19 +319,20 @@ export class BatchPacker {
       const bodyLength = entry.body.length;
       if (move !== undefined) {
         const { segment, offset } = h;
-        this.landed.push({ group, table: tables[i], index: entry.index, move, segment, offset, bodyLength });
+        this.landed.push({ group, table, index: entry.index, move, segment, offset, bodyLength });
         continue;
       }
       this.position++;
       if (staged) {
-        tables[i].set(entry.index, h.segment, h.offset, bodyLength);
+        table.set(entry.index, h.segment, h.offset, bodyLength);
         continue;
       }
       this.touch(group);
-      if (tables[i] !== group.table || !group.isCurrent(h.epoch, entry.index)) continue;
+      if (table !== group.table || !group.isCurrent(h.epoch, entry.index)) continue;
       group.tail.setChain(entry.index, group.chain);
-      group.table.set(entry.index, h.segment, h.offset, bodyLength);
+      table.set(entry.index, h.segment, h.offset, bodyLength);
       group.batchLast = entry.index;
+      this.summary.grown(group.batchSlot, entry.index, entry.term);
     }
   }
 
@@ -402,18 +365,6 @@ export class BatchPacker {
     if (!table.find(index)) return false;
     return readChainOf(this.context, table.segment, table.offset, group.chain);
   }
-}
-
-function summaryOf(group: GroupLog): BatchSummary {
-  const { id, epoch, epochFrom, batchLast, batchState } = group;
-  return {
-    group: id,
-    epoch,
-    epochFrom,
-    lastIndex: batchLast,
-    lastTerm: group.termOf(batchLast) ?? 0,
-    state: batchState,
-  };
 }
 
 const chainHeader = createHeader();

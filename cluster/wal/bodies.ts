@@ -214,10 +214,18 @@ export function encodeMark(out: ByteWriter, mark: Omit<Mark, 'summary' | 'copies
   out.u64(mark.durableEnd).varint(mark.batch).varint(mark.position).varint(mark.generation).varint(count);
 }
 
-export function encodeSummary(out: ByteWriter, summary: BatchSummary): void {
-  out.varint(summary.group).varint(summary.epoch).varint(summary.epochFrom);
-  out.varint(summary.lastIndex).varint(summary.lastTerm);
-  out.u8(summary.state ? 1 : 0);
+/** The fields of a BatchSummary. */
+export function encodeSummary(
+  out: ByteWriter,
+  group: GroupId,
+  epoch: number,
+  epochFrom: Index,
+  lastIndex: Index,
+  lastTerm: Term,
+  state: boolean,
+): void {
+  out.varint(group).varint(epoch).varint(epochFrom).varint(lastIndex).varint(lastTerm);
+  out.u8(state ? 1 : 0);
 }
 
 export function decodeMark(body: Uint8Array): Mark {

@@ -45,10 +45,10 @@ export class GroupLog {
   /** The entry that `chain` stands at; -1: not known. */
   chainIndex: Index = -1;
   stateDirty = false;
-  /** The batch that touched the group last, what it wrote, and whether a state record was in it. */
+  /** The batch that touched the group last, how far the log then reaches, and the group's place in its summaries. */
   batchNumber = -1;
   batchLast: Index = 0;
-  batchState = false;
+  batchSlot = 0;
 
   private readonly accounting: LiveAccounting;
 

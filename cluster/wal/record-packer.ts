@@ -15,7 +15,6 @@ export class RecordPacker {
   /** File position of the next record. */
   end: number;
   private slab = new Uint8Array(SLAB_BYTES_MIN);
-  private view = new DataView(this.slab.buffer);
   private from = 0;
   private at = 0;
 
@@ -32,7 +31,7 @@ export class RecordPacker {
     const size = recordBytes(body.length);
     const copied = body.length <= COPY_BYTES_MAX;
     this.room(HEADER_BYTES + COPY_BYTES_MAX + 8);
-    encodeHeader(this.slab, this.view, this.at, h);
+    encodeHeader(this.slab, this.at, h);
     this.at += HEADER_BYTES;
     if (copied) {
       this.slab.set(body, this.at);
@@ -59,7 +58,6 @@ export class RecordPacker {
     if (this.at + bytes <= this.slab.length) return;
     this.cut();
     this.slab = new Uint8Array(Math.min(SLAB_BYTES_MAX, this.slab.length * 4));
-    this.view = new DataView(this.slab.buffer);
     this.from = 0;
     this.at = 0;
   }

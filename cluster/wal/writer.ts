@@ -4,12 +4,13 @@
 // Invariant: a batch is only written when everything before it in its segment, and all earlier segments, are durable.
 import type { DiskFile, Timer } from '../../src/kit/env.ts';
 import type { GroupId, LogEntry } from '../core/types.ts';
-import { BatchPacker, type CarriedEntry, emptyPending, type Landed, type Move, type Pending } from './batch-packer.ts';
+import { BatchPacker, type CarriedEntry, type Landed } from './batch-packer.ts';
 import { crashPoint, mustWork, type WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import { sidecarName, TAIL_FILES } from './options.ts';
-import { HEADER_BYTES, RecordFlag, recordBytes } from './record.ts';
+import { emptyPending, type Move, type Pending, PendingEntries } from './pending.ts';
+import { HEADER_BYTES, RecordFlag } from './record.ts';
 import { SegmentSupply } from './segment-supply.ts';
 import type { Segment } from './segments.ts';
 import { StateKeeper } from './state-keeper.ts';
@@ -48,6 +49,7 @@ export class Writer {
   /** The durable end for which the evidence of a pause was written. */
   private restedAt = -1;
   private pending = emptyPending();
+  private readonly entries = new PendingEntries();
   private waiting: (() => void)[] = [];
   private busy = false;
   /** Nothing is written any more: who still asks (a compaction under way, a snapshot) is not answered. */
@@ -88,7 +90,7 @@ export class Writer {
     flags: number,
     table: LocationTable,
   ): void {
-    this.push(group, entry, epoch, epochFrom, flags, table, undefined);
+    this.entries.add(group, entry, epoch, epochFrom, flags, table, undefined);
   }
 
   /** A copy of an entry that exists already; its new place counts when durable, if the old one still counts then. */
@@ -101,27 +103,7 @@ export class Writer {
     table: LocationTable,
     move: Move,
   ): void {
-    this.push(group, entry, epoch, epochFrom, flags | RecordFlag.moved, table, move);
-  }
-
-  private push(
-    group: GroupLog,
-    entry: LogEntry,
-    epoch: number,
-    epochFrom: number,
-    flags: number,
-    table: LocationTable,
-    move: Move | undefined,
-  ): void {
-    const { pending } = this;
-    pending.groups.push(group);
-    pending.entries.push(entry);
-    pending.epochs.push(epoch);
-    pending.epochFroms.push(epochFrom);
-    pending.flags.push(flags);
-    pending.tables.push(table);
-    pending.moves.push(move);
-    pending.bytes += recordBytes(entry.body.length);
+    this.entries.add(group, entry, epoch, epochFrom, flags | RecordFlag.moved, table, move);
   }
 
   /** `copyStates`: the state files are to tell it as well, before the flush answers. */
@@ -156,8 +138,8 @@ export class Writer {
   }
 
   private nothingPending(): boolean {
-    const { entries, dirty, tombstones, replaceStates } = this.pending;
-    return entries.length === 0 && dirty.length === 0 && tombstones.length === 0 && !replaceStates;
+    const { dirty, tombstones, replaceStates } = this.pending;
+    return this.entries.count === 0 && dirty.length === 0 && tombstones.length === 0 && !replaceStates;
   }
 
   /** The batch before is done and busy is held: the next one, or rest. */
@@ -178,7 +160,7 @@ export class Writer {
   private begin(): void {
     if (this.idleTimer !== undefined) this.context.env.clock.cancel(this.idleTimer);
     this.idleTimer = undefined;
-    const full = this.end + this.pending.bytes > this.context.options.segmentBytes;
+    const full = this.end + this.pending.bytes + this.entries.bytes > this.context.options.segmentBytes;
     if (full && this.packer.batchNumber > 0) {
       this.supply.take((id, file) => this.rotate(id, file));
       return;
@@ -230,9 +212,10 @@ export class Writer {
     this.waiting = [];
     this.pending = emptyPending();
     const start = this.end;
+    const records = this.entries.count + pending.dirty.length;
     const { end, position, buffers } = this.packNext(start, pending);
     this.fill(start, end, buffers);
-    countBatch(context.stats, pending.entries.length + pending.dirty.length, end - start);
+    countBatch(context.stats, records, end - start);
     crashPoint(context, 'wal.batch.encoded');
 
     this.partsLeft = 1;
@@ -272,7 +255,8 @@ export class Writer {
   }
 
   private packNext(start: number, pending: Pending): { end: number; position: number; buffers: Uint8Array[] } {
-    const packed = this.packer.pack(start, this.durableEnd, pending);
+    const packed = this.packer.pack(start, this.durableEnd, pending, this.entries);
+    this.entries.clear();
     this.end = packed.end;
     return { end: packed.end, position: this.packer.position, buffers: packed.finish() };
   }

@@ -2,10 +2,10 @@
 // if it does not, its silence about the real code means nothing. `npm run sim -- --mutants` plants all, the tests a few.
 import { defaultLimits } from '../../cluster/core/limits.ts';
 import { Raft } from '../../cluster/core/raft.ts';
-import type { HardState, Ready } from '../../cluster/core/types.ts';
+import type { HardState, Index, PeerId, Ready } from '../../cluster/core/types.ts';
 import { Doubt } from '../../cluster/host/doubt.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
-import { type AppendReply, HeldNews } from '../../cluster/host/held-news.ts';
+import { HeldNews } from '../../cluster/host/held-news.ts';
 import { SnapshotReceiver } from '../../cluster/host/snapshot-receiver.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
@@ -69,15 +69,15 @@ function ready(change: (raft: Raft, ready: Ready) => Ready): () => () => void {
 }
 
 /** Before an acknowledgement is held, or not. */
-function heldAck(change: (runner: GroupRunner, reply: AppendReply) => void): () => () => void {
+function heldAck(change: (runner: GroupRunner, from: PeerId, index: Index, round: number) => void): () => () => void {
   return () =>
     replace(
       HeldNews.prototype,
       'holdsAck',
       (holdsAck) =>
-        function (this: HeldNews, runner, reply): boolean {
-          change(runner, reply);
-          return holdsAck.call(this, runner, reply);
+        function (this: HeldNews, runner, from, term, index, round): boolean {
+          change(runner, from, index, round);
+          return holdsAck.call(this, runner, from, term, index, round);
         },
     );
 }
@@ -129,10 +129,12 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an acknowledgement that is held counts for two members',
-    plant: heldAck((runner, reply) => {
+    plant: heldAck((runner, acker, index, round) => {
       const { voters } = runner.raft.membership;
-      const from = voters.find((peer) => peer !== reply.from && peer !== reply.to);
-      if (from !== undefined && runner.steadiness === 'leads') runner.acks = [...runner.acks, { ...reply, from }];
+      const from = voters.find((peer) => peer !== acker && peer !== runner.raft.id);
+      if (from === undefined || runner.steadiness !== 'leads') return;
+      runner.acks = [...runner.acks.slice(0, runner.ackNumbers), from, index, round];
+      runner.ackNumbers = runner.acks.length;
     }),
     options: { faults: powerAtAcks, workloads: [] },
     seeds: 20,

@@ -38,10 +38,16 @@ export class PromiseCheck {
     if (node === undefined || node.damaged) return;
     const promises: [GroupId, RaftMessage][] = [];
     const isSampled = this.#chance.float() < ACKS_SHARE;
-    decodeRaftBatch(bytes, from.id, to, (group, message) => {
-      this.#committedBy(node, group, message.term);
-      if (isVote(message) || (isSampled && isAcknowledgement(message))) promises.push([group, message]);
-    });
+    decodeRaftBatch(
+      bytes,
+      from.id,
+      to,
+      () => false,
+      (group, message) => {
+        this.#committedBy(node, group, message.term);
+        if (isVote(message) || (isSampled && isAcknowledgement(message))) promises.push([group, message]);
+      },
+    );
     if (promises.length === 0) return;
     const recovered = recoverImage(node, node.disk.durableImage())?.recovered;
     for (const [group, message] of promises) {

@@ -39,7 +39,15 @@ function listen(world: World, node: WorldNode): RaftMessage[] {
   const said: RaftMessage[] = [];
   world.network.watch = (from, to, channel, bytes) => {
     if (from.id !== node.id || channel !== Channel.raft) return;
-    expect(decodeRaftBatch(bytes, from.id, to, (_group, message) => said.push(message))).toBeUndefined();
+    expect(
+      decodeRaftBatch(
+        bytes,
+        from.id,
+        to,
+        () => false,
+        (_group, message) => said.push(message),
+      ),
+    ).toBeUndefined();
   };
   return said;
 }

@@ -78,19 +78,23 @@ describe('append sender', () => {
       leads: () => world.leads,
       unreadable: () => {},
     });
-    const push = (first: number, last: number) =>
-      sender.push(7, {
-        type: 'append',
-        from: 1,
-        to: 2,
-        term: 1,
-        prevIndex: first - 1,
-        prevTerm: 1,
-        first,
-        last,
-        commit: 0,
-        round: 0,
-      });
+    const push = (first: number, last: number, fresh: LogEntry[] = []) =>
+      sender.push(
+        7,
+        {
+          type: 'append',
+          from: 1,
+          to: 2,
+          term: 1,
+          prevIndex: first - 1,
+          prevTerm: 1,
+          first,
+          last,
+          commit: 0,
+          round: 0,
+        },
+        fresh,
+      );
     const contiguous = () => {
       let next = sent[0]?.first ?? 1;
       for (const message of sent) {
@@ -140,6 +144,39 @@ describe('append sender', () => {
       [50, 60],
     ]);
     expect(contiguous).toThrow();
+  });
+
+  test('entries that were just made leave as they are, within the window and behind what waits', () => {
+    const { sender, sent, push, contiguous } = setup(() => MIB / 2, 1_000);
+    const made = (first: number, last: number) =>
+      Array.from({ length: last - first + 1 }, (_, i) => entry(first + i, MIB / 2));
+    for (let index = 1; index <= 16; index++) push(index, index, made(index, index));
+    expect(contiguous()).toBe(16);
+    expect(sent[15].entries).toEqual(made(16, 16));
+    push(17, 17, made(17, 17));
+    expect(sent).toHaveLength(16);
+    // What waits was not kept: it is read, and what is made meanwhile does not overtake it.
+    sender.onReply(7, 2, true, 16);
+    push(18, 18, made(18, 18));
+    expect(sent).toHaveLength(16);
+  });
+
+  test('of what was just made only what the message names leaves with it', () => {
+    const { sent, push } = setup(() => 10, 1);
+    push(3, 4, [entry(4, 10)]);
+    push(5, 5, [entry(5, 10), entry(6, 10)]);
+    expect(sent.map(({ entries }) => entries!.map(({ index }) => index))).toEqual([[3, 4], [5]]);
+  });
+
+  test('answers free the window whatever number of messages is under way', () => {
+    const { sender, sent, push } = setup(() => MIB / 4);
+    for (let round = 0; round < 5; round++) {
+      for (let index = 1; index <= 40; index++) push(round * 40 + index, round * 40 + index);
+      expect(sent).toHaveLength(round * 40 + 32);
+      for (let acked = 1; acked <= 40; acked += 3) sender.onReply(7, 2, true, round * 40 + acked);
+      expect(sent).toHaveLength(round * 40 + 40);
+      sender.onReply(7, 2, true, round * 40 + 40);
+    }
   });
 
   test('a refusal, a lost link or a lost leadership empties the lane', () => {

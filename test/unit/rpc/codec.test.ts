@@ -193,7 +193,15 @@ describe('raft messages', () => {
     const parts = encoded();
     expect(parts.some((part) => part.length === 4_000)).toBe(true);
     const got: unknown[] = [];
-    expect(decodeRaftBatch(join(parts), 1, 2, (group, message) => got.push({ group, message }))).toBeUndefined();
+    expect(
+      decodeRaftBatch(
+        join(parts),
+        1,
+        2,
+        () => false,
+        (group, message) => got.push({ group, message }),
+      ),
+    ).toBeUndefined();
     expect(JSON.stringify(got, plain)).toEqual(JSON.stringify(messages(), plain));
     expect(got).toHaveLength(13);
   });
@@ -203,21 +211,42 @@ describe('raft messages', () => {
     const body = payload.length - 2_000;
     payload[body] ^= 4;
     let seen = 0;
-    expect(decodeRaftBatch(payload, 1, 2, () => seen++)).toMatch(/checksum/);
+    expect(
+      decodeRaftBatch(
+        payload,
+        1,
+        2,
+        () => false,
+        () => seen++,
+      ),
+    ).toMatch(/checksum/);
     expect(seen).toBe(4);
   });
 
   test('no truncation or flip throws', () => {
     const payload = join(encoded());
-    for (let n = 0; n < payload.length - 3_900; n += 3) decodeRaftBatch(payload.slice(0, n), 1, 2, () => {});
+    for (let n = 0; n < payload.length - 3_900; n += 3)
+      decodeRaftBatch(
+        payload.slice(0, n),
+        1,
+        2,
+        () => false,
+        () => {},
+      );
     fc.assert(
       fc.property(fc.nat(payload.length - 1), fc.nat(255), (at, value) => {
         const bad = payload.slice();
         bad[at] = value;
-        decodeRaftBatch(bad, 1, 2, (_, message) => {
-          for (const number of Object.values(message))
-            if (typeof number === 'number') expect(Number.isSafeInteger(number)).toBe(true);
-        });
+        decodeRaftBatch(
+          bad,
+          1,
+          2,
+          () => false,
+          (_, message) => {
+            for (const number of Object.values(message))
+              if (typeof number === 'number') expect(Number.isSafeInteger(number)).toBe(true);
+          },
+        );
       }),
       { numRuns: 500 },
     );

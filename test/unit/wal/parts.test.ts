@@ -56,7 +56,7 @@ describe('codecs', () => {
       fc.property(header, fc.integer({ min: 0, max: HEADER_BYTES * 8 - 1 }), (h, bit) => {
         const bytes = new Uint8Array(HEADER_BYTES);
         const view = new DataView(bytes.buffer);
-        encodeHeader(bytes, view, 0, h);
+        encodeHeader(bytes, 0, h);
         const read = createHeader();
         expect(decodeHeader(bytes, view, 0, read)).toBe(true);
         expect(read).toEqual(h);
