@@ -17,6 +17,7 @@ import { Deadlines } from './deadlines.ts';
 import { DigestCheck } from './digest-check.ts';
 import { Doubt } from './doubt.ts';
 import { drain } from './drain.ts';
+import { Durables } from './durables.ts';
 import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
 import { HeldNews } from './held-news.ts';
@@ -74,14 +75,6 @@ export function createHost(options: HostOptions): NodeHost {
   return new GroupHost(options);
 }
 
-/** What may leave once the flush that was asked for in the same pass is done. */
-interface Durable {
-  runner: GroupRunner;
-  index: Index;
-  term: Term;
-  messages: RaftMessage[];
-}
-
 class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   readonly self: PeerId;
   readonly env: Env;
@@ -111,7 +104,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private dirtyRunners: GroupRunner[] = [];
   private applyRunners: GroupRunner[] = [];
   /** Handed to the WAL since the last flush was asked for. */
-  private durables: Durable[] = [];
+  private durables = new Durables();
   private passQueued = false;
   private applyTimer: Timer | undefined;
   private timer: Timer | undefined;
@@ -508,8 +501,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private sendAndFlush(nowMs: number): void {
     if (this.outgoing.send()) this.transport.flush();
     const { durables } = this;
-    if (durables.length === 0) return;
-    this.durables = [];
+    if (durables.count === 0) return;
+    this.durables = new Durables();
     this.stats.turns++;
     this.env.crashPoint('host:before-flush');
     this.flushesMs.push(nowMs);
@@ -554,21 +547,22 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     }
     runner.takeOutcome(ready);
     if (hardState === undefined && append.length === 0 && sendDurable.length === 0) return;
-    this.durables.push({ runner, index: raft.lastIndex, term: raft.lastTerm, messages: sendDurable });
+    this.durables.add(runner, raft.lastIndex, raft.lastTerm, sendDurable);
   }
 
-  private onDurable(durables: readonly Durable[]): void {
+  private onDurable({ count, runners, indexes, terms, messages }: Durables): void {
     if (this.closed) return;
     this.flushesMs.shift();
     this.env.crashPoint('host:flushed');
-    for (const { runner, index, term, messages } of durables) {
+    for (let i = 0; i < count; i++) {
+      const runner = runners[i];
       if (runner.closed) continue;
-      for (const message of messages) this.dispatch(runner, message, NOTHING);
-      const hasVoted = messages.some(isVote);
+      for (const message of messages[i]) this.dispatch(runner, message, NOTHING);
+      const hasVoted = messages[i].some(isVote);
       if (hasVoted) runner.raft.votesLeft(this.env.clock.nowMs());
       // It had no deadline while the vote was on its way to the disk, and has one again.
-      if (this.held.holdsSync(runner, index, term) && !hasVoted) continue;
-      runner.raft.persisted(index, term);
+      if (this.held.holdsSync(runner, indexes[i], terms[i]) && !hasVoted) continue;
+      runner.raft.persisted(indexes[i], terms[i]);
       this.review(runner);
     }
     this.armTimer();
