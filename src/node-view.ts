@@ -21,6 +21,7 @@ import type {
 import type { BrokerNode } from './node.ts';
 import { type ConnectionInfo, splitAddress } from './protocols/nats/connections.ts';
 import type { NatsFront } from './protocols/nats/front.ts';
+import { isApiError } from './stream/errors.ts';
 
 export interface NodeViewOptions {
   identity: ServerIdentity;
@@ -93,18 +94,6 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       });
     }
     return views;
-  };
-
-  const replicaCounts = (status: GroupStatus, expected: number, up: ReadonlySet<number>) => {
-    let inSync = 1;
-    let lagMax = 0;
-    for (const { peer, match, state } of status.progress) {
-      if (!status.membership.voters.includes(peer)) continue;
-      const lag = Math.max(0, status.lastIndex - match);
-      lagMax = Math.max(lagMax, lag);
-      if (up.has(peer) && state === 'replicate' && lag <= IN_SYNC_ENTRIES_MAX) inSync++;
-    }
-    return { expected, inSync, lagMax };
   };
 
   function* replicas(): Generator<ReplicaSample> {
@@ -205,6 +194,15 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
       };
     },
     api: () => node?.api.counters('$G') ?? { total: 0, errors: 0 },
+    hasConsumer: (group, name) =>
+      new Promise((done) => {
+        if (node === undefined) done(undefined);
+        else
+          node.client.call(group, 'consumerInfo', [name], (result) => {
+            if (!isApiError(result)) done(true);
+            else done(result.err_code === 10014 ? false : undefined);
+          });
+      }),
     unhealthy: () =>
       node === undefined || node.meta.ready ? '' : 'JetStream has not established contact with a meta leader',
     stats: () =>
@@ -217,6 +215,23 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
         disk: node.room,
       },
   };
+}
+
+/** As its leader sees them. What a member lacks that is away and has not been heard since this leader's election is not known. */
+export function replicaCounts(
+  status: Pick<GroupStatus, 'lastIndex' | 'membership' | 'progress'>,
+  expected: number,
+  up: ReadonlySet<number>,
+): NonNullable<ReplicaSample['replicas']> {
+  let inSync = 1;
+  let lagMax = 0;
+  for (const { peer, match, state } of status.progress) {
+    if (!status.membership.voters.includes(peer)) continue;
+    const lag = Math.max(0, status.lastIndex - match);
+    if (match > 0 || up.has(peer)) lagMax = Math.max(lagMax, lag);
+    if (up.has(peer) && state === 'replicate' && lag <= IN_SYNC_ENTRIES_MAX) inSync++;
+  }
+  return { expected, inSync, lagMax };
 }
 
 /** All nodes but this one, by name: an emptied node is a new member under its old name, and its former self is not missed. */

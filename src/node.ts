@@ -59,6 +59,7 @@ export interface BrokerNode {
   readonly host: Host;
   readonly meta: Meta;
   readonly api: JetStreamApi;
+  readonly client: PartitionClient;
   readonly publishRouter: PublishRouter;
   /** Room on the disk of the data directory. */
   readonly room: DiskRoom;
@@ -182,6 +183,7 @@ export function createNode(options: NodeOptions): BrokerNode {
     host,
     meta,
     api,
+    client,
     publishRouter,
     room,
     deliveryCounts,
@@ -211,7 +213,12 @@ export function durableIdentity(env: Env, stored: StoredIdentity, adopted: (clus
     },
     adoptCluster(clusterId, done) {
       stored.clusterId = clusterId;
-      saveIdentity(env, stored);
+      try {
+        saveIdentity(env, stored);
+      } catch (error) {
+        if (!(error instanceof Error) || !('code' in error)) throw error;
+        env.fatal(`the identity can not be written: ${error.message}`, 'disk');
+      }
       adopted(clusterId);
       done();
     },

@@ -9,6 +9,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runtimeEnv, V8_FLAGS } from './runtime.mjs';
 
+const PARENT_LOOK_MS = 250;
+
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const bin = join(root, 'node_modules', '.bin');
 const runtime = join(root, 'node_modules', 'node', 'bin', 'node');
@@ -46,6 +48,17 @@ const child = spawn(runtime, command, {
 for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']) process.on(signal, () => child.kill(signal));
 // The terminal sends Ctrl-C to both; a SIGINT sent to this process alone is passed on.
 process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'));
+// npm runs a script in a shell, and a signal that npm is sent ends that shell, which passes nothing on. Whoever is started otherwise may well
+// outlive what started it.
+if (process.env.npm_package_json === join(root, 'package.json')) {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    child.kill('SIGTERM');
+  }, PARENT_LOOK_MS);
+  watch.unref();
+}
 child.on('error', (error) => {
   process.stderr.write(`flotilla: ${error.message}\n`);
   process.exit(1);

@@ -158,6 +158,8 @@ class Supervisor {
     });
     // A closed terminal ends the cluster too: nothing would be left to stop it with.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.#stop());
+    // So does one that reads no more (`npm start | head`): without a listener the next line would end this process, and leave the nodes.
+    process.stdout.on('error', () => this.#stop());
     for (const node of this.#nodes) this.#launch(node);
     if (await this.#untilReady()) await this.#greet();
     return await finished;

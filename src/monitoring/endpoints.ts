@@ -183,7 +183,7 @@ function subscriptionDetail(s: ConnectionView['subscriptions'][number]): object 
   return { subject, qgroup: queue || undefined, sid, msgs: delivered, max: max || undefined, cid };
 }
 
-export function healthz(view: NodeView, query: Query): Answer {
+export async function healthz(view: NodeView, query: Query): Promise<Answer> {
   const details = boolean(query, 'details');
   const enabledOnly = boolean(query, 'js-enabled-only') || boolean(query, 'js-enabled');
   const serverOnly = boolean(query, 'js-server-only') || boolean(query, 'js-meta-only');
@@ -214,12 +214,12 @@ export function healthz(view: NodeView, query: Query): Answer {
     }
     if (stream && found.some((p) => p.leader === ''))
       return failed(503, `JetStream stream '${account} > ${stream}' has no leader`, 'STREAM');
-    // Consumers are known where their stream is led.
-    const isLedHere = found.some((p) => p.leader === view.identity.serverName);
-    if (consumer && isLedHere && !found.some((p) => p.consumers().some((c) => c.name === consumer))) {
-      const error = `JetStream consumer "${consumer}" not found for stream "${stream}" on account "${account}"`;
-      return failed(404, error, 'CONSUMER');
-    }
+    if (!consumer) return { status: 200, body: { status: 'ok' } };
+    // Where the stream is led they are known; its first partition knows all of them.
+    const has = await view.hasConsumer(found[0].group - found[0].partition, consumer);
+    const of = `for stream "${stream}" on account "${account}"`;
+    if (has === false) return failed(404, `JetStream consumer "${consumer}" not found ${of}`, 'CONSUMER');
+    if (has === undefined) return failed(503, `JetStream consumer "${consumer}" ${of} did not answer`, 'CONSUMER');
   }
   return { status: 200, body: { status: 'ok' } };
 }

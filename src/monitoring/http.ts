@@ -49,7 +49,7 @@ export async function startMonitoring(
   for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
     app.get<{ Querystring: Query }>(path, async (request, reply) => {
       requests[path] = (requests[path] ?? 0) + 1;
-      const { status, body } = answerOf(endpoint, view, request.query, requests);
+      const { status, body } = await answerOf(endpoint, view, request.query, requests);
       reply.code(status);
       if (typeof body === 'string') return await reply.type('text/plain').send(body);
       const text = path === '/healthz' ? JSON.stringify(body) : JSON.stringify(body, undefined, 2);

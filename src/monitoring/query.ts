@@ -26,12 +26,16 @@ export function integer(query: Query, key: string, fallback: number): number {
 }
 
 /** `requests`: how often each page was asked for. */
-export type Endpoint = (view: NodeView, query: Query, requests: Readonly<Record<string, number>>) => Answer;
+export type Endpoint = (
+  view: NodeView,
+  query: Query,
+  requests: Readonly<Record<string, number>>,
+) => Answer | Promise<Answer>;
 
 /** Runs an endpoint; bad query values become a 400. */
-export function answerOf(endpoint: Endpoint, ...[view, query, requests]: Parameters<Endpoint>): Answer {
+export async function answerOf(endpoint: Endpoint, ...[view, query, requests]: Parameters<Endpoint>): Promise<Answer> {
   try {
-    return endpoint(view, query, requests);
+    return await endpoint(view, query, requests);
   } catch (error) {
     if (error instanceof BadQuery) return { status: 400, body: error.message };
     throw error;

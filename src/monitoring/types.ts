@@ -206,6 +206,8 @@ export interface NodeView {
     | { leader: string; leaderId: string; raft: GroupStatus | undefined; peers: ReplicaView[]; size: number }
     | undefined;
   api(): { total: number; errors: number };
+  /** Asks whoever leads the stream. Undefined: nobody could tell. */
+  hasConsumer(group: number, name: string): Promise<boolean | undefined>;
   /** '' when all is well, else what is not. */
   unhealthy(): string;
   stats(): NodeStats | undefined;

@@ -20,6 +20,19 @@ test('a cluster that is handed over takes streams of three replicas at once, thr
     expect(config.num_replicas).toBe(3);
     await nc.close();
   }
+  // Health of a consumer is the same wherever it is asked for.
+  const nc = await connect({ servers: nodes[0].clientUrl });
+  await (await jetstreamManager(nc)).consumers.add('S0', { durable_name: 'there', ack_policy: 'explicit' });
+  await nc.close();
+  const health = (name: string) =>
+    Promise.all(
+      nodes.map(async ({ monitorUrl }) => {
+        const answer = await fetch(`${monitorUrl}/healthz?account=$G&stream=S0&consumer=${name}`);
+        return answer.status;
+      }),
+    );
+  expect(await health('there')).toEqual([200, 200, 200]);
+  expect(await health('nowhere')).toEqual([404, 404, 404]);
   await Promise.all(nodes.map((node) => node.close()));
 });
 

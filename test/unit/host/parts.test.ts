@@ -10,6 +10,7 @@ import { emptyHostStats } from '../../../cluster/host/stats.ts';
 import * as codec from '../../../cluster/host/transfer-codec.ts';
 import { createSoloTransport } from '../../../cluster/rpc/solo-transport.ts';
 import type { Wal } from '../../../cluster/wal/types.ts';
+import { durableIdentity } from '../../../src/node.ts';
 import { createPrng } from '../../sim/prng.ts';
 import { createScheduler } from '../../sim/scheduler.ts';
 import { SimDisk } from '../../sim/sim-disk.ts';
@@ -307,6 +308,27 @@ describe('identity', () => {
     for (const file of ['identity', 'identity.copy']) disk.remove(file);
     disk.put('wal/1', new Uint8Array(1));
     expect(() => loadIdentity(envOf(disk), 'a', ['wal'])).toThrow(/no identity/);
+  });
+
+  test('a disk that has no room for it ends the node, and says that it is the disk', () => {
+    const disk = fresh();
+    const { identity } = loadIdentity(envOf(disk), 'a', []);
+    disk.faults.spaceBytes = disk.usedBytes;
+    let reason = '';
+    const env = createSimEnv({ scheduler, seed: 1, node: 'n', disk, onCrash: (why) => (reason = why) });
+    const adopted: string[] = [];
+    env.run(() => {
+      durableIdentity(env, identity, (clusterId) => adopted.push(clusterId)).adoptCluster('C', () =>
+        adopted.push('done'),
+      );
+    });
+    expect(reason).toMatch(/^fatal disk: the identity can not be written: .*ENOSPC/);
+    expect(adopted).toEqual([]);
+    disk.faults.spaceBytes = Number.POSITIVE_INFINITY;
+    expect(loadIdentity(envOf(disk), 'a', []).identity).toMatchObject({
+      incarnation: identity.incarnation,
+      clusterId: '',
+    });
   });
 
   test('a crash between the copies leaves one of the two', () => {

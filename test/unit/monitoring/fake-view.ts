@@ -153,6 +153,10 @@ export class FakeView implements NodeView {
     return { total: 1, errors: 0 };
   }
 
+  hasConsumer(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   unhealthy(): string {
     return '';
   }
