@@ -15,6 +15,7 @@ import {
   ROLLUP_ALL,
   ROLLUP_SUBJECT,
   SUBJECT_BYTES_MAX,
+  TTL_NEVER,
 } from './batch-codec.ts';
 import type { BodySlab } from './body-slab.ts';
 import type { StreamConfig } from './config.ts';
@@ -533,7 +534,8 @@ export class PartitionLeader {
   // ---- delete markers
 
   /** Stores a delete marker in place of `seq`, which is due, unless the subject has a newer message. False: ask again later. */
-  storeMarker(seq: number, ttlSeconds: number): boolean {
+  storeMarker(seq: number, seconds: number): boolean {
+    const ttlSeconds = Math.min(seconds, TTL_NEVER - 1);
     const { index } = this.#machine;
     const config = this.#options.config();
     if (

@@ -175,6 +175,20 @@ describe('time', () => {
     expect(info(world).messages).toBe(0);
   });
 
+  test('a marker of longer than the log can say lives as long as it can say, not a moment', () => {
+    const world = new World({
+      allow_msg_ttl: true,
+      subject_delete_marker_ttl: (2 ** 32 + 5) * 1e9,
+      max_msgs_per_subject: 1,
+    }).lead();
+    world.store('k', '', { 'Nats-TTL': '2s' });
+    world.clock.advance(2100);
+    world.settle();
+    world.clock.advance(60_000);
+    world.settle();
+    expect(info(world)).toMatchObject({ messages: 1, last_seq: 2 });
+  });
+
   test('no marker over a newer message in flight', () => {
     const world = new World({ allow_msg_ttl: true, subject_delete_marker_ttl: 3_000_000_000 }).lead();
     world.store('k', '1', { 'Nats-TTL': '3s' });
