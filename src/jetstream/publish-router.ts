@@ -16,6 +16,8 @@ import { ANSWERS, FORWARD, FrameBuilder, frameHeader, RETURNED, readFrame } from
 
 /** How long a publish waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
+/** What a leader has returned goes there again after this, if it is still, or again, the one that is known. */
+const RETURN_AGAIN_MS = 200;
 /** A publish without answer for so long is told that its outcome is unknown, … */
 const ANSWER_MS_MAX = 2500;
 /** … or later, while others of its stream are answered: a long queue is not a hang. */
@@ -278,6 +280,8 @@ class Router implements PublishRouter {
     const at = hold?.returned ?? 0;
     if (this.#hold(group, at, { subject, hdr, payload, token, dueMs: sinceMs + HOLD_MS_MAX }))
       this.#holds.get(group)!.returned = at + 1;
+    // It may lead again, and the word of that may have come before this: then no other will.
+    if (leader !== 0) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
   }
 
   #releaseHold(group: number, leader: PeerId): void {
@@ -291,7 +295,8 @@ class Router implements PublishRouter {
     this.#holdTimer = undefined;
     const nowMs = this.#env.clock.nowMs();
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const [group, hold] of this.#holds) {
+    // Those that are there now: a leader of this node may return what it is given at once.
+    for (const [group, hold] of [...this.#holds]) {
       let expired = 0;
       while (expired < hold.queue.length && hold.queue[expired].dueMs <= nowMs) expired++;
       for (const held of hold.queue.splice(0, expired)) {
@@ -299,7 +304,9 @@ class Router implements PublishRouter {
         this.#settleNoResponders(held.token);
       }
       hold.returned = Math.max(0, hold.returned - expired);
+      const leader = this.#partitions.leaderOf(group);
       if (hold.queue.length === 0) this.#holds.delete(group);
+      else if (leader !== 0) this.#releaseHold(group, leader);
       else nextMs = Math.min(nextMs, hold.queue[0].dueMs);
     }
     if (nextMs !== Number.POSITIVE_INFINITY) this.#armHolds(nextMs);

@@ -253,6 +253,35 @@ describe('a publish that a leader returns', () => {
     expect(frames.flatMap(subjectsOf)).toEqual(['S.1']);
   });
 
+  test('goes to the same leader when that leads again, though the word of that came first; later ones do not wait for ever', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    scheduler.runFor(1);
+    lead(0);
+    lead(THERE);
+    receive(returnOf(frames.splice(0)[0]));
+    publish('r2', 'S.2');
+    scheduler.runFor(500);
+    expect([answers, frames.flatMap(subjectsOf)]).toEqual([[], ['S.1', 'S.2']]);
+  });
+
+  test('by this node again and again is tried now and then, until it is answered', () => {
+    const { answers, publish, published, run, scheduler } = world(HERE);
+    publish('r1', 'S.1');
+    let tried = 0;
+    for (let i = 0; i < 30; i++) {
+      const [last] = published.splice(0);
+      if (last !== undefined) {
+        tried++;
+        run(() => last.sink.returned(last.token, groupOf(5, 0), 'S.1', EMPTY, EMPTY));
+      }
+      scheduler.runFor(100);
+    }
+    expect(tried).toBeGreaterThan(3);
+    expect(tried).toBeLessThan(20);
+    expect(answers).toEqual([expect.stringMatching(/^\d+ r1 NATS\/1.0 503/)]);
+  });
+
   test('has lost its place when the next one is known already: unknown', () => {
     const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
     publish('r1');
