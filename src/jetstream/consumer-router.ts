@@ -203,7 +203,10 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
   const onAck = (message: Message, account: string): void => {
     const parsed = parseAckSubject(message.subject);
     const record = parsed && catalog.stream(account, parsed.stream);
-    if (!parsed || !record) return;
+    if (!parsed || !record) {
+      noResponders(account, message.reply);
+      return;
+    }
     const partition = record.partitions === 1 ? 0 : parsed.streamSeq % record.stride;
     if (record.partitions > 1 && isNext(message.payload)) {
       ackThenPull(record, partition, parsed.consumer, account, message);
@@ -234,8 +237,7 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     const item = { account, consumer, streamSeq, consumerSeq, delivered };
     route({ ...item, kind: ACK, group: groupOf(record.streamId, partition), reply: '', body: EMPTY });
     if (reply === '') return;
-    const body = payload.subarray(Math.min(payload.length, NEXT.length + 1));
-    route({ ...item, kind: PULL, group: groupOf(record.streamId, 0), reply, body });
+    route({ ...item, kind: PULL, group: groupOf(record.streamId, 0), reply, body: payload.subarray(NEXT.length) });
   };
 
   const onFlow = (message: Message, account: string): void => {

@@ -11,26 +11,18 @@ export type AckVerb =
 
 const ACK: AckVerb = { kind: 'ack' };
 const PROGRESS: AckVerb = { kind: 'progress' };
+const WORD_BYTES_MAX = 5;
 const decoder = new TextDecoder();
 
-/** Undefined: nothing that a client may say; ignored. */
+/** Undefined: nothing that a client may say; ignored. What follows a word that takes something need not be behind a space. */
 export function parseAckVerb(payload: Uint8Array): AckVerb | undefined {
   if (payload.length === 0 || isAck(payload)) return ACK;
-  const word = wordOf(payload);
-  switch (word) {
-    case '+OK':
-      return payload.length === word.length ? ACK : undefined;
-    case '-NAK':
-      return { kind: 'nak', delayMs: delayOf(restOf(payload, word)) };
-    case '+WPI':
-      return payload.length === word.length ? PROGRESS : undefined;
-    case '+TERM':
-      return { kind: 'term', reason: restOf(payload, word) };
-    case '+NXT':
-      return { kind: 'next', body: payload.subarray(Math.min(payload.length, word.length + 1)) };
-    default:
-      return undefined;
-  }
+  const start = String.fromCharCode(...payload.subarray(0, WORD_BYTES_MAX));
+  if (start.startsWith('-NAK')) return { kind: 'nak', delayMs: delayOf(restOf(payload, 4)) };
+  if (start.startsWith('+TERM')) return { kind: 'term', reason: restOf(payload, 5) };
+  if (start.startsWith('+NXT')) return { kind: 'next', body: payload.subarray(4) };
+  if (payload.length === 4 && start === '+WPI') return PROGRESS;
+  return payload.length === 3 && start === '+OK' ? ACK : undefined;
 }
 
 /** `+ACK`, what clients say for nearly every message. */
@@ -38,15 +30,8 @@ function isAck(payload: Uint8Array): boolean {
   return payload.length === 4 && payload[0] === 43 && payload[1] === 65 && payload[2] === 67 && payload[3] === 75;
 }
 
-/** Up to the first space; verbs have at most five letters. */
-function wordOf(payload: Uint8Array): string {
-  let end = 0;
-  while (end < payload.length && end < 6 && payload[end] !== 32) end++;
-  return String.fromCharCode(...payload.subarray(0, end));
-}
-
-function restOf(payload: Uint8Array, word: string): string {
-  return payload.length <= word.length ? '' : decoder.decode(payload.subarray(word.length)).trim();
+function restOf(payload: Uint8Array, from: number): string {
+  return payload.length <= from ? '' : decoder.decode(payload.subarray(from)).trim();
 }
 
 /** `{"delay":ns}` or a Go duration; anything else means now. */

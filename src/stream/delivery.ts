@@ -302,7 +302,11 @@ export class DeliveryEngine implements DeliveryHost {
   ack(name: string, seq: number, consumerSeq: number, _delivered: number, payload: Uint8Array, reply: string): void {
     const verb = parseAckVerb(payload);
     const consumer = this.#find(name);
-    if (verb === undefined || consumer === undefined) return;
+    if (consumer === undefined) {
+      if (reply !== '' && this.#leading) this.status(reply, frames.NO_RESPONDERS);
+      return;
+    }
+    if (verb === undefined) return;
     consumer.ack(seq, consumerSeq, verb, reply);
     if (verb.kind === 'next' && reply !== '' && consumer.queue !== undefined) this.pull(name, reply, verb.body);
   }

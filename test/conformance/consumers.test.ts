@@ -383,6 +383,12 @@ describe('names, list, info, delete', () => {
     expect((info['state'] as Json)['consumer_count']).toBe(3);
   });
 
+  test('an ack to a consumer or a stream that is not there meets nobody, at once', async () => {
+    for (const subject of [`$JS.ACK.${shared}.gone.1.1.1.1.0`, `$JS.ACK.${unique()}.c.1.1.1.1.0`]) {
+      await expect(s.nc.request(subject, '+ACK', { timeout: 10_000 })).rejects.toThrow(/no responders/i);
+    }
+  });
+
   test('delete', async () => {
     const name = unique('C');
     await ok(s, ...create(shared, name, { durable_name: name }));

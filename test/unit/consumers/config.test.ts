@@ -214,6 +214,9 @@ describe('create and update', () => {
     p.store('a', '1', '2');
     const [one] = p.fetch();
     p.delete();
+    p.ack(one, '', 'confirm');
+    p.run();
+    expect(p.take('confirm')[0].hdr).toBe('NATS/1.0 503\r\n\r\n');
     p.create();
     p.ack(one);
     p.run();

@@ -199,7 +199,11 @@ describe('words', () => {
     expect(verb('-NAK 1m30s')).toEqual({ kind: 'nak', delayMs: 90_000 });
     expect(verb('+TERM')).toEqual({ kind: 'term', reason: '' });
     expect(verb('+TERM bad data')).toEqual({ kind: 'term', reason: 'bad data' });
-    expect(verb('+NXT {"batch":2}')).toEqual({ kind: 'next', body: bytes('{"batch":2}') });
+    expect(verb('+NXT {"batch":2}')).toEqual({ kind: 'next', body: bytes(' {"batch":2}') });
+    expect(verb('-NAK{"delay": 1500000}')).toEqual({ kind: 'nak', delayMs: 1.5 });
+    expect(verb('+TERMinated')).toEqual({ kind: 'term', reason: 'inated' });
+    expect(verb('+OK')).toEqual({ kind: 'ack' });
+    expect(['+WPI x', '+OKAY', '+WP', '-NA'].map(verb)).toEqual(Array(4).fill(undefined));
     expect(verb('+NXT')).toEqual({ kind: 'next', body: bytes('') });
     expect(verb('+WPI')).toEqual({ kind: 'progress' });
     expect(verb('\x00\xff')).toBeUndefined();
