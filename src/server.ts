@@ -26,6 +26,10 @@ import { type BrokerNode, createNode, durableIdentity, type NodeOptions, WAL_DIR
 import { nodeViewOf } from './node-view.ts';
 import { createNatsFront, type NatsFront } from './protocols/nats/front.ts';
 
+/** How long a node that stops waits for the answers to what its clients published. */
+const ANSWERS_MS_MAX = 250;
+const ANSWERS_POLL_MS = 2;
+
 /** A start that failed for a reason the operator can act on. One line. */
 export class StartError extends Error {}
 
@@ -374,10 +378,14 @@ class Server implements StartedServer {
   }
 
   async #close(): Promise<void> {
-    // Clients keep being served until every leadership has been handed over; then they are sent away; then the log closes.
+    // Clients keep being served until every leadership has been handed over; then they are sent away, with the answers to what they published;
+    // then the log closes.
     const node = this.node;
-    if (node) await new Promise<void>((done) => node.drain(done));
     const front = this.#front;
+    front?.announceEnd();
+    if (node) await new Promise<void>((done) => node.drain(done));
+    front?.hush();
+    if (node) await answered(node.publishRouter);
     if (front) await new Promise<void>((done) => front.close(done));
     if (node) await new Promise<void>((done) => node.close(done));
     const links = this.#links;
@@ -388,6 +396,12 @@ class Server implements StartedServer {
     this.#lock?.release();
     this.log.close();
   }
+}
+
+/** Nobody publishes any more: until all have their answer, or for a moment. */
+async function answered(router: { readonly waiting: number }): Promise<void> {
+  for (let waitedMs = 0; router.waiting > 0 && waitedMs < ANSWERS_MS_MAX; waitedMs += ANSWERS_POLL_MS)
+    await new Promise((resume) => setTimeout(resume, ANSWERS_POLL_MS));
 }
 
 function bound(what: string, start: (done: (error: Error | null) => void) => void): Promise<void> {

@@ -1,7 +1,7 @@
 // The doors for other people's tests: a cluster is ready when it is handed over, and one that cannot start leaves nothing behind.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -34,6 +34,29 @@ test('a cluster that is handed over takes streams of three replicas at once, thr
   expect(await health('there')).toEqual([200, 200, 200]);
   expect(await health('nowhere')).toEqual([404, 404, 404]);
   await Promise.all(nodes.map((node) => node.close()));
+});
+
+test('a node that stops leaves no stored publish unanswered, and says before that it goes', async () => {
+  const nodes = await startCluster(3, { clusterPorts: await freePorts(3) });
+  const other = await connect({ servers: nodes[1].clientUrl });
+  const jsm = await jetstreamManager(other);
+  await jsm.streams.add({ name: 'S', subjects: ['s'], num_replicas: 3 });
+  const socket = createConnection(Number(new URL(nodes[0].clientUrl).port), '127.0.0.1');
+  let text = '';
+  socket.setEncoding('latin1').on('data', (chunk) => (text += chunk));
+  const ended = new Promise((done) => socket.on('close', done));
+  socket.write('CONNECT {"verbose":false,"protocol":1}\r\nSUB inbox 1\r\n');
+  const publishing = setInterval(() => socket.write('PUB s inbox 1\r\nx\r\n'.repeat(20)), 1);
+  await expect.poll(() => text.split('"seq":').length).toBeGreaterThan(200);
+  await nodes[0].close();
+  clearInterval(publishing);
+  await ended;
+  const answers = text.match(/\{"stream":"S","seq":\d+\}/g) ?? [];
+  expect(text).toContain('"ldm":true');
+  const { state } = await jsm.streams.info('S');
+  expect(new Set(answers).size).toBe(state.messages);
+  await other.close();
+  await Promise.all(nodes.slice(1).map((node) => node.close()));
 });
 
 test('another project imports them by the name of the package, from a linked copy of the repository', async () => {

@@ -63,6 +63,11 @@ export interface NatsFront {
    * after `durationMs`. Done as soon as nobody is left.
    */
   lameDuck(graceMs: number, durationMs: number, done: () => void): void;
+  /** This node is about to stop: tells clients that understand it, and goes on serving them. */
+  announceEnd(): void;
+  /** Nothing more is read, and what is written waits for `close`: a client that gets its answer and the end in one asks nothing in between that
+   * nobody would answer. */
+  hush(): void;
   /** False: no such open connection. */
   kick(cid: number): boolean;
   /** Stops accepting and ends every session after its output has left. */
@@ -90,6 +95,7 @@ class Front implements NatsFront, SessionHost {
     stalledClients: 0,
   };
   congestion = 0;
+  hushed = false;
 
   readonly #info: () => InfoFields;
   readonly #env: Env;
@@ -183,10 +189,20 @@ class Front implements NatsFront, SessionHost {
     this.updateInfo();
   }
 
-  lameDuck(graceMs: number, durationMs: number, done: () => void): void {
+  announceEnd(): void {
+    if (this.#ldm) return;
     this.#ldm = true;
-    this.#listener.stop(() => {});
     this.updateInfo();
+  }
+
+  hush(): void {
+    this.#listener.stop(() => {});
+    this.hushed = true;
+  }
+
+  lameDuck(graceMs: number, durationMs: number, done: () => void): void {
+    this.#listener.stop(() => {});
+    this.announceEnd();
     this.#whenEmpty(done);
     this.#lameDuckTimer = this.clock.after(graceMs, () => {
       const staying = [...this.#sessions.keys()];
@@ -281,6 +297,7 @@ class Front implements NatsFront, SessionHost {
 
   #flush(): void {
     const outputs = this.#outputs;
+    if (this.hushed) return;
     this.#outputs = [];
     for (let i = 0; i < outputs.length; i++) outputs[i].flush();
   }

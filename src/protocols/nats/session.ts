@@ -26,6 +26,8 @@ export interface SessionHost extends WriterHost {
   readonly counts: FrontCounts;
   /** Fullness of the fullest receiver that the input at hand has met. */
   congestion: number;
+  /** The node is about to stop: what comes now is not looked at. */
+  readonly hushed: boolean;
   /** `INFO {…}` for this client, with line end. */
   infoLine(session: Session): string;
   /** The session is over; its socket may still be closing. */
@@ -214,7 +216,7 @@ export class Session implements Receiver, ParserHandler {
   // Input ---------------------------------------------------------------------------------------------------------
 
   #input(bytes: Uint8Array): void {
-    if (this.closeReason !== undefined) return;
+    if (this.closeReason !== undefined || this.#host.hushed) return;
     const host = this.#host;
     this.lastInMs = this.lastActivityMs = host.nowMs();
     host.congestion = 0;
