@@ -20,7 +20,7 @@ export interface StartNodeOptions {
   cluster?: { name: string; port: number; routes: string[] };
 }
 
-/** Starts one node on 127.0.0.1 in this process. Throws StartError with one clear line. */
+/** Starts one node on 127.0.0.1 in this process; one that is alone is healthy when this resolves. Throws StartError with one clear line. */
 export async function startNode(options: StartNodeOptions = {}): Promise<StartedServer> {
   const storeDir = options.storeDir ?? mkdtempSync(join(tmpdir(), 'flotilla-'));
   const removeDir = (): void => {
@@ -28,6 +28,10 @@ export async function startNode(options: StartNodeOptions = {}): Promise<Started
   };
   try {
     const started = await startServer(configOf(options, storeDir));
+    if (options.cluster === undefined && !(await healthy([started]))) {
+      await started.close();
+      throw new StartError(`the node is not healthy after ${HEALTHY_MS_MAX / 1000} s`);
+    }
     return Object.assign(Object.create(started) as StartedServer, {
       close: async () => {
         await started.close();
@@ -45,6 +49,8 @@ export async function startCluster(
   count: number,
   options: { clusterPorts: number[]; storeDirs?: string[] },
 ): Promise<StartedServer[]> {
+  if (options.clusterPorts.length !== count)
+    throw new StartError(`clusterPorts: ${count} nodes need as many ports, not ${options.clusterPorts.length}`);
   const routes = options.clusterPorts.map((port) => `127.0.0.1:${port}`);
   const outcomes = await Promise.allSettled(
     Array.from({ length: count }, (_, i) =>

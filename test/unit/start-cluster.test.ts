@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
-import { startCluster } from '../../src/index.ts';
+import { startCluster, startNode } from '../../src/index.ts';
 import { freePorts } from '../conformance/target.ts';
 
 test('a cluster that is handed over takes streams of three replicas at once, through any node', async () => {
@@ -34,6 +34,18 @@ test('a cluster that is handed over takes streams of three replicas at once, thr
   expect(await health('there')).toEqual([200, 200, 200]);
   expect(await health('nowhere')).toEqual([404, 404, 404]);
   await Promise.all(nodes.map((node) => node.close()));
+});
+
+test('a node alone is healthy when it is handed over', async () => {
+  const node = await startNode({ monitorPort: 0 });
+  expect((await fetch(`${node.monitorUrl}/healthz`)).status).toBe(200);
+  await node.close();
+});
+
+test('a cluster needs a port per node', async () => {
+  await expect(startCluster(3, { clusterPorts: [1] })).rejects.toThrow(
+    'clusterPorts: 3 nodes need as many ports, not 1',
+  );
 });
 
 test('a node that stops leaves no stored publish unanswered, and says before that it goes', async () => {
