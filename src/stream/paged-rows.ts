@@ -396,7 +396,7 @@ const EMPTY_PAGE: RowPage = {
 
 /** Of the page that comes after so many. */
 function slotsOf(pages: number): number {
-  return Math.min(SLOTS_MAX, SLOTS_MIN << Math.floor(pages / PAGES_PER_SIZE));
+  return Math.min(SLOTS_MAX, SLOTS_MIN * 2 ** Math.floor(pages / PAGES_PER_SIZE));
 }
 
 function copyRow(from: Uint32Array, at: number, to: Uint32Array, toAt: number, width: number): void {

@@ -30,6 +30,16 @@ function readAll(state: Uint8Array, read: (from: SnapshotReader) => Steps<void>)
 }
 
 describe('paged rows', () => {
+  test('pages stop growing where they are large, whatever number of them there is', () => {
+    const rows = new PagedRows(1);
+    const count = 3_000_000;
+    for (let key = 1; key <= count; key++) {
+      const at = rows.append(key);
+      rows.page.words[at] = key;
+    }
+    for (let key = 1; key <= count; key += 9_973) expect(rows.get(rows.find(key), 0)).toBe(key);
+  });
+
   test('random appends and removals, dense and sparse, over many pages', () => {
     const rows = new PagedRows(3);
     const model = new Map<number, number>();
