@@ -107,7 +107,7 @@ export interface Env {
   openKv(dir: string, done: (error: Error | null, kv: Kv | null) => void): void;
   /** A broken invariant or a failed fsync: says why and ends the process (in the simulator: crashes the node). Never returns. */
   fatal(reason: string, kind?: FatalKind): never;
-  /** Named crash point between durable steps. A no-op in production; the simulator may stop the node here by
+  /** Named crash point between durable steps, or in a branch that is rarely taken, so that visits are counted. A no-op in production; the simulator may stop the node here by
    * throwing its private crash signal, which nothing may catch. */
   crashPoint(name: string): void;
 }
