@@ -175,25 +175,32 @@ function hasAllOf(node: SimNode, other: SimNode): boolean {
 export function toldLate(context: FaultContext): boolean {
   const { world, frail, chance } = context;
   const { scheduler, network } = world;
-  if (world.nodes.length !== 3 || world.up.length < 3 || leads(frail)) return false;
-  const [one, other] = world.nodes.filter((node) => node !== frail);
-  const [witness, ignorant] = leads(one) ? [one, other] : [other, one];
-  const copy = copyOf(frail, scheduler.nowMs);
-  if (copy === undefined) return false;
+  if (world.nodes.length !== 3 || world.up.length < 3) return false;
+  const [witness, ignorant] = chance.shuffle(world.nodes.filter((node) => node !== frail));
   world.soothe();
-  cut(context, frail, ignorant, false);
   world.keepQuiet(15_000);
+  // What the frail node led on, the ignorant one would lack.
+  handOver(world.nodes, witness, () => true);
   const end = (): void => {
     world.soothe();
     quietUntilTold(context);
   };
-  const untilMs = scheduler.nowMs + 3000;
-  const look = (): void => {
-    if (!context.faulty || world.up.length < 3 || scheduler.nowMs > untilMs) end();
-    else if (remembers(world, witness, copy) && hasAllOf(ignorant, frail)) turnBack();
-    else scheduler.after(1, look);
+  const begin = (): void => {
+    const copy = world.up.length < 3 || leads(frail) ? undefined : copyOf(frail, scheduler.nowMs);
+    if (copy === undefined) {
+      end();
+      return;
+    }
+    cut(context, frail, ignorant, false);
+    const untilMs = scheduler.nowMs + 3000;
+    const look = (): void => {
+      if (!context.faulty || world.up.length < 3 || scheduler.nowMs > untilMs) end();
+      else if (remembers(world, witness, copy) && hasAllOf(ignorant, frail)) turnBack(copy);
+      else scheduler.after(1, look);
+    };
+    scheduler.after(200 + chance.float() * 300, look);
   };
-  const turnBack = (): void => {
+  const turnBack = (copy: Copy): void => {
     network.heal();
     for (const node of [ignorant, frail]) cut(context, witness, node, false);
     frail.crash('power');
@@ -206,10 +213,10 @@ export function toldLate(context: FaultContext): boolean {
     });
     scheduler.after(3000 + chance.float() * 500, () => {
       network.heal();
-      if (frail.up && leads(frail)) world.count('told late: it leads by then');
+      if (frail.up) world.count(leads(frail) ? 'told late: it leads by then' : 'told late: it follows by then');
     });
     scheduler.after(6500, end);
   };
-  scheduler.after(200 + chance.float() * 300, look);
+  scheduler.after(500 + chance.float() * 500, begin);
   return true;
 }

@@ -37,6 +37,7 @@ const MUST_HAPPEN: readonly string[] = [
   'rolled back while its peers know it by heart',
   'forgotten vote: the old leader goes on',
   'told late: it leads by then',
+  'told late: it follows by then',
   'damaged again while it recovers',
   'emptied because it refused its disk',
   'compare-and-set won',
