@@ -32,6 +32,7 @@ const MUST_HAPPEN: readonly string[] = [
   'restart',
   'restart with a wrong clock',
   'stopped cleanly',
+  'ended before it applied what it follows late',
   'stopped itself: disk',
   'found itself rolled back',
   'rolled back while its peers know it by heart',

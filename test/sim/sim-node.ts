@@ -1,5 +1,6 @@
 // One node of the simulated cluster over all its lives: its disk, clock and name, and the process that runs now, if one does. Owned
 // by World. Invariant: a life that ends by itself, or cannot begin, is a violation unless something was done to its disk that explains it.
+import type { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { loadIdentity } from '../../cluster/host/identity.ts';
 import type { PeerInfo } from '../../cluster/rpc/types.ts';
 import { type BrokerNode, createNode, durableIdentity, WAL_DIR } from '../../src/node.ts';
@@ -143,6 +144,10 @@ export class SimNode implements ClientHost {
 
   #ended(reason: string): void {
     const world = this.#world;
+    for (const group of this.node?.host.groups() ?? []) {
+      const { late, applied, committed } = group as GroupRunner;
+      if (late && applied < committed) world.count('ended before it applied what it follows late');
+    }
     this.node = undefined;
     world.network.leave(this.name);
     if (reason.startsWith('fatal')) {
