@@ -60,7 +60,7 @@ export const FAULTS: readonly Fault[] = [
   },
   { name: 'bit rot', strike: rotFile, weight: 2 },
   { name: 'deleted file', strike: deleteFile, weight: 4 },
-  { name: 'roll-back', strike: rollBack, weight: 2 },
+  { name: 'roll-back', strike: rollBack, weight: 4 },
   { name: 'forgotten vote', strike: forgottenVote, weight: 4 },
   { name: 'roll-back told late', strike: toldLate, weight: 3 },
   { name: 'clean stop', strike: cleanStop },
