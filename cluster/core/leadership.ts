@@ -15,10 +15,10 @@ import { EntryKind } from './types.ts';
 export function settle(s: RaftState): void {
   const { lead } = s;
   if (lead === undefined) return;
-  settleCommit(s);
+  settleCommit(s, lead);
   reads.settleRounds(s);
   settleTransfer(s, lead);
-  if (s.commit >= s.members.latestIndex && !s.members.isVoter(s.id)) abdicate(s);
+  if (!lead.votes && s.commit >= s.members.latestIndex) abdicate(s);
 }
 
 function settleTransfer(s: RaftState, lead: Leadership): void {

@@ -14,6 +14,9 @@ export class LogTerms {
   baseIndex: Index;
   baseTerm: Term;
   lastIndex: Index;
+  /** The last run, at hand because nearly every question is about it: of the base when there is none. */
+  lastTerm: Term;
+  private lastStart: Index;
   private starts: Index[] = [];
   private terms: Term[] = [];
 
@@ -23,6 +26,8 @@ export class LogTerms {
     this.baseIndex = base.index;
     this.baseTerm = base.term;
     this.lastIndex = base.index;
+    this.lastTerm = base.term;
+    this.lastStart = base.index;
     for (let i = 0; i < runs.length; i++) {
       const end = i + 1 < runs.length ? runs[i + 1].start - 1 : lastIndex;
       if (end <= this.lastIndex) continue;
@@ -37,12 +42,9 @@ export class LogTerms {
     return this.baseIndex + 1;
   }
 
-  get lastTerm(): Term {
-    return this.terms.length > 0 ? this.terms[this.terms.length - 1] : this.baseTerm;
-  }
-
   termOf(index: Index): Term | undefined {
     if (index > this.lastIndex || index < this.baseIndex) return undefined;
+    if (index >= this.lastStart) return this.lastTerm;
     for (let run = this.starts.length - 1; run >= 0; run--) {
       if (index >= this.starts[run]) return this.terms[run];
     }
@@ -55,9 +57,10 @@ export class LogTerms {
     // Once an entry: texts are made for those who read them.
     if (term < lastTerm) assert(false, `term ${term} after ${lastTerm} at index ${this.lastIndex + 1}`);
     this.lastIndex++;
-    if (term === lastTerm && this.terms.length > 0) return;
+    if (term === lastTerm) return;
     this.starts.push(this.lastIndex);
     this.terms.push(term);
+    this.noteLast();
   }
 
   /** Forgets the entry at `index` and all after it. */
@@ -69,6 +72,7 @@ export class LogTerms {
       this.starts.pop();
       this.terms.pop();
     }
+    this.noteLast();
   }
 
   /** The log now begins after `index`. */
@@ -83,6 +87,7 @@ export class LogTerms {
     if (this.starts.length > 0 && this.starts[0] <= index) this.starts[0] = index + 1;
     this.baseIndex = index;
     this.baseTerm = term;
+    this.noteLast();
   }
 
   /** Empty after (index, term): a snapshot took the log's place. */
@@ -92,6 +97,13 @@ export class LogTerms {
     this.lastIndex = index;
     this.starts = [];
     this.terms = [];
+    this.noteLast();
+  }
+
+  private noteLast(): void {
+    const last = this.starts.length - 1;
+    this.lastStart = last < 0 ? this.baseIndex : this.starts[last];
+    this.lastTerm = last < 0 ? this.baseTerm : this.terms[last];
   }
 
   /** The largest i <= index whose term is <= `term`: where two logs may still agree (conflict back-off). One below the

@@ -24,20 +24,24 @@ export function isSingleStep(from: Membership, to: Membership): boolean {
 }
 
 export class MembershipLog {
+  // Of the latest change: what is asked with every message.
+  latest!: Membership;
+  /** The log's base or below when there is none in the log. */
+  latestIndex!: Index;
+  quorum!: number;
   private changes: MembershipChange[];
 
   constructor(changes: MembershipChange[]) {
     assert(changes.length > 0, 'no membership');
     this.changes = changes;
+    this.noteLatest();
   }
 
-  get latest(): Membership {
-    return this.changes[this.changes.length - 1].membership;
-  }
-
-  /** Index of the latest change; the log's base or below when there is none in the log. */
-  get latestIndex(): Index {
-    return this.changes[this.changes.length - 1].index;
+  private noteLatest(): void {
+    const { index, membership } = this.changes[this.changes.length - 1];
+    this.latest = membership;
+    this.latestIndex = index;
+    this.quorum = majorityOf(membership.voters);
   }
 
   /** The membership that rules again if the latest is truncated. */
@@ -62,6 +66,7 @@ export class MembershipLog {
 
   append(index: Index, membership: Membership): void {
     this.changes.push({ index, membership });
+    this.noteLatest();
   }
 
   truncateFrom(index: Index): void {
@@ -69,6 +74,7 @@ export class MembershipLog {
       assert(this.changes.length > 1, `membership at ${index} truncated and none before it is known`);
       this.changes.pop();
     }
+    this.noteLatest();
   }
 
   /** Entries up to `index` left the log for a snapshot. */
@@ -80,6 +86,7 @@ export class MembershipLog {
 
   reset(index: Index, membership: Membership): void {
     this.changes = [{ index, membership }];
+    this.noteLatest();
   }
 }
 

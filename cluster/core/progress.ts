@@ -9,6 +9,8 @@ export class Progress {
   state: 'probe' | 'replicate' | 'snapshot' = 'probe';
   match: Index = 0;
   next: Index;
+  /** Its word counts. */
+  voter = false;
   /** Probe only: a message is under way; its answer or the next heartbeat's lets another one go. */
   paused = false;
   /** Probe only: the answer to a first message is late; those that follow carry no entries. */

@@ -200,31 +200,33 @@ function hear(s: RaftState, progress: Progress, round: number): void {
 }
 
 /** Commits what a majority holds durably, if it is of this term. */
-export function settleCommit(s: RaftState): void {
+export function settleCommit(s: RaftState, lead: Leadership): void {
   if (s.commit === s.log.lastIndex) return;
-  const index = heldByMajority(s);
+  const index = heldByMajority(s, lead);
   if (index <= s.commit || s.log.termOf(index) !== s.term) return;
   s.setCommit(index);
   s.flushDue = true;
 }
 
 /** The highest index above the commit index that a majority of the voters holds durably; 0: none. Asked at every acknowledgement. */
-function heldByMajority(s: RaftState): Index {
-  const { voters } = s.members.latest;
-  const { quorum } = s;
-  let best = 0;
-  for (let i = 0; i < voters.length; i++) {
-    const index = heldBy(s, voters[i]);
-    if (index <= s.commit || index <= best) continue;
-    let count = 0;
-    for (let k = 0; k < voters.length; k++) if (heldBy(s, voters[k]) >= index) count++;
-    if (count >= quorum) best = index;
+function heldByMajority(s: RaftState, lead: Leadership): Index {
+  const { progress } = lead;
+  const own = lead.votes ? s.stable : 0;
+  let best = isHeld(s, lead, own) ? own : 0;
+  for (let i = 0; i < progress.length; i++) {
+    const { voter, match } = progress[i];
+    if (voter && match > best && isHeld(s, lead, match)) best = match;
   }
   return best;
 }
 
-function heldBy(s: RaftState, voter: PeerId): Index {
-  return voter === s.id ? s.stable : (s.progressOf(voter)?.match ?? 0);
+/** Is it above the commit index, and does a majority of the voters hold everything up to it? */
+function isHeld(s: RaftState, lead: Leadership, index: Index): boolean {
+  if (index <= s.commit) return false;
+  const { progress } = lead;
+  let count = lead.votes && s.stable >= index ? 1 : 0;
+  for (let i = 0; i < progress.length; i++) if (progress[i].voter && progress[i].match >= index) count++;
+  return count >= s.quorum;
 }
 
 /** Would this replica do nothing about an acknowledgement that commits nothing, and nothing about a sync of its own that commits nothing?
@@ -243,7 +245,7 @@ export function isSteady(s: RaftState): boolean {
   return true;
 }
 
-/** The set of followers follows the membership. */
+/** The set of followers, and who votes, follow the membership. Called at each of its changes. */
 export function syncProgress(s: RaftState): void {
   const lead = s.lead!;
   const { voters, learners } = s.members.latest;
@@ -252,6 +254,8 @@ export function syncProgress(s: RaftState): void {
   for (const peer of others) {
     if (s.progressOf(peer) === undefined) lead.progress.push(new Progress(peer, s.log.lastIndex + 1, s.nowMs));
   }
+  for (const progress of lead.progress) progress.voter = voters.includes(progress.peer);
+  lead.votes = voters.includes(s.id);
 }
 
 // ---- the follower's side

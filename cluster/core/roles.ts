@@ -37,6 +37,7 @@ export function becomeLeader(s: RaftState): void {
   leave(s, 'leader', s.id);
   s.lead = {
     progress: [],
+    votes: false,
     termStart: s.log.lastIndex + 1,
     muted: s.lone,
     heartbeatDueMs: gridLine(s.limits, s.nowMs) + s.limits.heartbeatMs,
@@ -45,7 +46,7 @@ export function becomeLeader(s: RaftState): void {
     waking: false,
     transfer: undefined,
     round: 0,
-    marks: { rounds: [], ms: [] },
+    marks: { rounds: [], ms: [], lastMs: Number.NEGATIVE_INFINITY },
     readRounds: [],
     asks: [],
   };

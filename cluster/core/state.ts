@@ -5,7 +5,6 @@ import { assert } from './assert.ts';
 import type { Limits } from './limits.ts';
 import type { LogTerms } from './log-terms.ts';
 import type { MembershipLog } from './membership.ts';
-import { majorityOf } from './membership.ts';
 import type { Progress } from './progress.ts';
 import type { Marks } from './proof.ts';
 import type { GroupId, HardState, Index, LogEntry, PeerId, RaftMessage, Role, Term } from './types.ts';
@@ -22,6 +21,8 @@ export interface ReadRound {
 export interface Leadership {
   /** Of every other member. A list: it is gone through at each message, and has a handful of items at most. */
   progress: Progress[];
+  /** This replica is a voter itself. */
+  votes: boolean;
   /** Index of this term's no-op: nothing is served before it is committed. */
   termStart: Index;
   /** A lone voter elects itself before its vote is durable; it says nothing to anyone until it is. */
@@ -175,7 +176,7 @@ export class RaftState {
   }
 
   get quorum(): number {
-    return majorityOf(this.members.latest.voters);
+    return this.members.quorum;
   }
 
   send(to: PeerId, body: MessageBody): void {

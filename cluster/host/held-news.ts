@@ -28,7 +28,7 @@ export class HeldNews {
   takeDue(): readonly GroupRunner[] {
     const runners = this.dueRunners;
     this.dueRunners = [];
-    for (const runner of runners) runner.acksDue = false;
+    for (let i = 0; i < runners.length; i++) runners[i].acksDue = false;
     return runners;
   }
 

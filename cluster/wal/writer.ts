@@ -268,7 +268,10 @@ export class Writer {
     active.end = end;
     active.bytes = this.filledEnd;
     context.position = Math.max(context.position, position);
-    for (const group of this.packer.touched) {
+    const { touched } = this.packer;
+    // Once a batch, so it runs as it stands: an iterator would make an object for each of thousands.
+    for (let i = 0; i < touched.length; i++) {
+      const group = touched[i];
       group.durable = Math.max(group.durable, group.batchLast);
       group.tail.durable = group.durable;
     }

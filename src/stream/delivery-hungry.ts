@@ -57,9 +57,13 @@ export class HungryConsumers {
   stored(lastSeq: number, wake: (consumer: LiveConsumer) => void): void {
     const first = Math.max(this.#storedTo, this.#view.firstSeq - 1) + 1;
     this.#storedTo = lastSeq;
-    for (const consumer of this.#all) wake(consumer);
-    this.#all.clear();
+    // An empty set, too, costs an iterator, and a table when it is cleared.
+    if (this.#all.size > 0) {
+      for (const consumer of this.#all) wake(consumer);
+      this.#all.clear();
+    }
     const { size } = this.#filtered;
+    if (size === 0) return;
     if (size <= WOKEN_BLINDLY_MAX || size <= lastSeq - first) {
       for (const consumer of this.#filtered) wake(consumer);
       this.#filtered.clear();

@@ -78,6 +78,9 @@ export class KeyTable {
   #directory: Slots[] = [];
   #depth = 0;
 
+  /** The id of the key that is `#shared`; 0: none, or not known. Most tables of a node with very many hold one key. */
+  #onlyId = 0;
+
   /** All keys that were looked at begin with its first `#sharedLength` bytes and go on; -1: none was. Those of a snapshot are looked at when somebody
    * asks, up to this id so far. */
   #shared: Uint8Array = new Uint8Array(0);
@@ -108,19 +111,45 @@ export class KeyTable {
     this.#depth = 0;
     this.#sharedLength = -1;
     this.#sharedUpTo = ALL_LOOKED_AT;
+    this.#onlyId = 0;
   }
 
   /** The id of the key `bytes[from, to)`, 0 when it is not there. */
   find(bytes: Uint8Array, from: number, to: number): number {
-    return this.#lookup(hashBytes(bytes, from, to, this.#seed), bytes, from, to);
+    if (this.#isOnly(bytes, from, to)) return this.#onlyId;
+    return this.#known(hashBytes(bytes, from, to, this.#seed), bytes, from, to);
   }
 
   /** The id of the key; a new row's user words are 0. */
   findOrInsert(bytes: Uint8Array, from: number, to: number): number {
+    if (this.#isOnly(bytes, from, to)) {
+      this.inserted = false;
+      return this.#onlyId;
+    }
     const hash = hashBytes(bytes, from, to, this.#seed);
-    const known = this.#lookup(hash, bytes, from, to);
+    const known = this.#known(hash, bytes, from, to);
     this.inserted = known === 0;
     return known !== 0 ? known : this.#insert(hash, bytes, from, to);
+  }
+
+  /** Is it the table's one key, as far as that is known without a look at the table? */
+  #isOnly(bytes: Uint8Array, from: number, to: number): boolean {
+    const key = this.#shared;
+    if (this.#onlyId === 0 || this.size !== 1 || key.length !== to - from) return false;
+    for (let i = 0; i < key.length; i++) if (key[i] !== bytes[from + i]) return false;
+    return true;
+  }
+
+  #known(hash: number, bytes: Uint8Array, from: number, to: number): number {
+    const id = this.#lookup(hash, bytes, from, to);
+    // A snapshot brought it.
+    if (id !== 0 && this.size === 1) {
+      this.#shared = bytes.slice(from, to);
+      this.#sharedLength = to - from - 1;
+      this.#sharedUpTo = ALL_LOOKED_AT;
+      this.#onlyId = id;
+    }
+    return id;
   }
 
   /** Position of the user words of `id` in `words`. For reading; see `writableRow`. */
@@ -199,6 +228,7 @@ export class KeyTable {
   remove(id: number): void {
     const at = this.writableRow(id) - OWN_WORDS;
     const words = this.words;
+    if (id === this.#onlyId) this.#onlyId = 0;
     this.#unindex(words[at + HASH] | 0, id);
     this.#freeArena(words[at + UNIT]);
     words[at + HASH] = 0;
@@ -266,6 +296,7 @@ export class KeyTable {
     if (this.size === 0) {
       this.#sharedLength = -1;
       this.#sharedUpTo = ALL_LOOKED_AT;
+      this.#onlyId = id;
     }
     if (this.#sharedLength !== 0) this.#share(bytes, from, to);
     this.size++;

@@ -85,6 +85,7 @@ const HOLD = 2;
 type Verdict = typeof ADMITTED | typeof ANSWERED | typeof HOLD;
 
 const NOTHING: CommandResult[] = [];
+const NOBODY_ASKED: (CommandDone | undefined)[] = [];
 const EMPTY = new Uint8Array(0);
 /** Waits for markers. */
 const NOBODY: AckSink = { stored() {}, refused() {}, returned() {} };
@@ -649,7 +650,7 @@ export class PartitionLeader {
     if (flight.tracked) this.#tentative.forgetSubjects(body, flight.publishes);
     // Callbacks may propose, and apply may run in them: keep nothing that changes.
     const outcomes = results.length > 0 ? results.slice() : NOTHING;
-    const done = outcomes.map(() => this.#commands.shift());
+    const done = outcomes.length > 0 ? outcomes.map(() => this.#commands.shift()) : NOBODY_ASKED;
     this.#acks.release(this.#machine.settledSeq, this.#stride, this.#partition, this.#refuseConfirmed);
     for (let i = 0; i < done.length; i++) done[i]?.(outcomes[i]);
     if (this.#held.size > 0) this.#releaseHeld();

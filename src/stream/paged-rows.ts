@@ -44,9 +44,10 @@ const NO_WORDS = new Uint32Array(0);
 
 export class PagedRows {
   readonly #width: number;
-  /** Live pages are #pages[#head..]; the last one is the tail, where rows are appended. */
+  /** Live pages are #pages[#head..]; the last one is #tail, where rows are appended. */
   #pages: RowPage[] = [];
   #head = 0;
+  #tail: RowPage;
   /** The tail has no more slots than that. */
   #tailSlots = SLOTS_MIN;
   /** Page of the last append or find. */
@@ -54,13 +55,15 @@ export class PagedRows {
 
   constructor(width: number) {
     this.#width = width;
-    this.page = this.#addTail(0, SLOTS_FIRST);
+    this.#tail = this.#addTail(0, SLOTS_FIRST);
+    this.page = this.#tail;
   }
 
   clear(): void {
     this.#pages = [];
     this.#head = 0;
-    this.page = this.#addTail(0, SLOTS_FIRST);
+    this.#tail = this.#addTail(0, SLOTS_FIRST);
+    this.page = this.#tail;
   }
 
   #addTail(first: number, slots: number): RowPage {
@@ -72,7 +75,7 @@ export class PagedRows {
 
   /** Makes room for `key`, larger than every key before; returns where its zeroed words are in `page.words`. The caller sets word 0. */
   append(key: number): number {
-    let tail = this.#pages[this.#pages.length - 1];
+    let tail = this.#tail;
     if (tail.slots === 0) tail.first = key;
     let slot = key - tail.first;
     if (slot >= this.#tailSlots) {
@@ -104,6 +107,7 @@ export class PagedRows {
     }
     this.#tailSlots = slotsOf(this.#pages.length - this.#head);
     const next = this.#addTail(key, this.#tailSlots);
+    this.#tail = next;
     if (tail.live * 2 <= tail.slots) this.#repack(tail);
     // Links between neighbours are still written into the page that was the last one until now; the one before has had most of its writes.
     const before = this.#pages[this.#pages.length - 3];
@@ -162,7 +166,7 @@ export class PagedRows {
     if (page.packed === undefined) page.words[slot * this.#width] = 0;
     else killRow(page.packed, slot);
     page.live--;
-    if (page === this.#pages[this.#pages.length - 1]) return;
+    if (page === this.#tail) return;
     if (page.live === 0) {
       this.#dropPage(page);
     } else if (page !== this.#pages[this.#head]) {
@@ -200,7 +204,7 @@ export class PagedRows {
     } else {
       this.#pages.splice(index, 1);
     }
-    this.page = this.#pages[this.#pages.length - 1];
+    this.page = this.#tail;
   }
 
   /** Keeps only live rows, with their keys beside them. */
@@ -336,11 +340,11 @@ export class PagedRows {
     this.#pages = [];
     this.#head = 0;
     for (let i = 0; i < count; i++) this.#pages.push(yield* this.#readPage(from));
-    const last = this.#pages[this.#pages.length - 1];
-    if (last === undefined) this.#addTail(0, SLOTS_FIRST);
-    else if (last.packed !== undefined) throw new SnapshotError('the last row page is packed');
-    else if (last.words.length === 0) last.words = new Uint32Array(SLOTS_FIRST * this.#width);
-    this.page = this.#pages[this.#pages.length - 1];
+    const last = this.#pages.length === 0 ? this.#addTail(0, SLOTS_FIRST) : this.#pages[this.#pages.length - 1];
+    if (last.packed !== undefined) throw new SnapshotError('the last row page is packed');
+    if (last.words.length === 0) last.words = new Uint32Array(SLOTS_FIRST * this.#width);
+    this.#tail = last;
+    this.page = last;
   }
 
   *#readPage(from: SnapshotReader): Steps<RowPage> {
