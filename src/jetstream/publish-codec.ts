@@ -19,11 +19,12 @@ const INITIAL_BYTES = 16 * 1024;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const NO_BYTES = new Uint8Array(0);
 
 /** A buffer that grows by doubling; handed over whole by `take`, then started anew. */
 export class FrameBuilder {
   readonly #kind: number;
-  #bytes = new Uint8Array(0);
+  #bytes = NO_BYTES;
   #view = new DataView(this.#bytes.buffer);
   length = 0;
 
@@ -131,7 +132,7 @@ export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
         view.getFloat64(at),
         view.getUint32(at + 8),
         internSubject(bytes, at + FORWARD_FIXED, subjectEnd),
-        bytes.subarray(subjectEnd, hdrEnd),
+        hdrEnd > subjectEnd ? bytes.subarray(subjectEnd, hdrEnd) : NO_BYTES,
         bytes.subarray(hdrEnd, end),
       );
       at = end;

@@ -147,8 +147,11 @@ const EMPTY_VIEW = viewOf(EMPTY);
 /** Collects the commands of a turn in one growing buffer; `finish` gives it away. */
 export class BatchBuilder {
   readonly #slab: BodySlab;
+  // The batch is `#length` of the `#taken` bytes of the buffer at `#from`.
   #buffer: Uint8Array = EMPTY;
   #view = EMPTY_VIEW;
+  #from = 0;
+  #taken = 0;
   #length = 0;
   #commands = 0;
   #work = 0;
@@ -183,20 +186,35 @@ export class BatchBuilder {
     this.#commands = 0;
     this.#length = BATCH_HEADER_BYTES;
     this.#lastSubject = '';
-    this.#buffer = this.#slab.take(this.#expected);
-    this.#view = viewOf(this.#buffer);
+    this.#take(this.#expected);
   }
 
+  #take(bytes: number): void {
+    const slab = this.#slab;
+    slab.take(bytes);
+    this.#buffer = slab.buffer;
+    this.#view = slab.view;
+    this.#from = slab.from;
+    this.#taken = bytes;
+  }
+
+  /** Where in the buffer the next command begins. */
   #reserve(bytes: number): number {
-    const at = this.#length;
-    const end = at + bytes;
-    if (end > this.#buffer.length) {
-      const grown = this.#slab.take(Math.max(end, this.#buffer.length * 2));
-      grown.set(this.#buffer.subarray(0, at));
-      this.#buffer = grown;
-      this.#view = viewOf(grown);
+    const length = this.#length;
+    const end = length + bytes;
+    if (end > this.#taken) {
+      const before = this.#buffer.subarray(this.#from, this.#from + length);
+      this.#take(Math.max(end, this.#taken * 2));
+      this.#buffer.set(before, this.#from);
     }
-    return at;
+    return this.#from + length;
+  }
+
+  /** A command ends at `at` in the buffer. Behind what was taken is somebody else's batch. */
+  #ended(at: number): void {
+    this.#length = at - this.#from;
+    this.#commands++;
+    if (this.#length > this.#taken) throw new Error(`a batch of ${this.#length} bytes in ${this.#taken}`);
   }
 
   // Where the subject of the publish appended last is, until the next append.
@@ -204,7 +222,7 @@ export class BatchBuilder {
     return this.#buffer;
   }
   get subjectAt(): number {
-    return this.#lastSubjectAt;
+    return this.#from + this.#lastSubjectAt;
   }
   get subjectLength(): number {
     return this.#lastSubjectLength;
@@ -245,7 +263,7 @@ export class BatchBuilder {
     } else {
       const end = writeUtf8(buffer, p, subject);
       this.#lastSubject = subject;
-      this.#lastSubjectAt = p;
+      this.#lastSubjectAt = p - this.#from;
       this.#lastSubjectLength = end - p;
       p = end;
     }
@@ -261,8 +279,7 @@ export class BatchBuilder {
     view.setUint16(at + 2, this.#lastSubjectLength, true);
     view.setUint32(at + 4, payloadLength, true);
     view.setUint32(at + 8, hdrLength, true);
-    this.#length = p;
-    this.#commands++;
+    this.#ended(p);
     this.publishes++;
   }
 
@@ -271,24 +288,25 @@ export class BatchBuilder {
     this.#view.setUint32(at, type, true);
     this.#view.setUint32(at + 4, body.length, true);
     this.#buffer.set(body, at + COMMAND_HEAD_BYTES);
-    this.#length = at + COMMAND_HEAD_BYTES + body.length;
-    this.#commands++;
+    this.#ended(at + COMMAND_HEAD_BYTES + body.length);
   }
 
   /** The finished body; the builder keeps nothing of it. */
   finish(): Uint8Array {
     const view = this.#view;
-    view.setUint16(0, MACHINE_VERSION, true);
-    view.setUint16(AT_WORK, this.#work, true);
-    view.setUint32(AT_COMMANDS, this.#commands, true);
-    view.setFloat64(AT_BASE, this.baseSeq, true);
-    view.setFloat64(AT_STAMP, this.stampUs, true);
-    view.setUint32(AT_PUBLISHES, this.publishes, true);
-    view.setUint32(AT_RESERVED, 0, true);
+    const from = this.#from;
+    view.setUint16(from, MACHINE_VERSION, true);
+    view.setUint16(from + AT_WORK, this.#work, true);
+    view.setUint32(from + AT_COMMANDS, this.#commands, true);
+    view.setFloat64(from + AT_BASE, this.baseSeq, true);
+    view.setFloat64(from + AT_STAMP, this.stampUs, true);
+    view.setUint32(from + AT_PUBLISHES, this.publishes, true);
+    view.setUint32(from + AT_RESERVED, 0, true);
     const length = this.#length;
     // Bodies stay in memory until they are durable everywhere: one that would waste half its buffer is copied.
-    const wasteful = length * 2 < this.#buffer.length;
-    const body = wasteful ? this.#buffer.slice(0, length) : this.#slab.keep(this.#buffer, length);
+    const wasteful = length * 2 < this.#taken;
+    const buffer = this.#buffer;
+    const body = wasteful ? buffer.slice(from, from + length) : this.#slab.keep(buffer, from, this.#taken, length);
     this.#expected = Math.max(BUFFER_FIRST, Math.min(length + (length >>> 2), 1 << 20));
     this.drop();
     return body;
@@ -298,6 +316,8 @@ export class BatchBuilder {
   drop(): void {
     this.#buffer = EMPTY;
     this.#view = EMPTY_VIEW;
+    this.#from = 0;
+    this.#taken = 0;
     this.#length = 0;
     this.#commands = 0;
     this.publishes = 0;

@@ -8,27 +8,42 @@ const SLAB_BYTES = 64 * 1024;
 const SMALL_BYTES_MAX = 4 * 1024;
 const ALIGN = 8;
 
+const NO_BYTES = new Uint8Array(0);
+
 export class BodySlab {
-  #slab = new Uint8Array(0);
+  // What `take` gave last: memory from `from` on, with a view of the whole. One view serves all bodies of a slab.
+  buffer = NO_BYTES;
+  view = new DataView(NO_BYTES.buffer);
+  from = 0;
+
+  #slab = NO_BYTES;
+  #view = this.view;
   #used = 0;
 
   /** Memory with any content. */
-  take(bytes: number): Uint8Array {
-    if (bytes > SMALL_BYTES_MAX) return new Uint8Array(bytes);
+  take(bytes: number): void {
+    if (bytes > SMALL_BYTES_MAX) {
+      this.buffer = new Uint8Array(bytes);
+      this.view = new DataView(this.buffer.buffer);
+      this.from = 0;
+      return;
+    }
     if (this.#used + bytes > this.#slab.length) {
       this.#slab = new Uint8Array(SLAB_BYTES);
+      this.#view = new DataView(this.#slab.buffer);
       this.#used = 0;
     }
-    const from = this.#used;
-    this.#used = from + bytes;
-    return this.#slab.subarray(from, from + bytes);
+    this.buffer = this.#slab;
+    this.view = this.#view;
+    this.from = this.#used;
+    this.#used += bytes;
   }
 
-  /** Of `taken` only the first `bytes` are needed. */
-  keep(taken: Uint8Array, bytes: number): Uint8Array {
-    if (taken.buffer === this.#slab.buffer && taken.byteOffset + taken.length === this.#used) {
-      this.#used = Math.min(this.#slab.length, taken.byteOffset + Math.ceil(bytes / ALIGN) * ALIGN);
+  /** Of the `taken` bytes at `from` only the first `bytes` are needed. */
+  keep(buffer: Uint8Array, from: number, taken: number, bytes: number): Uint8Array {
+    if (buffer === this.#slab && from + taken === this.#used) {
+      this.#used = Math.min(buffer.length, from + Math.ceil(bytes / ALIGN) * ALIGN);
     }
-    return taken.subarray(0, bytes);
+    return buffer.subarray(from, from + bytes);
   }
 }
