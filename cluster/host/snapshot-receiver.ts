@@ -1,9 +1,9 @@
 // The other end of snapshot-sender.ts: fetches an offered snapshot piece by piece into a file, verifies it, puts it in place of the log and feeds
 // it to the machine, a chunk a turn: no state is ever in memory as a whole.
-// What is committed and applied here stays: only live entries above that are fetched (ADR 0009).
+// What is here and committed stays: only live entries above that are fetched (ADR 0009).
 // Owned by the host. Invariants: nothing of the old log is given up before everything new is here and verified; the switch is one
 // atomic step of the WAL; a broken transfer goes on where it stopped when the same snapshot is offered again; at most two pieces are in memory.
-import type { GroupId, Index, PeerId } from '../core/types.ts';
+import type { GroupId, Index, LogEntry, PeerId } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
 import type { SnapshotDraft } from '../wal/snapshot-draft.ts';
 import { CHUNK_BYTES } from '../wal/snapshots.ts';
@@ -22,6 +22,8 @@ import type { HostStats } from './types.ts';
 
 const RECEIVING_MAX = 2;
 const FETCH_TIMEOUT_MS = 5_000;
+/** Among so many of the own last indexes an entry is looked for that the sender has as well. */
+const MATCH_INDEXES = 256;
 /** Pieces of a broken transfer are kept for so long. */
 const KEEP_MS = 60_000;
 const SAVE_POLL_MS = 20;
@@ -35,7 +37,9 @@ interface Receiving {
   /** Bytes of state that have come. */
   bytes: number;
   /** Own entries up to here stay. */
-  readonly kept: Index;
+  kept: Index;
+  /** The next live entries tell whether more of them do. */
+  matching: boolean;
   /** First index of live entries not fetched yet; 0: all are here. */
   nextLive: Index;
   /** A piece is on its way here. */
@@ -127,7 +131,7 @@ export class SnapshotReceiver {
       return outcome === 'have' ? OfferOutcome.have : OfferOutcome.busy;
     }
     let receiving = known;
-    if (receiving === undefined || !sameOffer(receiving.offer, offer) || receiving.kept > this.keptOf(runner)) {
+    if (receiving === undefined || !sameOffer(receiving.offer, offer) || !this.mayKeep(runner, receiving.kept)) {
       for (const [group, other] of this.receiving) {
         if (group !== offer.group && !other.active && nowMs - other.touchedMs > KEEP_MS) this.giveUp(other);
       }
@@ -150,6 +154,8 @@ export class SnapshotReceiver {
   private begin(runner: GroupRunner, offer: Offer, from: PeerId, stateOnly: boolean): Receiving {
     const { env, wal } = this.owner;
     const kept = this.keptOf(runner);
+    const matchFrom = Math.max(kept + 1, runner.raft.lastIndex - MATCH_INDEXES);
+    const matching = this.isSure(runner) && matchFrom <= runner.raft.lastIndex;
     return {
       runner,
       offer,
@@ -157,7 +163,8 @@ export class SnapshotReceiver {
       draft: wal.draftSnapshot(runner.id, offer.meta),
       bytes: 0,
       kept,
-      nextLive: kept + 1,
+      matching,
+      nextLive: matching ? matchFrom : kept + 1,
       asking: false,
       writing: false,
       waiting: undefined,
@@ -167,11 +174,24 @@ export class SnapshotReceiver {
     };
   }
 
-  /** Up to here own entries may stay below a snapshot: what was committed and applied, and 0 when anything speaks against it. The machine said what of it
-   * is dead: one that is missing or was wrong may have said too much. Who is in doubt of its log's end is not believed about the rest either. */
+  /** The machine said what is dead here: one that is missing or was wrong may have said too much. Who is in doubt of its log's end or terms is not
+   * believed about the rest either. */
+  private isSure(runner: GroupRunner): boolean {
+    return runner.isWhole && runner.snapshotWanted === undefined && !runner.voteUnsafe && !runner.termsUnknown;
+  }
+
+  private mayKeep(runner: GroupRunner, kept: Index): boolean {
+    return kept === 0 || (this.isSure(runner) && this.owner.wal.keepable(runner.id, kept) === kept);
+  }
+
+  /** Up to here own entries stay below any snapshot: they are committed, and applied here. */
   keptOf(runner: GroupRunner): Index {
-    const isSure = runner.isWhole && runner.snapshotWanted === undefined && !runner.voteUnsafe && !runner.termsUnknown;
-    return isSure ? this.owner.wal.keepable(runner.id, runner.applied) : 0;
+    return this.mayKeep(runner, runner.applied) ? runner.applied : 0;
+  }
+
+  /** The last of these committed entries that the log here has: of that index and term it is the same one, and so is everything before it. */
+  lastMatch({ raft }: GroupRunner, committed: readonly LogEntry[]): Index {
+    return committed.findLast(({ index, term }) => index <= raft.lastIndex && raft.termOf(index) === term)?.index ?? 0;
   }
 
   /** The log here reaches the snapshot's position, but machine state or entries below it are missing. */
@@ -243,6 +263,10 @@ export class SnapshotReceiver {
         this.stop(receiving);
         return;
       }
+      if (receiving.matching && !this.match(receiving, batch.entries)) {
+        this.fetch(receiving);
+        return;
+      }
       const { wal } = this.owner;
       const entries = batch.entries.filter(({ index }) => index > receiving.kept && index <= offer.meta.index);
       receiving.nextLive = batch.next > offer.meta.index ? 0 : batch.next;
@@ -252,6 +276,23 @@ export class SnapshotReceiver {
         wal.flush(done);
       });
     });
+  }
+
+  /** After a restart the log goes on above what is applied, and nobody has told yet what of it is committed. False: there is nothing to be told from
+   * these entries, and all above what is applied is needed. */
+  private match(receiving: Receiving, entries: readonly LogEntry[]): boolean {
+    const { runner, offer } = receiving;
+    receiving.matching = false;
+    const match = this.lastMatch(
+      runner,
+      entries.filter(({ index }) => index < offer.meta.index),
+    );
+    if (match > receiving.kept && this.mayKeep(runner, match)) {
+      receiving.kept = match;
+      return true;
+    }
+    receiving.nextLive = receiving.kept + 1;
+    return false;
   }
 
   private verify(receiving: Receiving): void {
@@ -269,7 +310,7 @@ export class SnapshotReceiver {
       return;
     }
     // While the transfer of a whole snapshot is active the core takes no appends, so what it accepted still holds.
-    const holds = receiving.stateOnly ? this.isStateOnly(runner, offer) : receiving.kept <= this.keptOf(runner);
+    const holds = receiving.stateOnly ? this.isStateOnly(runner, offer) : this.mayKeep(runner, receiving.kept);
     if (!holds) {
       this.giveUp(receiving);
       this.stop(receiving);

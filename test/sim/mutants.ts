@@ -298,6 +298,25 @@ export const MUTANTS: readonly Mutant[] = [
     found: /holds another message/,
   },
   {
+    name: 'an entry of any term tells that the log before it is the same',
+    plant: () =>
+      replace(
+        SnapshotReceiver.prototype,
+        'lastMatch',
+        () =>
+          ({ raft }, committed) =>
+            committed.findLast(({ index }) => index <= raft.lastIndex)?.index ?? 0,
+      ),
+    options: {
+      faults: ['leader cut off', 'partition', 'process crash'],
+      workloads: [],
+      faultGapMs: 4000,
+      durationMs: 15_000,
+    },
+    seeds: 20,
+    found: /holds another message/,
+  },
+  {
     name: 'a conditional publish is stored whatever it expects',
     plant: () =>
       replace(
