@@ -313,7 +313,7 @@ export const MUTANTS: readonly Mutant[] = [
       faultGapMs: 4000,
       durationMs: 15_000,
     },
-    seeds: 20,
+    seeds: 6,
     found: /holds another message/,
   },
   {
