@@ -22,8 +22,9 @@ import type { HostStats } from './types.ts';
 
 const RECEIVING_MAX = 2;
 const FETCH_TIMEOUT_MS = 5_000;
-/** Among so many of the own last indexes an entry is looked for that the sender has as well. */
-const MATCH_INDEXES = 256;
+/** Among so many of the own last indexes an entry is looked for that the sender has as well, and among more and more when there is none. A piece
+ * may end before it comes to the log's end. */
+const MATCH_SPANS = [4, 32, 256];
 /** Pieces of a broken transfer are kept for so long. */
 const KEEP_MS = 60_000;
 const SAVE_POLL_MS = 20;
@@ -38,8 +39,8 @@ interface Receiving {
   bytes: number;
   /** Own entries up to here stay. */
   kept: Index;
-  /** The next live entries tell whether more of them do. */
-  matching: boolean;
+  /** The next live entries are to tell whether more of them do: of MATCH_SPANS so many are left to be tried. */
+  spans: number;
   /** First index of live entries not fetched yet; 0: all are here. */
   nextLive: Index;
   /** A piece is on its way here. */
@@ -154,17 +155,15 @@ export class SnapshotReceiver {
   private begin(runner: GroupRunner, offer: Offer, from: PeerId, stateOnly: boolean): Receiving {
     const { env, wal } = this.owner;
     const kept = this.keptOf(runner);
-    const matchFrom = Math.max(kept + 1, runner.raft.lastIndex - MATCH_INDEXES);
-    const matching = this.isSure(runner) && matchFrom <= runner.raft.lastIndex;
-    return {
+    const receiving: Receiving = {
       runner,
       offer,
       from,
       draft: wal.draftSnapshot(runner.id, offer.meta),
       bytes: 0,
       kept,
-      matching,
-      nextLive: matching ? matchFrom : kept + 1,
+      spans: this.isSure(runner) ? MATCH_SPANS.length : 0,
+      nextLive: 0,
       asking: false,
       writing: false,
       waiting: undefined,
@@ -172,6 +171,18 @@ export class SnapshotReceiver {
       active: true,
       touchedMs: env.clock.nowMs(),
     };
+    this.beginLive(receiving);
+    return receiving;
+  }
+
+  /** Where live entries are fetched from: as long as that may show more common ones, from near the end of the log here. */
+  private beginLive(receiving: Receiving): void {
+    const { kept } = receiving;
+    const { lastIndex } = receiving.runner.raft;
+    if (kept >= lastIndex) receiving.spans = 0;
+    const { spans } = receiving;
+    const nearEnd = spans > 0 ? lastIndex - MATCH_SPANS[MATCH_SPANS.length - spans] : 0;
+    receiving.nextLive = Math.max(kept, nearEnd) + 1;
   }
 
   /** The machine said what is dead here: one that is missing or was wrong may have said too much. Who is in doubt of its log's end or terms is not
@@ -263,7 +274,7 @@ export class SnapshotReceiver {
         this.stop(receiving);
         return;
       }
-      if (receiving.matching && !this.match(receiving, batch.entries)) {
+      if (receiving.spans > 0 && !this.match(receiving, batch.entries)) {
         this.fetch(receiving);
         return;
       }
@@ -278,20 +289,19 @@ export class SnapshotReceiver {
     });
   }
 
-  /** After a restart the log goes on above what is applied, and nobody has told yet what of it is committed. False: there is nothing to be told from
-   * these entries, and all above what is applied is needed. */
+  /** After a restart the log goes on above what is applied, and nobody has told yet what of it is committed. False: these entries do not tell it either,
+   * others are asked for. */
   private match(receiving: Receiving, entries: readonly LogEntry[]): boolean {
-    const { runner, offer } = receiving;
-    receiving.matching = false;
-    const match = this.lastMatch(
-      runner,
-      entries.filter(({ index }) => index < offer.meta.index),
-    );
-    if (match > receiving.kept && this.mayKeep(runner, match)) {
-      receiving.kept = match;
-      return true;
-    }
-    receiving.nextLive = receiving.kept + 1;
+    const { runner, offer, nextLive } = receiving;
+    const below = entries.filter(({ index }) => index < offer.meta.index);
+    const match = this.lastMatch(runner, below);
+    const isMore = match > receiving.kept && this.mayKeep(runner, match);
+    // Those from `kept` on have been looked at: they are what is fetched.
+    const isAll = nextLive === receiving.kept + 1;
+    if (isMore) receiving.kept = match;
+    receiving.spans = isMore || isAll ? 0 : receiving.spans - 1;
+    if (isMore || isAll) return true;
+    this.beginLive(receiving);
     return false;
   }
 

@@ -147,7 +147,8 @@ test('entries that come from a slow disk are not applied to a machine that takes
   expect(behind.group(65).status()).toMatchObject({ commit: 51, applied: 1 });
   behind.disk.latency.readMs = 100;
   for (const other of world.nodes) if (other !== behind) world.cut(other, behind);
-  propose(200, 100);
+  // So much that what is received begins another segment: the read holds up what is written to its own.
+  propose(200, 1_000);
   world.scheduler.runFor(600);
   world.network.heal();
   world.until('it takes a state', () => restoring);
