@@ -99,13 +99,14 @@ function peerOfName(api: ApiContext, name: string): PeerId | undefined {
 
 function removePeer(api: ApiContext, { account, args, body }: ApiRequest, done: Answer) {
   if (api.names.clusterName === undefined) return done(apiError(10010));
+  if (body.length === 0) return done(apiError(10003));
+  const request = decode(body, PEER_REMOVE);
+  if (isApiError(request)) return done(request);
+  const { peer: name } = request;
+  if (!name) return done(apiError(10003));
   api.latestStream(account, args[0], (record) => {
     if (isApiError(record)) return done(record);
-    if (body.length === 0) return done(apiError(10003));
-    const request = decode(body, PEER_REMOVE);
-    if (isApiError(request)) return done(request);
-    if (!request.peer) return done(apiError(10003));
-    const peer = peerOfName(api, request.peer);
+    const peer = peerOfName(api, name);
     if (peer === undefined) return done(apiError(10040));
     api.meta.evict(record.streamId, peer, (result) => done(isApiError(result) ? result : { success: true }));
   });
