@@ -61,6 +61,8 @@ const HELLO = 'meta.hello';
 const TICK_MS = 100;
 const HELLO_TIMEOUT_MS = 1000;
 const COMPLAIN_MS = 10_000;
+/** The first reason, or another one than before. */
+const COMPLAIN_ANEW_MS = 3_000;
 /** A node that lists nobody but could be dialled listens so long for an existing cluster. */
 const ALONE_GRACE_MS = 3000;
 
@@ -72,6 +74,7 @@ export class Formation {
   #saving = false;
   #startMs = 0;
   #complainedMs = 0;
+  #complaint = '';
   #timer: Timer | undefined;
   #closed = false;
 
@@ -239,8 +242,9 @@ export class Formation {
 
   #complain(reason: string): void {
     const nowMs = this.#options.env.clock.nowMs();
-    if (nowMs - this.#complainedMs < COMPLAIN_MS) return;
+    if (nowMs - this.#complainedMs < (reason === this.#complaint ? COMPLAIN_MS : COMPLAIN_ANEW_MS)) return;
     this.#complainedMs = nowMs;
+    this.#complaint = reason;
     this.#options.env.log.warn(reason);
   }
 }

@@ -394,6 +394,17 @@ describe('a start that fails changes nothing', () => {
   });
 });
 
+test('a cluster that can not form says why within seconds', async () => {
+  const ports = await freePorts(2);
+  const routes = ports.map((port) => `127.0.0.1:${port}`).join();
+  const twins = ports.map((port, i) =>
+    server(join(root, `twin${i}`), '--cluster', `127.0.0.1:${port}`, '--cluster_name', 'twins', '--routes', routes),
+  );
+  await expect.poll(() => twins[0].stderr(), { timeout: 30_000 }).toContain('two nodes have the same name: n1, n1');
+  for (const twin of twins) twin.child.kill('SIGTERM');
+  for (const twin of twins) expect((await twin.ended).code).toBe(0);
+});
+
 describe('a cluster that is stopped', () => {
   test('a node that hangs is waited for, until one asks again', async () => {
     const data = join(root, 'hangs');
