@@ -255,9 +255,9 @@ describe('rules', () => {
       return one.apply(index, encodeCommand({ type: 'create', account: '$G', config, live: [1, 2, 3] }, 0)).ok;
     };
     expect(create(2, 'A', (i) => `a.${i}.k`)).toBe(true);
-    const beganMs = performance.now();
+    const before = process.cpuUsage();
     expect(create(3, 'B', (i) => `a.*.m${i}`)).toBe(false);
-    expect(performance.now() - beganMs).toBeLessThan(2_000);
+    expect(process.cpuUsage(before).user).toBeLessThan(3_000_000);
     expect(create(4, 'B', (i) => `b.*.m${i}`)).toBe(true);
     expect(create(5, 'C', (i) => `a.m${i}.*`)).toBe(true);
   });
