@@ -26,6 +26,12 @@ const FLOWING_MS = 1000;
 const SWEEP_MS = 250;
 /** A link without room for answers is asked again after this. */
 const OWED_RETRY_MS = 10;
+/** What was forwarded to a leader that is none any more is waited for, so long, before later publishes go to the next one; looked at so often. It
+ * says at once what it stored and what it returns; whoever is gone is not waited for, the link tells. */
+const FORMER_MS_MAX = 200;
+const FORMER_POLL_MS = 5;
+/** With more publishes in flight nobody looks for those of one partition. */
+const FORMER_SLOTS_MAX = 1 << 16;
 /** Bytes held per partition while no leader is known. */
 const HOLD_BYTES_MAX = 16 << 20;
 /** A forward buffer leaves before the end of the turn when it grows beyond this. */
@@ -80,6 +86,8 @@ interface Hold {
   /** So many at its front came back from a leader: they came before the others. */
   returned: number;
   bytes: number;
+  /** Until then a former leader is waited for; undefined: it has not been asked for yet. */
+  formerUntilMs: number | undefined;
 }
 
 /** Where a subject goes; one per stream record, shared by its sinks. */
@@ -131,7 +139,9 @@ class Router implements PublishRouter {
   readonly #replies: string[] = [];
   readonly #accounts: string[] = [];
   readonly #slotRoutes: Route[] = [];
+  /** 0 while it is not with another node; and of which group it is, when it is. */
   readonly #peers: PeerId[] = [];
+  readonly #groups: number[] = [];
   readonly #generations: number[] = [];
   readonly #startMs: number[] = [];
   readonly #free: number[] = [];
@@ -239,7 +249,10 @@ class Router implements PublishRouter {
       return;
     }
     const link = this.#link(leader);
-    if (token !== NO_ANSWER) this.#peers[token & (SLOTS_MAX - 1)] = leader;
+    if (token !== NO_ANSWER) {
+      this.#peers[token & (SLOTS_MAX - 1)] = leader;
+      this.#groups[token & (SLOTS_MAX - 1)] = group;
+    }
     link.forward.addForward(group, token, subject, hdr, payload);
     this.stats.forwarded++;
     if (link.forward.length > FORWARD_BYTES_FLUSH) this.#sendForwards(leader, link);
@@ -248,11 +261,7 @@ class Router implements PublishRouter {
 
   /** Copies what may be part of a receive buffer. False: there is no room. */
   #hold(group: number, at: number, { subject, hdr, payload, token, dueMs }: Held): boolean {
-    let hold = this.#holds.get(group);
-    if (hold === undefined) {
-      hold = { queue: [], returned: 0, bytes: 0 };
-      this.#holds.set(group, hold);
-    }
+    const hold = this.#holdOf(group);
     const bytes = subject.length + hdr.length + payload.length;
     if (hold.bytes + bytes > HOLD_BYTES_MAX) {
       this.#settleRefused(token, apiError(10167));
@@ -284,11 +293,40 @@ class Router implements PublishRouter {
     if (leader !== 0) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
   }
 
+  #holdOf(group: number): Hold {
+    let hold = this.#holds.get(group);
+    if (hold === undefined) {
+      hold = { queue: [], returned: 0, bytes: 0, formerUntilMs: undefined };
+      this.#holds.set(group, hold);
+    }
+    return hold;
+  }
+
   #releaseHold(group: number, leader: PeerId): void {
+    if (this.#waitsForFormer(group, leader)) {
+      this.#env.clock.after(FORMER_POLL_MS, () => {
+        const now = this.#partitions.leaderOf(group);
+        if (now !== 0 && !this.#closed) this.#releaseHold(group, now);
+      });
+      return;
+    }
     const hold = this.#holds.get(group);
     if (hold === undefined) return;
     this.#holds.delete(group);
     for (const held of hold.queue) this.#toLeader(group, leader, held.subject, held.hdr, held.payload, held.token);
+  }
+
+  /** What came before must not be overtaken: it may yet come back from whoever led before. */
+  #waitsForFormer(group: number, leader: PeerId): boolean {
+    if (this.waiting > FORMER_SLOTS_MAX) return false;
+    const peers = this.#peers;
+    let slot = 0;
+    while (slot < peers.length && (peers[slot] === 0 || peers[slot] === leader || this.#groups[slot] !== group)) slot++;
+    if (slot === peers.length) return false;
+    const nowMs = this.#env.clock.nowMs();
+    const hold = this.#holdOf(group);
+    hold.formerUntilMs ??= nowMs + FORMER_MS_MAX;
+    return nowMs < hold.formerUntilMs;
   }
 
   #expireHolds(): void {
@@ -305,8 +343,9 @@ class Router implements PublishRouter {
       }
       hold.returned = Math.max(0, hold.returned - expired);
       const leader = this.#partitions.leaderOf(group);
-      if (hold.queue.length === 0) this.#holds.delete(group);
-      else if (leader !== 0) this.#releaseHold(group, leader);
+      if (hold.queue.length === 0) {
+        if ((hold.formerUntilMs ?? 0) <= nowMs) this.#holds.delete(group);
+      } else if (leader !== 0) this.#releaseHold(group, leader);
       else nextMs = Math.min(nextMs, hold.queue[0].dueMs);
     }
     if (nextMs !== Number.POSITIVE_INFINITY) this.#armHolds(nextMs);
@@ -336,6 +375,7 @@ class Router implements PublishRouter {
     this.#accounts[slot] = account;
     this.#slotRoutes[slot] = route;
     this.#peers[slot] = 0;
+    this.#groups[slot] = 0;
     this.#startMs[slot] = this.#env.clock.nowMs();
     this.#sweepTimer ??= this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
     return this.#tokenOf(slot);

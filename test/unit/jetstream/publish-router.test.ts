@@ -20,6 +20,7 @@ import { streamConfig } from '../meta/meta-world.ts';
 
 const HERE = 1;
 const THERE = 2;
+const ELSEWHERE = 3;
 const EMPTY = new Uint8Array(0);
 const RECORD: StreamRecord = {
   streamId: 5,
@@ -51,13 +52,16 @@ function world(firstLeader: number) {
     },
   } as unknown as Broker;
   const frames: Uint8Array[] = [];
+  /** Of the frames. */
+  const receivers: number[] = [];
   const link = { full: false, up: true };
   let onFrame: ((from: number, bytes: Uint8Array) => void) | undefined;
   let onDown: ((peer: number) => void) | undefined;
   const transport = {
     self: { id: HERE } as PeerInfo,
-    send: (_to: number, _channel: Channel, parts: readonly Uint8Array[]) => {
+    send: (to: number, _channel: Channel, parts: readonly Uint8Array[]) => {
       if (link.full || !link.up) return false;
+      receivers.push(to);
       frames.push(Buffer.concat(parts));
       return true;
     },
@@ -96,6 +100,7 @@ function world(firstLeader: number) {
   return {
     answers,
     frames,
+    receivers,
     link,
     published,
     scheduler,
@@ -282,11 +287,43 @@ describe('a publish that a leader returns', () => {
     expect(answers).toEqual([expect.stringMatching(/^\d+ r1 NATS\/1.0 503/)]);
   });
 
-  test('has lost its place when the next one is known already: unknown', () => {
-    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+  test('is waited for when the next one is known already: later ones do not overtake it', () => {
+    const { frames, lead, publish, receive, receivers, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    scheduler.runFor(1);
+    lead(ELSEWHERE);
+    publish('r2', 'S.2');
+    scheduler.runFor(100);
+    expect(receivers).toEqual([THERE]);
+    receive(returnOf(frames[0]));
+    publish('r3', 'S.3');
+    scheduler.runFor(20);
+    expect(frames.slice(1).flatMap(subjectsOf)).toEqual(['S.1', 'S.2', 'S.3']);
+    expect(new Set(receivers.slice(1))).toEqual(new Set([ELSEWHERE]));
+  });
+
+  test('nobody waits for a former leader that has answered, or to which there is no link', () => {
+    for (const answer of [true, false]) {
+      const { down, frames, lead, publish, receive, receivers, scheduler } = world(THERE);
+      publish('r1');
+      scheduler.runFor(1);
+      if (answer) receive(ackOf(frames[0], 1));
+      else down();
+      lead(ELSEWHERE);
+      publish('r2');
+      scheduler.runFor(1);
+      expect(receivers).toEqual([THERE, ELSEWHERE]);
+    }
+  });
+
+  test('has lost its place when it comes too late: unknown', () => {
+    const { answers, frames, lead, publish, receive, receivers, scheduler } = world(THERE);
     publish('r1');
     scheduler.runFor(1);
-    lead(HERE);
+    lead(ELSEWHERE);
+    publish('r2');
+    scheduler.runFor(250);
+    expect(receivers).toEqual([THERE, ELSEWHERE]);
     receive(returnOf(frames[0]));
     expect(answers).toEqual([expect.stringMatching(UNKNOWN)]);
   });
