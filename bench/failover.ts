@@ -18,6 +18,7 @@ const PUBLISH_TIMEOUT_MS = 1000;
 const RETRY_MS = 20;
 const SETTLE_MS = 1500;
 const OBSERVE_MS_AFTER = 6000;
+const DURING_MS_AFTER = 500;
 const RECOVERED_MS_MAX = 20_000;
 /** What is promised. */
 const BOUNDS = { medianMs: 1500, worstMs: 3000, stopMs: 300, settledMs: 3000 };
@@ -65,6 +66,8 @@ interface Plain {
 interface Fault {
   /** Longest gaps of the clients of other nodes, of the faulty node's pinned ones, and of those that may go elsewhere. */
   others: number;
+  /** The same until half a second after the process is gone: what comes later is the machine's, or of the smaller cluster. */
+  during: number;
   own: number;
   moved: number;
   unsettled: number;
@@ -279,10 +282,14 @@ class Run {
     const moving = this.#movers.filter((mover) => this.#connections[mover.connection].getServer().endsWith(port));
     if (how === 'kill') await this.#target.kill(node);
     else await this.#target.stopNode(node);
-    await pause(OBSERVE_MS_AFTER);
-    const end = performance.now();
-    const gap = (worker: Worker): number => Math.max(worker.gapMs, end - worker.lastAckMs);
     const survivors = this.#workers.filter((worker) => worker.connection !== node);
+    await pause(DURING_MS_AFTER);
+    const gapUntil = (ms: number, worker: Worker): number => Math.max(worker.gapMs, ms - worker.lastAckMs);
+    const gone = performance.now();
+    const during = Math.max(...survivors.map((worker) => gapUntil(gone, worker)));
+    await pause(OBSERVE_MS_AFTER - DURING_MS_AFTER);
+    const end = performance.now();
+    const gap = (worker: Worker): number => gapUntil(end, worker);
     const others = Math.max(...survivors.map(gap));
     const unsettled = Math.max(...survivors.map((worker) => worker.unsettledMsMax));
     const moved = Math.max(0, ...moving.map(gap));
@@ -293,7 +300,7 @@ class Run {
     const deadline = performance.now() + RECOVERED_MS_MAX;
     const own = this.#workers.filter((worker) => worker.connection === node);
     while (own.some((worker) => worker.lastAckMs < end) && performance.now() < deadline) await pause(50);
-    return { others, own: Math.max(...own.map(gap)), moved, unsettled, failed, settled, slowest };
+    return { others, during, own: Math.max(...own.map(gap)), moved, unsettled, failed, settled, slowest };
   }
 
   /** Ends the workers; returns how many acked ids are missing or stored under another seq. */
@@ -321,9 +328,9 @@ class Run {
 
 const ms = (value: number): string => `${Math.round(value)} ms`;
 
-function told({ others, own, moved, failed, settled, slowest }: Fault): string {
+function told({ others, during, own, moved, failed, settled, slowest }: Fault): string {
   return (
-    `longest gap ${ms(others)}, ${failed} failed publishes; clients of that node ${ms(own)}, ${ms(moved)} when they may go elsewhere; ` +
+    `longest gap ${ms(others)} (${ms(during)} while it went), ${failed} failed publishes; clients of that node ${ms(own)}, ${ms(moved)} when they may go elsewhere; ` +
     `defaults: slowest call ${ms(settled)} (${slowest})`
   );
 }
@@ -350,11 +357,13 @@ function summary(kills: Fault[], metaKills: number, stops: Fault[], quiet: numbe
   }
   if (stops.length > 0) {
     const gaps = stops.map((stop) => stop.others);
+    const during = stops.map((stop) => stop.during);
     const moved = stops.map((stop) => stop.moved);
     const failed = stops.reduce((sum, stop) => sum + stop.failed, 0);
     process.stdout.write(
       `${stops.length} clean stops: longest time without an ack: median ${ms(quantile(gaps, 0.5))}, ` +
-        `worst ${figure('clean stop', quantile(gaps, 1), BOUNDS.stopMs)} (as long before each of them: ` +
+        `worst ${figure('clean stop', quantile(gaps, 1), BOUNDS.stopMs)} (while they went: median ${ms(quantile(during, 0.5))}, ` +
+        `worst ${ms(quantile(during, 1))}; as long before each of them: ` +
         `median ${ms(quantile(quiet, 0.5))}, worst ${ms(quantile(quiet, 1))}); ${failed} publishes through other nodes failed; ` +
         `clients of the stopped node that go elsewhere: median ${ms(quantile(moved, 0.5))}, worst ${ms(quantile(moved, 1))}\n`,
     );
