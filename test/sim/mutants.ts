@@ -93,6 +93,13 @@ const handOver = {
   faultGapMs: 4000,
   durationMs: 12_000,
 };
+/** Leaders with entries that nobody else got come back when their successors have folded the log. */
+const leftBehind = {
+  faults: ['leader cut off', 'partition', 'process crash'],
+  workloads: [],
+  faultGapMs: 4000,
+  durationMs: 15_000,
+};
 const powerAtAcks = ['power loss at an ack', 'slow disk'];
 
 export const MUTANTS: readonly Mutant[] = [
@@ -288,12 +295,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a snapshot keeps what is in the log below it, committed or not',
     plant: () => replace(SnapshotReceiver.prototype, 'keptOf', () => (runner) => runner.raft.lastIndex),
-    options: {
-      faults: ['leader cut off', 'partition', 'process crash'],
-      workloads: [],
-      faultGapMs: 4000,
-      durationMs: 15_000,
-    },
+    options: leftBehind,
     seeds: 6,
     found: /holds another message/,
   },
@@ -307,12 +309,7 @@ export const MUTANTS: readonly Mutant[] = [
           ({ raft }, committed) =>
             committed.findLast(({ index }) => index <= raft.lastIndex)?.index ?? 0,
       ),
-    options: {
-      faults: ['leader cut off', 'partition', 'process crash'],
-      workloads: [],
-      faultGapMs: 4000,
-      durationMs: 15_000,
-    },
+    options: leftBehind,
     seeds: 6,
     found: /holds another message/,
   },
