@@ -18,7 +18,7 @@ export function settle(s: RaftState): void {
   settleCommit(s, lead);
   reads.settleRounds(s);
   settleTransfer(s, lead);
-  if (!lead.votes && s.commit >= s.members.latestIndex) abdicate(s);
+  if (!s.members.selfVotes && s.commit >= s.members.latestIndex) abdicate(s);
 }
 
 function settleTransfer(s: RaftState, lead: Leadership): void {
@@ -97,7 +97,7 @@ function maySleep(s: RaftState, lead: Leadership): boolean {
   const { lastIndex } = s.log;
   if (s.commit !== lastIndex || lead.transfer !== undefined) return false;
   if (lead.readRounds.length > 0 || lead.asks.length > 0 || s.readQueue.length > 0) return false;
-  let voters = s.members.isVoter(s.id) ? 1 : 0;
+  let voters = s.members.selfVotes ? 1 : 0;
   for (const progress of lead.progress) {
     // One that is down is woken for when it is back; the host, or it itself, says so.
     if (progress.down) continue;

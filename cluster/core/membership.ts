@@ -29,11 +29,15 @@ export class MembershipLog {
   /** The log's base or below when there is none in the log. */
   latestIndex!: Index;
   quorum!: number;
+  /** This replica is a voter. */
+  selfVotes!: boolean;
+  private readonly self: PeerId;
   private changes: MembershipChange[];
 
-  constructor(changes: MembershipChange[]) {
+  constructor(changes: MembershipChange[], self: PeerId) {
     assert(changes.length > 0, 'no membership');
     this.changes = changes;
+    this.self = self;
     this.noteLatest();
   }
 
@@ -42,6 +46,7 @@ export class MembershipLog {
     this.latest = membership;
     this.latestIndex = index;
     this.quorum = majorityOf(membership.voters);
+    this.selfVotes = membership.voters.includes(this.self);
   }
 
   /** The membership that rules again if the latest is truncated. */

@@ -235,7 +235,7 @@ export class Raft {
       nowMs: options.nowMs,
       hardState: options.hardState,
       log,
-      members: new MembershipLog(restoredMemberships(options, base.index)),
+      members: new MembershipLog(restoredMemberships(options, base.index), options.id),
       mayVote: options.mayVote,
       preferred: options.preferred,
     });

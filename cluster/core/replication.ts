@@ -211,7 +211,7 @@ export function settleCommit(s: RaftState, lead: Leadership): void {
 /** The highest index above the commit index that a majority of the voters holds durably; 0: none. Asked at every acknowledgement. */
 function heldByMajority(s: RaftState, lead: Leadership): Index {
   const { progress } = lead;
-  const own = lead.votes ? s.stable : 0;
+  const own = s.members.selfVotes ? s.stable : 0;
   let best = isHeld(s, lead, own) ? own : 0;
   for (let i = 0; i < progress.length; i++) {
     const { voter, match } = progress[i];
@@ -224,7 +224,7 @@ function heldByMajority(s: RaftState, lead: Leadership): Index {
 function isHeld(s: RaftState, lead: Leadership, index: Index): boolean {
   if (index <= s.commit) return false;
   const { progress } = lead;
-  let count = lead.votes && s.stable >= index ? 1 : 0;
+  let count = s.members.selfVotes && s.stable >= index ? 1 : 0;
   for (let i = 0; i < progress.length; i++) if (progress[i].voter && progress[i].match >= index) count++;
   return count >= s.quorum;
 }
@@ -255,7 +255,6 @@ export function syncProgress(s: RaftState): void {
     if (s.progressOf(peer) === undefined) lead.progress.push(new Progress(peer, s.log.lastIndex + 1, s.nowMs));
   }
   for (const progress of lead.progress) progress.voter = voters.includes(progress.peer);
-  lead.votes = voters.includes(s.id);
 }
 
 // ---- the follower's side

@@ -29,7 +29,7 @@ export function becomeCandidate(s: RaftState): void {
 
 /** A candidate that is no voter any more does not count. */
 function voteForSelf(s: RaftState): void {
-  s.votes = new Set(s.members.isVoter(s.id) ? [s.id] : []);
+  s.votes = new Set(s.members.selfVotes ? [s.id] : []);
 }
 
 export function becomeLeader(s: RaftState): void {
@@ -37,7 +37,6 @@ export function becomeLeader(s: RaftState): void {
   leave(s, 'leader', s.id);
   s.lead = {
     progress: [],
-    votes: false,
     termStart: s.log.lastIndex + 1,
     muted: s.lone,
     heartbeatDueMs: gridLine(s.limits, s.nowMs) + s.limits.heartbeatMs,

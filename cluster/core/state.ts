@@ -21,8 +21,6 @@ export interface ReadRound {
 export interface Leadership {
   /** Of every other member. A list: it is gone through at each message, and has a handful of items at most. */
   progress: Progress[];
-  /** This replica is a voter itself. */
-  votes: boolean;
   /** Index of this term's no-op: nothing is served before it is committed. */
   termStart: Index;
   /** A lone voter elects itself before its vote is durable; it says nothing to anyone until it is. */
@@ -90,51 +88,49 @@ export interface StateOptions {
 }
 
 export class RaftState {
+  // What nearly every message looks at stands first, and so side by side in memory.
   readonly id: PeerId;
-  readonly group: GroupId;
   readonly limits: Limits;
-  readonly random: () => number;
   readonly log: LogTerms;
   readonly members: MembershipLog;
-  readonly preferred: boolean;
-
   term: Term;
-  vote: PeerId;
   role: Role = 'follower';
   leader: PeerId = 0;
   commit: Index;
+  reportedCommit: Index;
   /** The WAL holds the log up to here. */
   stable: Index;
-  mayVote: boolean;
+  nowMs: number;
+  lead: Leadership | undefined;
+  out: Outbox = emptyOutbox();
+  hardStateChanged = false;
+  /** Followers may be owed appends. */
+  flushDue = false;
+  quiesced = false;
   /** The host is about to replace the log by a snapshot: nothing is appended meanwhile. */
   installing = false;
-  quiesced = false;
-
-  nowMs: number;
-  electionTimeoutMs = 0;
+  mayVote: boolean;
   electionDueMs = 0;
+  electionTimeoutMs = 0;
   heardLeaderMs = -Infinity;
-
   /** The stalls of this node's loop for which the present deadline was put off. */
   stalledMs = 0;
   /** Since when a vote, or a candidate's requests, have waited for the disk: the time in which a leader must be heard has not begun. */
   promisedMs: number | undefined;
-  /** Voters that said yes to this candidate or pre-candidate. */
-  votes: Set<PeerId> | undefined;
-  lead: Leadership | undefined;
   /** Contexts of this turn's reads here. */
   readQueue: number[] = [];
+
+  readonly group: GroupId;
+  readonly random: () => number;
+  readonly preferred: boolean;
+  vote: PeerId;
+  /** Voters that said yes to this candidate or pre-candidate. */
+  votes: Set<PeerId> | undefined;
   /** When the first read was asked that waits for a round. */
   readsSinceMs = 0;
   forwarded: ForwardedReads[] = [];
   /** Begins at random, so that an answer to an earlier life of this process fits nothing. */
   forwardContext: number;
-
-  out: Outbox = emptyOutbox();
-  hardStateChanged = false;
-  /** Followers may be owed appends. */
-  flushDue = false;
-  reportedCommit: Index;
 
   constructor(options: StateOptions) {
     this.id = options.id;
@@ -165,7 +161,7 @@ export class RaftState {
   get electable(): boolean {
     if (!this.mayVote || this.installing) return false;
     const { members } = this;
-    if (members.isVoter(this.id)) return true;
+    if (members.selfVotes) return true;
     return members.latestIndex > this.commit && members.previous.voters.includes(this.id);
   }
 

@@ -56,15 +56,21 @@ describe('membership', () => {
 
   test('the log of changes rolls back, is compacted, and knows what ruled when', () => {
     const voters = (...ids: number[]): Membership => ({ voters: ids, learners: [] });
-    const log = new MembershipLog([{ index: 0, membership: voters(1) }]);
+    const log = new MembershipLog([{ index: 0, membership: voters(1) }], 3);
+    const atHand = () => [log.latestIndex, log.quorum, log.selfVotes];
+    expect(atHand()).toEqual([0, 1, false]);
     log.append(5, voters(1, 2));
     log.append(9, voters(1, 2, 3));
+    expect(atHand()).toEqual([9, 2, true]);
     expect([0, 4, 5, 8, 9, 99].map((index) => log.at(index).voters.length)).toEqual([1, 1, 2, 2, 3, 3]);
     expect(log.previous).toEqual(voters(1, 2));
     log.truncateFrom(9);
     expect([log.latestIndex, log.latest]).toEqual([5, voters(1, 2)]);
+    expect(atHand()).toEqual([5, 2, false]);
     log.compactTo(7);
     expect(log.at(7)).toEqual(voters(1, 2));
     expect(() => log.truncateFrom(5)).toThrow('none before it is known');
+    log.reset(20, voters(3));
+    expect(atHand()).toEqual([20, 1, true]);
   });
 });
