@@ -58,11 +58,11 @@ export const FAULTS: readonly Fault[] = [
       return true;
     },
   },
-  { name: 'bit rot', strike: rotFile, weight: 2 },
+  { name: 'bit rot', strike: rotFile, weight: 4 },
   { name: 'deleted file', strike: deleteFile, weight: 4 },
   { name: 'roll-back', strike: rollBack, weight: 4 },
   { name: 'forgotten vote', strike: forgottenVote, weight: 4 },
-  { name: 'roll-back told late', strike: toldLate, weight: 3 },
+  { name: 'roll-back told late', strike: toldLate, weight: 4 },
   { name: 'clean stop', strike: cleanStop },
   { name: 'rolling restart', strike: rollingRestart, weight: 2 },
   {
@@ -187,6 +187,7 @@ export const FAULTS: readonly Fault[] = [
 /** Drawn for a few seeds only, because it takes a promise back. */
 export const TWO_WRONG_CLOCKS: Fault = {
   name: 'two wrong clocks',
+  weight: 3,
   strike: ({ world, chance }) => {
     for (const node of world.nodes) node.clock.offsetUs = 0;
     for (let i = 0; i < 2; i++)

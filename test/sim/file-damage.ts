@@ -1,5 +1,5 @@
-// Damage to the files of the frail node's disk, while it runs, is down, or comes back again and again. Used by faults.ts. Sealed segments and
-// their tables are the largest part of a real disk and a small part of a simulated one, so they are chosen more often than by chance.
+// Damage to the files of the frail node's disk, while it runs, is down, or comes back again and again. Used by faults.ts. Sealed segments,
+// their tables and snapshots are most of a real disk and little of a simulated one, so they are chosen more often than by chance.
 import { type FaultContext, frailDown, oneOf } from './fault-context.ts';
 import type { Prng } from './prng.ts';
 import type { SimNode } from './world.ts';
@@ -12,7 +12,7 @@ const kindOf = (path: string): string => path.replaceAll(/[0-9a-f]*\d[0-9a-f-]*/
 function fileOf(chance: Prng, { disk }: SimNode): string | undefined {
   const files = disk.files().filter((path) => (disk.content(path)?.length ?? 0) > 0);
   const dice = chance.float();
-  const ending = dice < 0.4 ? '.seg' : dice < 0.65 ? '.idx' : dice < 0.75 ? 'snap/' : '';
+  const ending = dice < 0.35 ? '.seg' : dice < 0.55 ? '.idx' : dice < 0.8 ? 'snap/' : '';
   const some = files.filter((path) => path.includes(ending));
   return oneOf(chance, some.length > 0 ? some : files);
 }

@@ -19,6 +19,8 @@ const CRASH_POINT_SHARE = 0.0005;
 /** Of acks: the power goes just then. */
 const POWER_LOSS_SHARE = 0.01;
 const POWER_LOSS_GAP_MS = 2500;
+/** Of worlds: no disk loses anything in them. */
+const SPARING_SHARE = 0.15;
 /** Faults whose victim loses what only it has: a stream with one replica is not kept beside them. */
 const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back', 'forgotten vote', 'roll-back told late'];
 
@@ -92,7 +94,10 @@ class Scenario implements Run {
     this.#chance = this.world.prng.stream('scenario');
     this.#durationMs = options.durationMs ?? 15_000;
     this.#faultGapMs = options.faultGapMs ?? 1350;
-    const drawn = FAULTS.filter(() => this.#chance.float() < 0.4).map(({ name }) => name);
+    const sparesDisks = this.#chance.float() < SPARING_SHARE;
+    const drawn = FAULTS.filter(() => this.#chance.float() < 0.4)
+      .map(({ name }) => name)
+      .filter((name) => !sparesDisks || !DESTRUCTIVE.includes(name));
     if (this.#chance.float() < 0.08) drawn.push(TWO_WRONG_CLOCKS.name);
     this.#faults = new Set(faults ?? drawn);
     this.clocksFail = this.#faults.has(TWO_WRONG_CLOCKS.name);
