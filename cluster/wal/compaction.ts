@@ -4,7 +4,7 @@
 // states and tombstones by which its entries are dead, and the states of all groups in a later segment.
 import type { DiskFile } from '../../src/kit/env.ts';
 import type { LogEntry } from '../core/types.ts';
-import { crashPoint, mustWork, type WalContext } from './context.ts';
+import { crashPoint, mustBeGone, mustWork, type WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import { segmentName, sidecarName } from './options.ts';
@@ -254,9 +254,9 @@ export class Compactor {
       return;
     }
     disk.unlink(`${context.dir}/${sidecarName(id)}`, (tableError) => {
-      mustWork(context, `removing ${sidecarName(id)}`, tableError);
+      mustBeGone(context, sidecarName(id), tableError);
       disk.unlink(`${context.dir}/${segmentName(id)}`, (error) => {
-        mustWork(context, `removing ${segmentName(id)}`, error);
+        mustBeGone(context, segmentName(id), error);
         crashPoint(context, 'wal.compact.unlinked');
         this.unlinkNext(gone, i + 1, done);
       });

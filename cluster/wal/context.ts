@@ -51,6 +51,12 @@ export function mustWork(context: WalContext, what: string, error: Error | null)
   if (error !== null) context.env.fatal(`wal: ${what} failed: ${error.message}`, 'disk');
 }
 
+/** The end of an unlink. What somebody else has removed before is gone as well. */
+export function mustBeGone(context: WalContext, path: string, error: Error | null): void {
+  const isGone = error !== null && 'code' in error && error.code === 'ENOENT';
+  mustWork(context, `removing ${path}`, isGone ? null : error);
+}
+
 export function invariant(context: WalContext, condition: boolean, what: string): void {
   if (!condition) context.env.fatal(`wal: ${what}`);
 }

@@ -5,7 +5,7 @@
 import type { Env } from '../../src/kit/env.ts';
 import type { GroupId } from '../core/types.ts';
 import type { CarriedEntry } from './batch-packer.ts';
-import { mustWork, type WalContext } from './context.ts';
+import { mustBeGone, mustWork, type WalContext } from './context.ts';
 import { type Inventory, takeInventory } from './inventory.ts';
 import {
   defaultWalOptions,
@@ -175,7 +175,7 @@ function removeLeftovers(context: WalContext, names: string[]): void {
       return;
     }
     env.disk.unlink(`${dir}/${names[i]}`, (error) => {
-      mustWork(context, `removing ${names[i]}`, error);
+      mustBeGone(context, names[i], error);
       next(i + 1);
     });
   };

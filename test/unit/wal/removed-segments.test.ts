@@ -276,3 +276,18 @@ test('whichever segment somebody deleted while the node was down, compaction doe
     expect(life.env.deathReason, name).toBeUndefined();
   }
 });
+
+test('a table or a segment that somebody deletes while the node runs, and that nobody needs, does not end it', () => {
+  for (const ending of ['.idx', '.seg']) {
+    const { world, life } = readyToCompact();
+    const names = world.disk.files('wal/').filter((name) => name.endsWith('.idx'));
+    expect(names.length).toBeGreaterThan(1);
+    // The newest: what they hold is dead.
+    for (const name of names.slice(1)) world.disk.remove(name.replace('.idx', ending));
+    life.env.run(() => life.wal.deleteGroup(FILLER));
+    flush(world, life);
+    for (let i = 0; i < 6; i++) settle(world, life, (done) => life.wal.compact(() => done()));
+    expect(life.env.deathReason).toBeUndefined();
+    expect(life.wal.stats.segmentsRemoved).toBeGreaterThan(0);
+  }
+});
