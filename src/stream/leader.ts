@@ -189,6 +189,7 @@ export class PartitionLeader {
     this.#proposed = 0;
     this.#applied = 0;
     this.#removingBatch = -1;
+    this.#heldUntil = 0;
     this.#trackWanted = false;
     this.#paused = false;
     const lastSeq = this.#machine.config === undefined ? firstSeq - 1 : this.#machine.lastSeq;

@@ -385,3 +385,10 @@ test.each(['old', 'new'] as const)('what the leader answers is true in the log (
     { numRuns: 400 },
   );
 });
+
+test('what waits during a pause does not wait for batches of an earlier leadership', () => {
+  const first: Publish = { ...PLAIN, subject: 'k.a', expectSubject: 1 };
+  const second: Publish = { ...PLAIN, subject: 'k.a' };
+  const depose = { kind: 'depose', lose: false, foreign: '' } as const;
+  run([{ kind: 'turn' }, first, depose, { kind: 'pause', paused: true }, second], 'new');
+});
