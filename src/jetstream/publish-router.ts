@@ -318,15 +318,25 @@ class Router implements PublishRouter {
 
   /** What came before must not be overtaken: it may yet come back from whoever led before. */
   #waitsForFormer(group: number, leader: PeerId): boolean {
-    if (this.waiting > FORMER_SLOTS_MAX) return false;
-    const peers = this.#peers;
-    let slot = 0;
-    while (slot < peers.length && (peers[slot] === 0 || peers[slot] === leader || this.#groups[slot] !== group)) slot++;
-    if (slot === peers.length) return false;
+    if (!this.#ledHereUntilNow(group, leader) && !this.#isWithOther(group, leader)) return false;
     const nowMs = this.#env.clock.nowMs();
     const hold = this.#holdOf(group);
     hold.formerUntilMs ??= nowMs + FORMER_MS_MAX;
     return nowMs < hold.formerUntilMs;
+  }
+
+  /** The word of the next leader may be read in the turn in which this node is to find out that it leads no longer. */
+  #ledHereUntilNow(group: number, leader: PeerId): boolean {
+    return leader !== this.#transport.self.id && this.#partitions.local(group)?.leading === true;
+  }
+
+  /** Are publishes with somebody who does not lead? */
+  #isWithOther(group: number, leader: PeerId): boolean {
+    if (this.waiting > FORMER_SLOTS_MAX) return false;
+    const peers = this.#peers;
+    for (let slot = 0; slot < peers.length; slot++)
+      if (peers[slot] !== 0 && peers[slot] !== leader && this.#groups[slot] === group) return true;
+    return false;
   }
 
   #expireHolds(): void {
@@ -345,8 +355,11 @@ class Router implements PublishRouter {
       const leader = this.#partitions.leaderOf(group);
       if (hold.queue.length === 0) {
         if ((hold.formerUntilMs ?? 0) <= nowMs) this.#holds.delete(group);
-      } else if (leader !== 0) this.#releaseHold(group, leader);
-      else nextMs = Math.min(nextMs, hold.queue[0].dueMs);
+        continue;
+      }
+      if (leader !== 0) this.#releaseHold(group, leader);
+      // It waits on for a former leader, and the new one may be gone before that is over.
+      if (this.#holds.get(group) === hold) nextMs = Math.min(nextMs, hold.queue[0].dueMs);
     }
     if (nextMs !== Number.POSITIVE_INFINITY) this.#armHolds(nextMs);
   }

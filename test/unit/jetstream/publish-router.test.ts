@@ -74,8 +74,11 @@ function world(firstLeader: number) {
     },
   } as unknown as Transport;
   const published: { sink: AckSink; token: number }[] = [];
+  const local = { leading: firstLeader === HERE };
   const ops = {
-    leading: true,
+    get leading() {
+      return local.leading;
+    },
     publish: (_s: string, _h: Uint8Array, _p: Uint8Array, to: AckSink, token: number) => {
       published.push({ sink: to, token });
     },
@@ -102,6 +105,7 @@ function world(firstLeader: number) {
     frames,
     receivers,
     link,
+    local,
     published,
     scheduler,
     publish: (reply: string, subject = 'S.a') =>
@@ -249,8 +253,9 @@ describe('a publish that a leader returns', () => {
   });
 
   test('also of this node, before it has said that it leads no longer', () => {
-    const { frames, lead, publish, published, run, scheduler } = world(HERE);
+    const { frames, lead, local, publish, published, run, scheduler } = world(HERE);
     publish('r1', 'S.1');
+    local.leading = false;
     run(() => published[0].sink.returned(published[0].token, groupOf(5, 0), 'S.1', EMPTY, EMPTY));
     lead(0);
     lead(THERE);
@@ -300,6 +305,46 @@ describe('a publish that a leader returns', () => {
     scheduler.runFor(20);
     expect(frames.slice(1).flatMap(subjectsOf)).toEqual(['S.1', 'S.2', 'S.3']);
     expect(new Set(receivers.slice(1))).toEqual(new Set([ELSEWHERE]));
+  });
+
+  test('by this node comes before later ones, also when the word of the next leader was read first', () => {
+    const { answers, frames, lead, local, publish, published, run, scheduler } = world(HERE);
+    publish('r1', 'S.1');
+    lead(THERE);
+    publish('r2', 'S.2');
+    local.leading = false;
+    run(() => published[0].sink.returned(published[0].token, groupOf(5, 0), 'S.1', EMPTY, EMPTY));
+    scheduler.runFor(20);
+    expect([answers, frames.flatMap(subjectsOf)]).toEqual([[], ['S.1', 'S.2']]);
+  });
+
+  test('is not waited for for ever by those that came later', () => {
+    const { frames, lead, publish, scheduler } = world(HERE);
+    publish('r1', 'S.1');
+    lead(THERE);
+    publish('r2', 'S.2');
+    scheduler.runFor(250);
+    expect(frames.flatMap(subjectsOf)).toEqual(['S.2']);
+  });
+
+  test('and those behind it are answered in time when the next leader goes while the former one is waited for', () => {
+    const { answers, lead, publish, scheduler } = world(THERE);
+    publish('r1');
+    scheduler.runFor(10);
+    lead(0);
+    publish('r2');
+    scheduler.runFor(1_900);
+    publish('r3');
+    lead(ELSEWHERE);
+    // What came first is due meanwhile.
+    scheduler.runFor(150);
+    lead(0);
+    scheduler.runFor(10_000);
+    expect(answers.map((answer) => answer.replace(/^\d+ /, '').slice(0, 15))).toEqual([
+      'r2 NATS/1.0 503',
+      expect.stringMatching(/^r1 \{"error"/),
+      'r3 NATS/1.0 503',
+    ]);
   });
 
   test('nobody waits for a former leader that has answered, or to which there is no link', () => {
