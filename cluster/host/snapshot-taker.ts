@@ -12,8 +12,8 @@ export interface SnapshotPolicy {
   /** A snapshot is due when the applied log since the last one has that many bytes or entries ... */
   bytes: number;
   entries: number;
-  /** ... on a node with no more groups than that; more of them share what these may have, down to an eighth each. All together they never
-   * have more than these, since a restart replays it all: the larger ones go first ... */
+  /** ... on a node with no more groups than that; more of them share what these may have, down to an eighth each. All together, but for those
+   * that are not worth folding, they never have more than these, since a restart replays it all: the larger ones go first ... */
   groups: number;
   /** ... so many times as much while a member is away for a short time, or back for a short time ... */
   awayGrowth: number;
@@ -116,24 +116,28 @@ export class SnapshotTaker {
     this.compactions = Math.max(this.compactions, Math.ceil(wal.stats.segments / SEGMENTS_PER_COMPACTION));
   }
 
-  /** Many groups, none of them due by itself: those above the average are, when all together have too much. */
+  /** Many groups, none of them due by itself: those above the average are, when all together have too much. A log that is not worth folding stays as
+   * it is, whatever the others do: it counts for nothing here, else they would be folded again and again for it. */
   private relieve(): void {
     const { bytes, entries, groups, awayGrowth } = this.policy;
-    const { stats, env } = this.owner;
+    const { env } = this.owner;
+    const runners: GroupRunner[] = [];
     let sumBytes = 0;
     let sumEntries = 0;
-    for (const { logBytes, logEntries } of this.owner.groups()) {
-      sumBytes += logBytes;
-      sumEntries += logEntries;
+    for (const runner of this.owner.groups()) {
+      if (!this.isWorthIt(runner)) continue;
+      runners.push(runner);
+      sumBytes += runner.logBytes;
+      sumEntries += runner.logEntries;
     }
     const size = Math.max(sumBytes / (bytes * groups), sumEntries / (entries * groups));
     const nowMs = env.clock.nowMs();
     const isAway = [...this.expected.values()].some((untilMs) => untilMs > nowMs);
     if (size <= (isAway ? awayGrowth : 1)) return;
     env.crashPoint('host:relieves');
-    for (const runner of this.owner.groups()) {
-      const isLarge = runner.logBytes * stats.groups >= sumBytes || runner.logEntries * stats.groups >= sumEntries;
-      if (isLarge && this.isWorthIt(runner)) this.queue.add(runner);
+    for (const runner of runners) {
+      const { logBytes, logEntries } = runner;
+      if (logBytes * runners.length >= sumBytes || logEntries * runners.length >= sumEntries) this.queue.add(runner);
     }
   }
 

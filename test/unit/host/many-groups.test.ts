@@ -181,3 +181,25 @@ test('logs of many groups, each too short to be folded, are folded when all toge
     expect(node.host.stats.snapshotsTaken).toBeGreaterThan(10);
   }
 });
+
+test('small logs are not folded again and again because of one that is long, and not worth folding', () => {
+  const groups = GROUPS.slice(0, 20);
+  const [long, ...others] = groups;
+  const policy = { bytes: 20_000, entries: 1e6, groups: 2, growth: 2, tailBytes: 1e9 };
+  const snapshots = { ...policy, awayGrowth: 1, waitMs: 100, gapMs: 5 };
+  const world = new World({ seed: 23, nodes: 1, groups, host: { snapshots } });
+  world.start();
+  world.until('leaders', () => groups.every((group) => world.leader(group) !== undefined), 20_000);
+  const [node] = world.nodes;
+  node.machine(long).ballastBytes = 100_000;
+  const runner = node.host.group(long) as GroupRunner;
+  world.put(`put ${'x'.repeat(10_000)}`, long);
+  world.until('its first snapshot', () => node.host.stats.snapshotsTaken === 1);
+  while (runner.logBytes < 60_000) world.put(`put ${'x'.repeat(10_000)}`, long);
+  for (let round = 0; round < 3; round++) {
+    for (const group of others) for (let i = 0; i < 8; i++) world.put('pad', group);
+    world.scheduler.runFor(2_000);
+  }
+  expect(runner.logBytes).toBeGreaterThan(60_000);
+  expect(node.host.stats.snapshotsTaken).toBe(1);
+});
