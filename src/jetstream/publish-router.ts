@@ -127,6 +127,9 @@ class Router implements PublishRouter {
   readonly #holds = new Map<number, Hold>();
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #ackBodies = new AckBodies();
+  /** Of all groups so far, and with which a group's leader changed last: whoever has a publish from before is none any more, or leads again. */
+  #leaderChanges = 0;
+  readonly #leaderChangedAt = new Map<number, number>();
   #holdTimer: Timer | undefined;
   /** When it fires. */
   #holdDueMs = 0;
@@ -139,9 +142,10 @@ class Router implements PublishRouter {
   readonly #replies: string[] = [];
   readonly #accounts: string[] = [];
   readonly #slotRoutes: Route[] = [];
-  /** 0 while it is not with another node; and of which group it is, when it is. */
+  /** 0 while it is not with another node; and of which group it is, and after how many changes of leaders it left, when it is. */
   readonly #peers: PeerId[] = [];
   readonly #groups: number[] = [];
+  readonly #leftAt: number[] = [];
   readonly #generations: number[] = [];
   readonly #startMs: number[] = [];
   readonly #free: number[] = [];
@@ -173,6 +177,7 @@ class Router implements PublishRouter {
       if (record !== undefined) this.#setRoute(record);
     });
     this.#partitions.onLeaderChange((group, leader) => {
+      this.#leaderChangedAt.set(group, ++this.#leaderChanges);
       if (leader !== 0) this.#releaseHold(group, leader);
     });
     this.#transport.onMessage(Channel.publish, (from, bytes) => this.#onFrame(from, bytes));
@@ -218,6 +223,7 @@ class Router implements PublishRouter {
       const group = groupOf(record.streamId, partition);
       for (const held of this.#holds.get(group)?.queue ?? []) this.#settleNoResponders(held.token);
       this.#holds.delete(group);
+      this.#leaderChangedAt.delete(group);
     }
   }
 
@@ -250,8 +256,10 @@ class Router implements PublishRouter {
     }
     const link = this.#link(leader);
     if (token !== NO_ANSWER) {
-      this.#peers[token & (SLOTS_MAX - 1)] = leader;
-      this.#groups[token & (SLOTS_MAX - 1)] = group;
+      const slot = token & (SLOTS_MAX - 1);
+      this.#peers[slot] = leader;
+      this.#groups[slot] = group;
+      this.#leftAt[slot] = this.#leaderChanges;
     }
     link.forward.addForward(group, token, subject, hdr, payload);
     this.stats.forwarded++;
@@ -273,14 +281,14 @@ class Router implements PublishRouter {
     return true;
   }
 
-  /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. Where that one
-   * is known already and has got later ones, its place in the order is gone. */
+  /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. Where that one,
+   * or the same one in a later term, is known already and has got later ones, its place in the order is gone. */
   #takeBack(from: PeerId, token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
     const slot = this.#claim(token);
     if (token !== NO_ANSWER && slot < 0) return;
     const hold = this.#holds.get(group);
     const leader = this.#partitions.leaderOf(group);
-    if (hold === undefined && leader !== 0 && leader !== from) {
+    if (hold === undefined && leader !== 0 && (leader !== from || this.#isWithFormer(slot, group))) {
       this.#settleRefused(token, apiError(10008));
       return;
     }
@@ -316,9 +324,9 @@ class Router implements PublishRouter {
     for (const held of hold.queue) this.#toLeader(group, leader, held.subject, held.hdr, held.payload, held.token);
   }
 
-  /** What came before must not be overtaken: it may yet come back from whoever led before. */
+  /** What came before must not be overtaken: it may yet come back from whoever led before, who may be the one that leads now. */
   #waitsForFormer(group: number, leader: PeerId): boolean {
-    if (!this.#ledHereUntilNow(group, leader) && !this.#isWithOther(group, leader)) return false;
+    if (!this.#ledHereUntilNow(group, leader) && !this.#isAnyWithFormer(group)) return false;
     const nowMs = this.#env.clock.nowMs();
     const hold = this.#holdOf(group);
     hold.formerUntilMs ??= nowMs + FORMER_MS_MAX;
@@ -330,13 +338,17 @@ class Router implements PublishRouter {
     return leader !== this.#transport.self.id && this.#partitions.local(group)?.leading === true;
   }
 
-  /** Are publishes with somebody who does not lead? */
-  #isWithOther(group: number, leader: PeerId): boolean {
+  /** Is any publish of the group with somebody to whom it left before the group's leader changed last? */
+  #isAnyWithFormer(group: number): boolean {
     if (this.waiting > FORMER_SLOTS_MAX) return false;
-    const peers = this.#peers;
-    for (let slot = 0; slot < peers.length; slot++)
-      if (peers[slot] !== 0 && peers[slot] !== leader && this.#groups[slot] === group) return true;
+    for (let slot = 0; slot < this.#peers.length; slot++) if (this.#isWithFormer(slot, group)) return true;
     return false;
+  }
+
+  /** `slot` -1: nobody waits for it, and nobody knows. */
+  #isWithFormer(slot: number, group: number): boolean {
+    if (slot < 0 || this.#peers[slot] === 0 || this.#groups[slot] !== group) return false;
+    return this.#leftAt[slot] < (this.#leaderChangedAt.get(group) ?? 0);
   }
 
   #expireHolds(): void {
@@ -389,6 +401,7 @@ class Router implements PublishRouter {
     this.#slotRoutes[slot] = route;
     this.#peers[slot] = 0;
     this.#groups[slot] = 0;
+    this.#leftAt[slot] = 0;
     this.#startMs[slot] = this.#env.clock.nowMs();
     this.#sweepTimer ??= this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
     return this.#tokenOf(slot);

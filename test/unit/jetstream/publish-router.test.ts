@@ -318,6 +318,19 @@ describe('a publish that a leader returns', () => {
     expect([answers, frames.flatMap(subjectsOf)]).toEqual([[], ['S.1', 'S.2']]);
   });
 
+  test('is not overtaken either when the same one leads again before it has come back', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    scheduler.runFor(1);
+    lead(0);
+    publish('r2', 'S.2');
+    lead(THERE);
+    scheduler.runFor(50);
+    receive(returnOf(frames.splice(0)[0]));
+    scheduler.runFor(20);
+    expect([answers, frames.flatMap(subjectsOf)]).toEqual([[], ['S.1', 'S.2']]);
+  });
+
   test('is not waited for for ever by those that came later', () => {
     const { frames, lead, publish, scheduler } = world(HERE);
     publish('r1', 'S.1');
@@ -361,14 +374,15 @@ describe('a publish that a leader returns', () => {
     }
   });
 
-  test('has lost its place when it comes too late: unknown', () => {
+  test.each([THERE, ELSEWHERE])('has lost its place when it comes too late, node %i leads now: unknown', (next) => {
     const { answers, frames, lead, publish, receive, receivers, scheduler } = world(THERE);
     publish('r1');
     scheduler.runFor(1);
-    lead(ELSEWHERE);
+    lead(0);
+    lead(next);
     publish('r2');
     scheduler.runFor(250);
-    expect(receivers).toEqual([THERE, ELSEWHERE]);
+    expect(receivers).toEqual([THERE, next]);
     receive(returnOf(frames[0]));
     expect(answers).toEqual([expect.stringMatching(UNKNOWN)]);
   });
