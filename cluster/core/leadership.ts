@@ -149,6 +149,11 @@ export function transfer(s: RaftState, to: PeerId): void {
   if (progress !== undefined) examine(s, lead, progress);
 }
 
+/** There is no link to that member any more: if it was to take over, nobody waits for it beyond the next tick. */
+export function giveUpHeir(s: RaftState, { transfer }: Leadership, peer: PeerId): void {
+  if (transfer?.to === peer) transfer.untilMs = s.nowMs;
+}
+
 /** May the leader append now? Not while it hands over. */
 export function mayPropose(s: RaftState): boolean {
   return s.lead !== undefined && s.lead.transfer === undefined;

@@ -468,6 +468,7 @@ export class Raft {
       if (progress === undefined) return;
       this.wake(nowMs);
       leadership.peerRestarted(s, peer);
+      leadership.giveUpHeir(s, s.lead, peer);
       progress.down = true;
     } else if (peer === s.leader) {
       s.quiesced = false;

@@ -191,6 +191,23 @@ describe('transfer', () => {
     expect(core.raft.propose(EntryKind.batch, NO_BYTES, 3)).toEqual({ index: 3, term: 1 });
   });
 
+  test('given up at once when the target is gone, not when somebody else is', () => {
+    const core = new OneCore();
+    core.leadAndCommit();
+    core.raft.transferLeadership(3, 0);
+    core.take();
+    core.raft.peerDown(2, 20);
+    core.take();
+    expect(core.raft.nextDeadlineMs).toBeGreaterThan(20);
+    core.tick(20);
+    expect(core.raft.transferringTo).toBe(3);
+    core.raft.peerDown(3, 30);
+    expect(core.raft.nextDeadlineMs).toBe(30);
+    core.tick(30);
+    expect(core.raft.transferringTo).toBe(0);
+    expect(core.raft.propose(EntryKind.batch, NO_BYTES, 3)).toEqual({ index: 2, term: 1 });
+  });
+
   test('the target stands at once, without a pre-vote', () => {
     const core = new OneCore([1]);
     core.append(2, 1, [1, 1], []);

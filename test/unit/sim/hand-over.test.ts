@@ -107,4 +107,18 @@ describe('while leadership is handed over', () => {
       expect(waitedMsMax).toBeLessThan(1_000);
     }
   });
+
+  test('also when the heir goes: nobody waits for it', () => {
+    const stage = begin(5);
+    const from = stage.leader();
+    const heir = stage.world.nodes.find((node) => node !== from)!;
+    const [group] = from.node!.partitions.keys();
+    heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
+    from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+    stage.world.scheduler.runFor(20);
+    heir.crash('process');
+    stage.world.scheduler.runFor(1_000);
+    expect(stage.leader()).toBe(from);
+    expect(stage.publishers[stage.world.nodes.indexOf(from)].waitedMsMax).toBeLessThan(200);
+  });
 });
