@@ -80,6 +80,16 @@ function verify({ world, publishers }: Stage): void {
   expect(world.violations).toEqual([]);
 }
 
+/** To a member that does not take it. */
+function handOverInVain({ world, leader }: Stage): { from: SimNode; heir: SimNode } {
+  const from = leader();
+  const heir = world.nodes.find((node) => node !== from)!;
+  const [group] = from.node!.partitions.keys();
+  heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
+  from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+  return { from, heir };
+}
+
 describe('while leadership is handed over', () => {
   test.each([1, 2, 3])('every publish is acknowledged, once and in order (seed %i)', (seed) => {
     const stage = begin(seed);
@@ -95,11 +105,7 @@ describe('while leadership is handed over', () => {
 
   test('also when the heir does not take it: this node leads on', () => {
     const stage = begin(4);
-    const from = stage.leader();
-    const heir = stage.world.nodes.find((node) => node !== from)!;
-    const [group] = from.node!.partitions.keys();
-    heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
-    from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+    const { from } = handOverInVain(stage);
     verify(stage);
     expect(stage.leader()).toBe(from);
     for (const { waitedMsMax } of stage.publishers) {
@@ -110,11 +116,7 @@ describe('while leadership is handed over', () => {
 
   test('also when the heir goes: nobody waits for it', () => {
     const stage = begin(5);
-    const from = stage.leader();
-    const heir = stage.world.nodes.find((node) => node !== from)!;
-    const [group] = from.node!.partitions.keys();
-    heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
-    from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+    const { from, heir } = handOverInVain(stage);
     stage.world.scheduler.runFor(20);
     heir.crash('process');
     stage.world.scheduler.runFor(1_000);
