@@ -146,6 +146,9 @@ class Router implements PublishRouter {
   readonly #peers: PeerId[] = [];
   readonly #groups: number[] = [];
   readonly #leftAt: number[] = [];
+  /** The how manyth it is. */
+  readonly #orders: number[] = [];
+  #taken = 0;
   readonly #generations: number[] = [];
   readonly #startMs: number[] = [];
   readonly #free: number[] = [];
@@ -301,6 +304,26 @@ class Router implements PublishRouter {
     if (leader !== 0) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
   }
 
+  /** That one was stored, by a leader that returned earlier ones and led again when it came: they have lost their place. */
+  #refuseOvertaken(group: number, order: number): void {
+    const hold = this.#holds.get(group);
+    if (hold === undefined) return;
+    const { queue, returned } = hold;
+    const isOvertaken = ({ token }: Held, at: number): boolean =>
+      at < returned && token !== NO_ANSWER && this.#orders[token & (SLOTS_MAX - 1)] < order;
+    // They are in order, so mostly the first one tells.
+    let first = 0;
+    while (first < returned && queue[first].token === NO_ANSWER) first++;
+    if (first === returned || !isOvertaken(queue[first], first)) return;
+    const overtaken = queue.filter(isOvertaken);
+    hold.queue = queue.filter((held, at) => !isOvertaken(held, at));
+    hold.returned -= overtaken.length;
+    for (const { subject, hdr, payload, token } of overtaken) {
+      hold.bytes -= subject.length + hdr.length + payload.length;
+      this.#settleRefused(token, apiError(10008));
+    }
+  }
+
   #holdOf(group: number): Hold {
     let hold = this.#holds.get(group);
     if (hold === undefined) {
@@ -402,6 +425,7 @@ class Router implements PublishRouter {
     this.#peers[slot] = 0;
     this.#groups[slot] = 0;
     this.#leftAt[slot] = 0;
+    this.#orders[slot] = ++this.#taken;
     this.#startMs[slot] = this.#env.clock.nowMs();
     this.#sweepTimer ??= this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
     return this.#tokenOf(slot);
@@ -448,6 +472,7 @@ class Router implements PublishRouter {
     const nowMs = this.#env.clock.nowMs();
     const route = this.#slotRoutes[slot];
     route.storedMs = nowMs;
+    if (this.#holds.size > 0 && this.#peers[slot] !== 0) this.#refuseOvertaken(this.#groups[slot], this.#orders[slot]);
     this.#observeLatency(nowMs - this.#startMs[slot]);
     const reply = this.#replies[slot];
     const answer = this.#ackBodies.stored(reply, route.ackPrefixBytes, seq, duplicate);

@@ -331,6 +331,28 @@ describe('a publish that a leader returns', () => {
     expect([answers, frames.flatMap(subjectsOf)]).toEqual([[], ['S.1', 'S.2']]);
   });
 
+  test('is given up when a later one was stored there meanwhile; an earlier one changes nothing', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    for (const reply of ['r1', 'r2', 'r3']) {
+      publish(reply, `S.${reply}`);
+      scheduler.runFor(1);
+    }
+    const [one, two, three] = frames.splice(0);
+    lead(0);
+    publish('r4', 'S.r4');
+    receive(returnOf(two));
+    receive(ackOf(one, 1));
+    lead(THERE);
+    receive(ackOf(three, 2));
+    scheduler.runFor(20);
+    expect(answers).toEqual([
+      expect.stringContaining(' r1 {"stream":"S","seq":1}'),
+      expect.stringMatching(/ r2 \{"error":.*10008/),
+      expect.stringContaining(' r3 {"stream":"S","seq":2}'),
+    ]);
+    expect(frames.flatMap(subjectsOf)).toEqual(['S.r4']);
+  });
+
   test('is not waited for for ever by those that came later', () => {
     const { frames, lead, publish, scheduler } = world(HERE);
     publish('r1', 'S.1');
