@@ -16,6 +16,8 @@ const CREATE_MS_MAX = 900_000;
 export interface ManyOptions {
   binary: string;
   streams: number;
+  /** Publishes in flight per client. */
+  window: number;
   rounds: number;
   scale: number;
 }
@@ -98,7 +100,8 @@ class Side {
   #publish(flags: string[], messages: number): { perSecond: number; cpuUs: number } {
     const count = Math.max(1000, Math.round(messages));
     const before = this.#cpuMs();
-    const result = this.#load(this.#target.urls[0], [...flags, '-clients', CLIENTS, '-msgs', String(count)]);
+    const load = ['-clients', CLIENTS, '-window', String(this.#options.window), '-msgs', String(count)];
+    const result = this.#load(this.#target.urls[0], [...flags, ...load]);
     const cpuMs = sum(this.#cpuMs()) - sum(before);
     this.#errors += result.errors;
     this.#firstError ||= result.firstError ?? '';
@@ -131,13 +134,13 @@ function sweepCell({ failoverSeconds, silent }: Figures): string {
 }
 
 export async function runMany(options: ManyOptions): Promise<void> {
-  const { streams } = options;
+  const { streams, window } = options;
   const flotilla = await new Side('flotilla', options).run();
   const nats = await new Side('nats-server', options).run();
   const row = (what: string, figure: (side: Figures) => string): string =>
     `| ${what} | ${figure(flotilla)} | ${figure(nats)} |`;
   const rows = [
-    `| ${streams} streams of three replicas | flotilla (fsync before ack) | nats-server (default) |`,
+    `| ${streams} streams of three replicas, window ${window} | flotilla (fsync before ack) | nats-server (default) |`,
     '|---|---|---|',
     row(`created by ${CREATE_CLIENTS} clients, per 1,000`, (side) => `${side.createSeconds.toFixed(1)} s`),
     row('a quiet node, share of one core', (side) => `${side.idlePercent.toFixed(1)} %`),
