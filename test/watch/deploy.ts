@@ -6,8 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { prometheusTools, skip } from './tools.ts';
+import { prometheusTools, skip, switches } from './tools.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CACHE = join(ROOT, '.cache');
@@ -19,7 +18,10 @@ const VALIDATE = 'kubernetes-validate==1.37.0';
 const CHART = 'deploy/helm/flotilla';
 const BUILD_MS_MAX = 600_000;
 
-const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
+const isQuick = switches(
+  'usage: npm run deploy-check -- [--quick]   (without helm where it would have to be built)',
+  'quick',
+).has('quick');
 let failed = 0;
 
 interface Run {
@@ -76,9 +78,9 @@ function checkCompose(): void {
 }
 
 function checkChart(dir: string): void {
-  const helm = values.quick ? onPath('helm') : goTool('helm', HELM);
+  const helm = isQuick ? onPath('helm') : goTool('helm', HELM);
   if (helm === undefined) {
-    if (values.quick) process.stdout.write('       left out: helm is not here, and this is a quick run\n');
+    if (isQuick) process.stdout.write('       left out: helm is not here, and this is a quick run\n');
     else failed += skip('chart', 'neither helm nor go');
     return;
   }

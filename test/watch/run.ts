@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { ROWS } from '../../deploy/grafana/dashboard.ts';
 import { freePorts, Target } from '../conformance/target.ts';
-import { type PrometheusTools, prometheusTools, skip } from './tools.ts';
+import { type PrometheusTools, prometheusTools, skip, switches } from './tools.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'src/cli/main.ts');
@@ -261,6 +261,9 @@ async function watch(tools: PrometheusTools): Promise<void> {
   }
 }
 
+switches(
+  'usage: npm run watch-test   (about two minutes; prometheus comes from PROMETHEUS_DIR, the PATH, or apt-get)',
+);
 const tools = prometheusTools();
 if (typeof tools === 'string') process.exit(skip('watch test', tools));
 checkRules(tools);

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { parseArgs } from 'node:util';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CACHE = join(ROOT, '.cache/prometheus');
@@ -61,4 +62,19 @@ export function skip(what: string, why: string): number {
   const must = process.env['CI'] === 'true';
   process.stdout.write(`${must ? 'FAILED' : 'SKIPPED'}: ${what}: ${why}\n`);
   return must ? 1 : 0;
+}
+
+/** Which of these switches were given. `--help` ends the process with the usage, anything else with a line and 2. */
+export function switches(usage: string, ...known: string[]): Set<string> {
+  const options = Object.fromEntries(['help', ...known].map((name) => [name, { type: 'boolean' as const }]));
+  try {
+    const given = new Set(Object.keys(parseArgs({ options }).values));
+    if (!given.has('help')) return given;
+    console.log(usage);
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    console.error(`${error.message}\n${usage}`);
+    process.exit(2);
+  }
 }
