@@ -1,5 +1,5 @@
 // `npm run bench -- --only many`: what many streams cost. 1,000 R3 streams (or --streams n) on three nodes, first of Flotilla, then of
-// nats-server, with the same steps: create them, leave them alone, publish to one stream and to all of them in turn, kill -9 a node, and
+// nats-server (not with --alone), with the same steps: create them, leave them alone, publish to one stream and to all of them in turn, kill -9 a node, and
 // see when every stream has answered. CPU time comes from /proc, so on a busy machine it says more than the rates do.
 import { Target, type TargetKind } from '../test/conformance/target.ts';
 import { type LoadResult, load, median } from './load.ts';
@@ -18,6 +18,8 @@ export interface ManyOptions {
   streams: number;
   /** Publishes in flight per client. */
   window: number;
+  /** Without nats-server. */
+  alone: boolean;
   rounds: number;
   scale: number;
 }
@@ -37,6 +39,11 @@ interface Figures {
   silent: number;
   idleDownPercent: number;
 }
+
+const TITLES: Record<TargetKind, string> = {
+  flotilla: 'flotilla (fsync before ack)',
+  'nats-server': 'nats-server (default)',
+};
 
 const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 
@@ -134,14 +141,15 @@ function sweepCell({ failoverSeconds, silent }: Figures): string {
 }
 
 export async function runMany(options: ManyOptions): Promise<void> {
-  const { streams, window } = options;
-  const flotilla = await new Side('flotilla', options).run();
-  const nats = await new Side('nats-server', options).run();
+  const { streams, window, alone } = options;
+  const kinds: TargetKind[] = alone ? ['flotilla'] : ['flotilla', 'nats-server'];
+  const sides: Figures[] = [];
+  for (const kind of kinds) sides.push(await new Side(kind, options).run());
   const row = (what: string, figure: (side: Figures) => string): string =>
-    `| ${what} | ${figure(flotilla)} | ${figure(nats)} |`;
+    `| ${what} | ${sides.map(figure).join(' | ')} |`;
   const rows = [
-    `| ${streams} streams of three replicas, window ${window} | flotilla (fsync before ack) | nats-server (default) |`,
-    '|---|---|---|',
+    `| ${streams} streams of three replicas, window ${window} | ${kinds.map((kind) => TITLES[kind]).join(' | ')} |`,
+    `|---${'|---'.repeat(kinds.length)}|`,
     row(`created by ${CREATE_CLIENTS} clients, per 1,000`, (side) => `${side.createSeconds.toFixed(1)} s`),
     row('a quiet node, share of one core', (side) => `${side.idlePercent.toFixed(1)} %`),
     row('a quiet node while another is down', (side) => `${side.idleDownPercent.toFixed(1)} %`),

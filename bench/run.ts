@@ -2,7 +2,7 @@
 // printed as ratios. Absolute figures depend on the machine; only ratios of one run count. Flotilla syncs before every ack;
 // nats-server runs with its default (a sync every two minutes) and, with --always, with `sync_interval: always` as well.
 //   npm run bench -- [--rounds n] [--scale f] [--only name,name] [--always]
-//   npm run bench -- --only many [--streams 1000] [--window n] [--rounds n] [--scale f]      many streams, in many.ts
+//   npm run bench -- --only many [--streams 1000] [--window n] [--alone] [--rounds n] [--scale f]  many streams, in many.ts
 import { execFileSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -77,6 +77,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     streams: { type: 'string', default: '1000' },
     window: { type: 'string', default: '500' },
+    alone: { type: 'boolean', default: false },
     always: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -119,7 +120,7 @@ function diskSyncMs(dir: string): number {
 async function main(): Promise<number> {
   if (values.help) {
     process.stdout.write(
-      'usage: npm run bench -- [--rounds n] [--scale f] [--only text,text] [--always]\n       npm run bench -- --only many [--streams 1000] [--window n] [--rounds n] [--scale f]\n',
+      'usage: npm run bench -- [--rounds n] [--scale f] [--only text,text] [--always]\n       npm run bench -- --only many [--streams 1000] [--window n] [--alone] [--rounds n] [--scale f]\n',
     );
     return 0;
   }
@@ -133,7 +134,14 @@ async function main(): Promise<number> {
   try {
     const binary = buildLoad(dir);
     if (values.only === 'many') {
-      await runMany({ binary, streams: Number(values.streams), window: Number(values.window), rounds, scale });
+      await runMany({
+        binary,
+        streams: Number(values.streams),
+        window: Number(values.window),
+        alone: values.alone,
+        rounds,
+        scale,
+      });
       return 0;
     }
     process.stdout.write(
