@@ -261,9 +261,7 @@ async function watch(tools: PrometheusTools): Promise<void> {
   }
 }
 
-switches(
-  'usage: npm run watch-test   (about two minutes; prometheus comes from PROMETHEUS_DIR, the PATH, or apt-get)',
-);
+switches('usage: npm run watch-test   (about two minutes; prometheus comes from PROMETHEUS_DIR, the PATH, or apt-get)');
 const tools = prometheusTools();
 if (typeof tools === 'string') process.exit(skip('watch test', tools));
 checkRules(tools);
