@@ -35,15 +35,11 @@ export interface NodeViewOptions {
   connectUrls: () => string[];
 }
 
-/** Several metrics of one scrape look at the same partitions. */
-const PARTITIONS_FRESH_MS = 50;
 /** A replica with less than this to fetch, over a link that is up, counts as one. */
 const IN_SYNC_ENTRIES_MAX = 1_000;
 
 export function nodeViewOf(options: NodeViewOptions): NodeView {
   const { identity, env, front, broker, node } = options;
-  let partitionsCache: PartitionView[] = [];
-  let partitionsAtMs = Number.NEGATIVE_INFINITY;
 
   const nameOf = (peer: number): string => {
     if (peer === 0) return '';
@@ -168,14 +164,7 @@ export function nodeViewOf(options: NodeViewOptions): NodeView {
     routes: () =>
       options.linkConnections().map((link) => routeView(link, link.bulk ? [] : broker.interestOf(link.peer.id))),
     account: (name) => front.trafficOf(name),
-    partitions: () => {
-      const nowMs = env.clock.nowMs();
-      if (nowMs - partitionsAtMs > PARTITIONS_FRESH_MS) {
-        partitionsCache = readPartitions();
-        partitionsAtMs = nowMs;
-      }
-      return partitionsCache;
-    },
+    partitions: readPartitions,
     replicas,
     partitionCounts,
     peers: peerViews,

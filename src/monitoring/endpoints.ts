@@ -53,7 +53,12 @@ export function varz(view: NodeView, _query: Query, requests: Readonly<Record<st
         }
       : {},
     jetstream: identity.jetstream
-      ? { config: jetstreamConfig(view), stats: jetstreamStats(view), meta: metaCluster(view), limits: {} }
+      ? {
+          config: jetstreamConfig(view),
+          stats: jetstreamStats(view, view.partitions()),
+          meta: metaCluster(view),
+          limits: {},
+        }
       : {},
     start: rfc3339(identity.startUs),
     now: rfc3339(nowUs),

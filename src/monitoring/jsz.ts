@@ -23,7 +23,8 @@ export function jsz(view: NodeView, query: Query): Answer {
     throw new BadQuery('filtered response: not leader');
   const withRaft = boolean(query, 'raft');
   const { offset, limit } = pageOf(query);
-  const partitions = view.partitions().filter((p) => !boolean(query, 'stream-leader-only') || p.leading);
+  const all = view.partitions();
+  const partitions = all.filter((p) => !boolean(query, 'stream-leader-only') || p.leading);
   const streams = new Map<string, PartitionView[]>();
   for (const partition of partitions) {
     if (query['acc'] && partition.account !== query['acc']) continue;
@@ -38,7 +39,7 @@ export function jsz(view: NodeView, query: Query): Answer {
     now: rfc3339(nowUs),
     config: jetstreamConfig(view),
     limits: {},
-    ...jetstreamStats(view),
+    ...jetstreamStats(view, all),
     streams: streams.size,
     streams_leader: (withRaft && led.length) || undefined,
     consumers: partitions.reduce((count, p) => count + p.state.consumer_count, 0),
@@ -170,8 +171,7 @@ export function jetstreamConfig(view: NodeView): object {
   return { max_memory: -1, max_storage: -1, store_dir: view.identity.storeDir, sync_interval: 0, strict: true };
 }
 
-export function jetstreamStats(view: NodeView): object {
-  const partitions = view.partitions();
+export function jetstreamStats(view: NodeView, partitions: readonly PartitionView[]): object {
   const sum = (storage: string): number =>
     partitions.filter((p) => p.config.storage === storage).reduce((bytes, p) => bytes + p.state.bytes, 0);
   return {
