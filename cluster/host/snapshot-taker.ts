@@ -27,7 +27,8 @@ export interface SnapshotPolicy {
   gapMs: number;
 }
 
-/** A member that was away for seconds should find what it lacks in the log: the snapshot of a stream takes all that is stored along. */
+/** A member that was away for seconds should find what it lacks in the log: a snapshot takes the whole state along, and all that was stored since its
+ * own log ends. */
 const DEFAULTS: SnapshotPolicy = {
   bytes: 64 * 1024 * 1024,
   entries: 80_000,
