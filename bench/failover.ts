@@ -53,6 +53,10 @@ interface Worker {
   failed: number;
 }
 
+function workerOn(connection: number): Worker {
+  return { connection, lastAckMs: performance.now(), gapMs: 0, acked: 0, unsettledMsMax: 0, failed: 0 };
+}
+
 /** A client without options: whatever it asks must come to an end. */
 interface Plain {
   node: number;
@@ -122,14 +126,7 @@ class Run {
     });
     for (let c = 0; c < this.#connections.length; c++) {
       for (let w = 0; w < WORKERS_PER_CONNECTION; w++) {
-        const worker: Worker = {
-          connection: c,
-          lastAckMs: performance.now(),
-          gapMs: 0,
-          acked: 0,
-          unsettledMsMax: 0,
-          failed: 0,
-        };
+        const worker = workerOn(c);
         this.#workers.push(worker);
         this.#loops.push(this.#work(worker, this.#connections[c].jetstream(), `failover.${c}.${w}`));
       }
@@ -137,14 +134,7 @@ class Run {
     for (const [node, url] of this.#target.urls.entries()) {
       const mover = await connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
       const at = this.#connections.push(mover) - 1;
-      const worker: Worker = {
-        connection: at,
-        lastAckMs: performance.now(),
-        gapMs: 0,
-        acked: 0,
-        unsettledMsMax: 0,
-        failed: 0,
-      };
+      const worker = workerOn(at);
       this.#movers.push(worker);
       this.#loops.push(this.#work(worker, mover.jetstream(), `failover.mover.${node}`));
       const plain: Plain = {

@@ -2,6 +2,13 @@
 // Used by run.ts, many.ts and large.ts. Invariant: the same binary with the same flags loads every server.
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import type { TargetKind } from '../test/conformance/target.ts';
+
+/** What each server does before it answers, as it runs here. */
+export const TITLES: Record<TargetKind, string> = {
+  flotilla: 'flotilla (fsync before ack)',
+  'nats-server': 'nats-server (default)',
+};
 
 export interface LoadResult {
   seconds: number;

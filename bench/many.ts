@@ -1,8 +1,8 @@
 // `npm run bench -- --only many`: what many streams cost. 1,000 R3 streams (or --streams n) on three nodes, first of Flotilla, then of
-// nats-server (not with --alone), with the same steps: create them, leave them alone, publish to one stream and to all of them in turn, kill -9 a node, and
-// see when every stream has answered. CPU time comes from /proc, so on a busy machine it says more than the rates do.
+// nats-server (not with --alone), with the same steps: create them, leave them alone, publish to one stream and to all of them in turn,
+// kill -9 a node, and see when every stream has answered. CPU time comes from /proc, so on a busy machine it says more than the rates do.
 import { Target, type TargetKind } from '../test/conformance/target.ts';
-import { type LoadResult, load, median } from './load.ts';
+import { type LoadResult, load, median, TITLES } from './load.ts';
 import { cpuMsOf } from './proc.ts';
 
 const CLIENTS = '4';
@@ -39,11 +39,6 @@ interface Figures {
   silent: number;
   idleDownPercent: number;
 }
-
-const TITLES: Record<TargetKind, string> = {
-  flotilla: 'flotilla (fsync before ack)',
-  'nats-server': 'nats-server (default)',
-};
 
 const pause = (ms: number): Promise<void> => new Promise((resume) => setTimeout(resume, ms));
 

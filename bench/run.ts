@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Target, type TargetKind } from '../test/conformance/target.ts';
-import { buildLoad, type LoadResult, load, median } from './load.ts';
+import { buildLoad, type LoadResult, load, median, TITLES } from './load.ts';
 import { runMany } from './many.ts';
 
 interface Scenario {
@@ -147,8 +147,8 @@ async function main(): Promise<number> {
     process.stdout.write(
       `fdatasync of 4 KiB: ${diskSyncMs(dir).toFixed(3)} ms; 3 nodes, R3, 128 B unless said, window 500 per client, ${rounds} rounds\n`,
     );
-    sides.push(await startSide('flotilla', 'flotilla (fsync before ack)', binary, []));
-    sides.push(await startSide('nats-server', 'nats-server (default)', binary, []));
+    sides.push(await startSide('flotilla', TITLES.flotilla, binary, []));
+    sides.push(await startSide('nats-server', TITLES['nats-server'], binary, []));
     if (values.always) {
       const config = join(dir, 'always.conf');
       writeFileSync(config, 'jetstream { sync_interval: always }\n');
