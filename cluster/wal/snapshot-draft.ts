@@ -5,7 +5,7 @@ import type { DiskFile } from '../../src/kit/env.ts';
 import type { GroupId, SnapshotMeta } from '../core/types.ts';
 import type { SnapshotRef } from './bodies.ts';
 import { ByteWriter } from './bytes.ts';
-import { crashPoint, invariant, mustWork, type WalContext } from './context.ts';
+import { crashPoint, invariant, mustBeGone, mustWork, type WalContext } from './context.ts';
 import { SNAPSHOT_DIR } from './options.ts';
 import { crc32c } from './record.ts';
 import { CHUNK_BYTES, CHUNK_HEAD_BYTES, encodeHead, endCrcOf, snapshotPath } from './snapshots.ts';
@@ -199,6 +199,6 @@ export class SnapshotDraft {
     if (handle === undefined) return;
     handle.close();
     this.handle = undefined;
-    context.env.disk.unlink(path, (error) => mustWork(context, `removing ${path}`, error));
+    context.env.disk.unlink(path, (error) => mustBeGone(context, path, error));
   }
 }

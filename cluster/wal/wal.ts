@@ -5,7 +5,7 @@ import type { Env } from '../../src/kit/env.ts';
 import type { GroupId, HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../core/types.ts';
 import type { SnapshotRef } from './bodies.ts';
 import { Compactor } from './compaction.ts';
-import { crashPoint, invariant, mustWork, type WalContext } from './context.ts';
+import { crashPoint, invariant, mustBeGone, type WalContext } from './context.ts';
 import { GroupLog } from './group-log.ts';
 import { SNAPSHOT_DIR, type WalOptions } from './options.ts';
 import { quarantine } from './quarantine.ts';
@@ -425,9 +425,8 @@ class SegmentedWal implements Wal {
     const { context } = this;
     if (ref === undefined) return;
     const path = snapshotPath(context.dir, group, ref);
-    if (context.env.disk.sizeSync(path) === undefined) return;
     context.env.disk.unlink(path, (error) => {
-      mustWork(context, `removing ${path}`, error);
+      mustBeGone(context, path, error);
       crashPoint(context, 'wal.snapshot.unlinked');
     });
   }

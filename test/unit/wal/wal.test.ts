@@ -245,6 +245,50 @@ describe('wal', () => {
     expect(life.wal.recovered.get(1)?.membership).toEqual(MEMBERS);
   });
 
+  describe('somebody deletes just before the node does', () => {
+    /** With two entries; all that is removed is gone when that takes effect. */
+    function begin(): { world: World; life: Life; deleted: string[] } {
+      const world = createWorld(10);
+      const life = bootSurely(world);
+      life.env.run(() => {
+        life.wal.createGroup(1, MEMBERS);
+        life.wal.append(1, [entryOf(1, 1, 'x'), entryOf(2, 1, 'y')]);
+      });
+      flush(world, life);
+      const deleted: string[] = [];
+      world.disk.crashAt = (_operation, kind, path) => {
+        if (kind === 'unlink') {
+          world.disk.remove(path);
+          deleted.push(path);
+        }
+        return undefined;
+      };
+      return { world, life, deleted };
+    }
+
+    test('a snapshot that another one replaced', () => {
+      const { world, life, deleted } = begin();
+      for (const index of [1, 2]) {
+        const meta = { index, term: 1, membership: MEMBERS };
+        settle(world, life, (done) => life.wal.saveSnapshot(1, meta, [bodyOf(`state at ${index}`)], done));
+      }
+      world.scheduler.runFor(100);
+      expect(deleted).toEqual(['wal/snap/1-1-1']);
+      expect(life.env.deathReason).toBeUndefined();
+      expect(textOf(stateOf(life.wal, 1))).toBe('state at 2');
+    });
+
+    test('a draft that was given up', () => {
+      const { world, life, deleted } = begin();
+      const draft = life.wal.draftSnapshot(1, { index: 9, term: 1, membership: MEMBERS });
+      settle(world, life, (done) => draft.write([new Uint8Array(1_000_000)], done));
+      life.env.run(() => draft.discard());
+      world.scheduler.runFor(100);
+      expect(deleted).toEqual(['wal/snap/1-9-1']);
+      expect(life.env.deathReason).toBeUndefined();
+    });
+  });
+
   test('a failed sync ends the node', () => {
     const world = createWorld(9);
     const life = bootSurely(world);
