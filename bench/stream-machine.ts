@@ -145,7 +145,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
     status: unused,
   };
   partition.attach(group);
-  partition.onLeading(1);
+  partition.onLeading(1, false);
   let stored = 0;
   const sink = {
     stored: () => {

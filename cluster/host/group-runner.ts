@@ -458,8 +458,8 @@ export class GroupRunner implements Group, HasDeadline {
       this.seenLeader = raft.leader;
       this.setLeading(true);
       this.inFlightBytes = 0;
-      machine.onLeading(raft.term);
-      this.reviewPause();
+      this.paused = raft.transferringTo !== 0;
+      machine.onLeading(raft.term, this.paused);
     }
     this.logBytes += entry.body.length + ENTRY_OVERHEAD_BYTES;
     this.logEntries++;

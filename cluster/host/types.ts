@@ -7,8 +7,9 @@ import type { StateSink } from './state-sink.ts';
 export interface GroupMachine {
   /** A committed batch entry, in order, each index once. Synchronous and deterministic in its effect on replicated state. */
   apply(index: Index, term: Term, body: Uint8Array): void;
-  /** This node's own no-op of `term` is applied: it may accept from now on; tentative state = applied state. */
-  onLeading(term: Term): void;
+  /** This node's own no-op of `term` is applied: it may accept from now on; tentative state = applied state. `paused`: not at once, it hands
+   * leadership over already (`onPause`). */
+  onLeading(term: Term, paused: boolean): void;
   /** It leads no longer, or another leader is known (0: nobody). Everything that waits for commits has an unknown outcome. */
   onNotLeading(leader: PeerId): void;
   /** Nothing can be proposed for a moment, because leadership is being handed over, or can be again, because it was not taken. In the call that

@@ -204,8 +204,8 @@ class ReportingMachine implements GroupMachine {
     this.machine.apply(index, term, body);
   }
 
-  onLeading(term: Term): void {
-    this.machine.onLeading(term);
+  onLeading(term: Term, paused: boolean): void {
+    this.machine.onLeading(term, paused);
     this.options.onLeading(this.id, term);
   }
 

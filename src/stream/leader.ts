@@ -182,7 +182,7 @@ export class PartitionLeader {
   // ---- leadership
 
   /** `firstSeq`: local seq of the first message when the log has no configuration yet. */
-  begin(firstSeq: number): void {
+  begin(firstSeq: number, paused: boolean): void {
     this.leading = true;
     this.#reign++;
     this.#stampUs = this.#machine.stampUs;
@@ -191,7 +191,7 @@ export class PartitionLeader {
     this.#removingBatch = -1;
     this.#heldUntil = 0;
     this.#trackWanted = false;
-    this.#paused = false;
+    this.#paused = paused;
     const lastSeq = this.#machine.config === undefined ? firstSeq - 1 : this.#machine.lastSeq;
     this.#tentative.reset(lastSeq, this.#machine.lastMsgId);
   }

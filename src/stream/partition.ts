@@ -306,12 +306,12 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#configRevision = configRevision;
   }
 
-  onLeading(term: number): void {
+  onLeading(term: number, paused: boolean): void {
     if (this.#closed) return;
     this.#stopLeading();
     const { machine } = this;
     machine.watcher = this.#engine;
-    this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0));
+    this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0), paused);
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
     this.#engine.onLeading(term);
     this.#home?.onLeading(term);

@@ -221,10 +221,10 @@ export const MUTANTS: readonly Mutant[] = [
         Partition.prototype,
         'onLeading',
         (onLeading) =>
-          function (this: Partition, term) {
+          function (this: Partition, term, paused) {
             for (const record of (this.machine.consumers as ConsumerRegistry).records())
               record.deliveredSeq = record.floorSeq;
-            onLeading.call(this, term);
+            onLeading.call(this, term, paused);
           },
       ),
     options: { faults: ['process crash'], workloads: [] },

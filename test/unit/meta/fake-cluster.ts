@@ -172,7 +172,7 @@ class FakeGroup implements Group {
         if (item.body !== undefined) this.machine.apply(this.applied, item.term, item.body);
         else if (item.term === this.#shared.term && this.#shared.leader === this.#node.info.id && !this.leading) {
           this.leading = true;
-          this.machine.onLeading(item.term);
+          this.machine.onLeading(item.term, false);
         }
       }
     });

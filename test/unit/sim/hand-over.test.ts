@@ -47,13 +47,15 @@ interface Stage {
   leader(): SimNode;
 }
 
-function begin(seed: number): Stage {
+/** `whileCreated` runs as soon as the stream has been asked for. */
+function begin(seed: number, whileCreated: (world: World) => void = () => undefined): Stage {
   const world = new World(seed, 3);
   for (const node of world.nodes) node.start();
   const publishers = world.nodes.map((node) => new Publisher(world, node));
   world.scheduler.runFor(3_000);
   let created = '';
   publishers[0].ask('$JS.API.STREAM.CREATE.S', JSON.stringify(STREAM), (answer) => (created = answer));
+  whileCreated(world);
   world.scheduler.runFor(2_000);
   expect(created).toContain('stream_create_response');
   expect(created).not.toContain('error');
@@ -81,14 +83,20 @@ function verify({ world, publishers }: Stage): void {
 }
 
 /** To a member that does not take it. */
-function handOverInVain({ world, leader }: Stage): { from: SimNode; heir: SimNode } {
-  const from = leader();
+function handOverInVain(world: World, from: SimNode): SimNode {
   const heir = world.nodes.find((node) => node !== from)!;
   const [group] = from.node!.partitions.keys();
   heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
   from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
-  return { from, heir };
+  return heir;
 }
+
+const runnersOf = ({ node }: SimNode): GroupRunner[] =>
+  [...(node?.partitions.keys() ?? [])].flatMap((group) => (node?.host.group(group) as GroupRunner | undefined) ?? []);
+
+/** It is elected, and its no-op is not applied. */
+const leadsSoon = (node: SimNode): boolean =>
+  runnersOf(node).some(({ raft, leading }) => raft.role === 'leader' && !leading);
 
 describe('while leadership is handed over', () => {
   test.each([1, 2, 3])('every publish is acknowledged, once and in order (seed %i)', (seed) => {
@@ -105,7 +113,8 @@ describe('while leadership is handed over', () => {
 
   test('also when the heir does not take it: this node leads on', () => {
     const stage = begin(4);
-    const { from } = handOverInVain(stage);
+    const from = stage.leader();
+    handOverInVain(stage.world, from);
     verify(stage);
     expect(stage.leader()).toBe(from);
     for (const { waitedMsMax } of stage.publishers) {
@@ -114,9 +123,22 @@ describe('while leadership is handed over', () => {
     }
   });
 
+  test('also when it has just been won, and the heir does not take it', () => {
+    let from: SimNode | undefined;
+    const stage = begin(6, (world) => {
+      const { nodes, scheduler } = world;
+      expect(scheduler.runUntilTrue(() => nodes.some(leadsSoon), { timeoutMs: 1_000 })).toBe(true);
+      from = nodes.find(leadsSoon)!;
+      handOverInVain(world, from);
+    });
+    expect(stage.leader()).toBe(from);
+    verify(stage);
+  });
+
   test('also when the heir goes: nobody waits for it', () => {
     const stage = begin(5);
-    const { from, heir } = handOverInVain(stage);
+    const from = stage.leader();
+    const heir = handOverInVain(stage.world, from);
     stage.world.scheduler.runFor(20);
     heir.crash('process');
     stage.world.scheduler.runFor(1_000);

@@ -142,7 +142,7 @@ export class FakeGroup implements Group {
     this.term++;
     this.leading = true;
     this.#paused = false;
-    this.#machine.onLeading(this.term);
+    this.#machine.onLeading(this.term, false);
   }
 
   /** Loses leadership; what is not committed is lost when `lose`. */
