@@ -123,6 +123,26 @@ export function order(history: History): Finding[] {
   return findings;
 }
 
+/** What one client published, without waiting for answers, was stored in that order. */
+export function sendOrder(history: History): Finding[] {
+  const findings: Finding[] = [];
+  if (history.inSendOrder !== true) return findings;
+  const ackOf = new Map(of(history, 'acked').map((ack) => [ack.id, ack]));
+  const highest = new Map<number, { seq: number; id: string }>();
+  for (const { client, id } of of(history, 'sent')) {
+    const ack = ackOf.get(id);
+    if (ack === undefined || ack.duplicate) continue;
+    const before = highest.get(client);
+    if (before === undefined || ack.seq > before.seq) highest.set(client, ack);
+    else
+      findings.push({
+        check: 'send-order',
+        text: `${id} has seq ${ack.seq} but was sent after ${before.id}, ${before.seq}`,
+      });
+  }
+  return findings;
+}
+
 /** One content per seq, for all time: acks, deliveries, replicas. */
 export function seqReused(history: History): Finding[] {
   const sent = attempts(history);
@@ -316,6 +336,7 @@ export const CHECKERS = {
   phantom,
   duplicate,
   order,
+  sendOrder,
   seqReused,
   divergence,
   redelivered,

@@ -78,6 +78,8 @@ export interface History {
   gone?: ReadonlySet<number>;
   /** Messages leave by acks alone (work queue, interest). */
   removedByAcks?: boolean;
+  /** Each client has one connection to one node for all it hears of: its publishes are stored in the order in which it sent them. */
+  inSendOrder?: boolean;
   /** Consumers that were drained to the end after healing. */
   drained: readonly string[];
   /** Readers that get every message once, in the order of the stream. */
@@ -93,6 +95,7 @@ export interface Finding {
     | 'phantom'
     | 'duplicate'
     | 'order'
+    | 'send-order'
     | 'seq-reused'
     | 'divergence'
     | 'redelivered-after-ack'

@@ -9,9 +9,12 @@ import { HeldNews } from '../../cluster/host/held-news.ts';
 import { SnapshotReceiver } from '../../cluster/host/snapshot-receiver.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
+import { HeldQueue } from '../../src/stream/held-queue.ts';
+import { PartitionLeader } from '../../src/stream/leader.ts';
 import { Partition } from '../../src/stream/partition.ts';
 import { PubAckQueue } from '../../src/stream/pub-ack-queue.ts';
 import { RecentIds } from '../../src/stream/recent-ids.ts';
+import type { AckSink } from '../../src/stream/types.ts';
 import { majorityIndex } from './core-sim-mutants.ts';
 import { runScenario, type ScenarioOptions } from './scenario.ts';
 import { SimClient } from './sim-client.ts';
@@ -82,6 +85,53 @@ function heldAck(change: (runner: GroupRunner, from: PeerId, index: Index, round
     );
 }
 
+/** A leader that hands over gives back what it has not answered yet. */
+function giveBackUnderWay(): () => void {
+  const groups = new WeakMap<PartitionLeader, number>();
+  const underWay = new WeakMap<PartitionLeader, Set<() => void>>();
+  const attach = replace(
+    PartitionLeader.prototype,
+    'attach',
+    (original) =>
+      function (this: PartitionLeader, group) {
+        groups.set(this, group.id);
+        underWay.set(this, new Set());
+        original.call(this, group);
+      },
+  );
+  const publish = replace(
+    PartitionLeader.prototype,
+    'publish',
+    (original) =>
+      function (this: PartitionLeader, subject, hdr, payload, sink, token) {
+        const all = underWay.get(this)!;
+        const [headers, body] = [hdr.slice(), payload.slice()];
+        const giveBack = (): void => sink.returned(token, groups.get(this)!, subject, headers, body);
+        all.add(giveBack);
+        const settled = (answer: () => void): void => {
+          all.delete(giveBack);
+          answer();
+        };
+        const watched: AckSink = {
+          stored: (...is) => settled(() => sink.stored(...is)),
+          refused: (...is) => settled(() => sink.refused(...is)),
+          returned: (...is) => settled(() => sink.returned(...is)),
+        };
+        original.call(this, subject, hdr, payload, watched, token);
+      },
+  );
+  const pause = replace(
+    PartitionLeader.prototype,
+    'pause',
+    (original) =>
+      function (this: PartitionLeader, paused) {
+        original.call(this, paused);
+        if (paused) for (const giveBack of underWay.get(this)!) giveBack();
+      },
+  );
+  return both(attach, both(publish, pause));
+}
+
 const withHardState = (ready: Ready, hardState: HardState | undefined): Ready => ({ ...ready, hardState });
 
 /** Votes and quick restarts, while elections are contested. */
@@ -101,6 +151,15 @@ const leftBehind = {
   workloads: [],
   faultGapMs: 4000,
   durationMs: 15_000,
+};
+/** Leadership is handed over, and nothing else happens. What the first node decides is not committed at once, for the other disks are slower. */
+export const gentle: Omit<ScenarioOptions, 'seed'> = {
+  faults: ['rolling restart'],
+  workloads: ['pipelined'],
+  faultGapMs: 700,
+  prepare: (world) => {
+    for (const { disk } of world.nodes.slice(1)) disk.latency.syncMs = 20;
+  },
 };
 const powerAtAcks = ['power loss at an ack', 'slow disk'];
 
@@ -314,6 +373,47 @@ export const MUTANTS: readonly Mutant[] = [
     options: leftBehind,
     seeds: 6,
     found: STRANGE_ENTRY,
+  },
+  {
+    name: 'leadership is handed over before what is under way is committed',
+    plant: () =>
+      replace(
+        Raft.prototype,
+        'transferLeadership',
+        (transferLeadership) =>
+          function (this: Raft, to, nowMs) {
+            transferLeadership.call(this, to, nowMs);
+            const transfer = this.state.lead?.transfer;
+            if (transfer === undefined || transfer.sent) return;
+            transfer.sent = true;
+            this.state.send(to, { type: 'timeout-now' });
+          },
+      ),
+    options: gentle,
+    seeds: 4,
+    found: /no-service/,
+  },
+  {
+    name: 'what is under way when leadership is handed over is given back as well',
+    plant: giveBackUnderWay,
+    options: gentle,
+    seeds: 4,
+    found: /is stored as seq/,
+  },
+  {
+    name: 'what waited for the next leader is given back in another order',
+    plant: () =>
+      replace(
+        HeldQueue.prototype,
+        'drain',
+        (drain) =>
+          function (this: HeldQueue) {
+            return drain.call(this).reverse();
+          },
+      ),
+    options: gentle,
+    seeds: 4,
+    found: /send-order/,
   },
   {
     name: 'a conditional publish is stored whatever it expects',

@@ -5,6 +5,7 @@ import type { Event } from '../checkers/history.ts';
 import type { Fault, FaultContext } from './fault-context.ts';
 import { FAULTS, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
 import { PartitionedLoad } from './partitioned-load.ts';
+import { PipelinedLoad } from './pipelined-load.ts';
 import type { Prng } from './prng.ts';
 import { SimClient } from './sim-client.ts';
 import { REQUEST_MS, type Run, type StreamLoad } from './stream-load.ts';
@@ -24,6 +25,9 @@ const SPARING_SHARE = 0.15;
 /** Faults whose victim loses what only it has: a stream with one replica is not kept beside them. */
 const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back', 'forgotten vote', 'roll-back told late'];
 
+/** The workload of every fifth seed; the others are drawn. */
+const PIPELINED = 'pipelined';
+
 export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   'work queue': (run) => new AckedLoad(run, 'Q', 'workqueue'),
   interest: (run) => new AckedLoad(run, 'I', 'interest'),
@@ -35,6 +39,7 @@ export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   'partitioned interest': (run) => new AckedLoad(run, 'PI', 'interest', 4),
   'one replica': (run) => new LogLoad(run, 'R1', 1),
   'five replicas': (run) => new LogLoad(run, 'R5', 5),
+  [PIPELINED]: (run) => new PipelinedLoad(run, 'B'),
 };
 /** Those that need a certain cluster, or certain faults to be off, are rare enough. */
 const shareOf = (name: string): number => (name.endsWith('replica') || name.endsWith('replicas') ? 0.7 : 0.3);
@@ -72,6 +77,7 @@ export function runScenario(options: ScenarioOptions): ScenarioResult {
 class Scenario implements Run {
   readonly world: World;
   readonly clocksFail: boolean;
+  readonly isGentle: boolean;
   publishing = true;
   faulty = true;
   readonly #chance: Prng;
@@ -101,6 +107,7 @@ class Scenario implements Run {
     if (this.#chance.float() < 0.08) drawn.push(TWO_WRONG_CLOCKS.name);
     this.#faults = new Set(faults ?? drawn);
     this.clocksFail = this.#faults.has(TWO_WRONG_CLOCKS.name);
+    this.isGentle = [...this.#faults].every((name) => name === 'rolling restart');
     const { world } = this;
     const frail = world.nodes[Math.floor(this.#chance.float() * world.nodes.length)];
     this.#context = {
@@ -111,7 +118,9 @@ class Scenario implements Run {
       clocksRightMs: Number.NEGATIVE_INFINITY,
       faulty: true,
     };
-    const chosen = Object.keys(WORKLOADS).filter((name) => this.#chance.float() < shareOf(name) && this.#mayRun(name));
+    const chosen = Object.keys(WORKLOADS).filter((name) =>
+      name === PIPELINED ? seed % 5 === 0 : this.#chance.float() < shareOf(name) && this.#mayRun(name),
+    );
     const beside = (workloads ?? chosen).map((name) => {
       world.count(`workload ${name}`);
       return WORKLOADS[name](this);

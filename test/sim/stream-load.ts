@@ -20,6 +20,8 @@ export interface Run {
   readonly faulty: boolean;
   /** More clocks than promised were wrong: the duplicate window may have been cut short, and age removes too early. */
   readonly clocksFail: boolean;
+  /** Nodes are stopped on purpose, one after the other, and nothing else goes wrong: no publish through another node fails. */
+  readonly isGentle: boolean;
   /** Becomes part of the trace. */
   record(event: Event): void;
   /** A publish was acknowledged to a client at this moment. */
@@ -267,6 +269,7 @@ export class StreamLoad {
         replicas,
         removed: new Set(),
         drained: [],
+        inSendOrder: true,
         ...this.judge(),
       };
       for (const [name, check] of Object.entries(CHECKERS)) {

@@ -36,6 +36,14 @@ const BROKEN: Record<Finding['check'], (history: History) => void> = {
     for (const event of h.events)
       if (event.kind === 'acked' && (event.id === 'a1' || event.id === 'a3')) event.seq = event.id === 'a1' ? 3 : 1;
   },
+  'send-order': (h) => {
+    // a2 was sent before a1 was answered, and overtook it.
+    h.inSendOrder = true;
+    for (const event of h.events) {
+      if (event.kind === 'acked' && event.id === 'a1') Object.assign(event, { at: 26, seq: 2 });
+      if (event.kind === 'acked' && event.id === 'a2') event.seq = 1;
+    }
+  },
   'seq-reused': (h) =>
     void h.events.push({
       kind: 'delivered',

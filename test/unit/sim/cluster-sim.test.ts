@@ -1,7 +1,7 @@
 // The whole cluster under simulation: fixed seeds, fresh seeds that are printed, replay, and planted bugs that the checkers must find: if
 // they do not, their silence about the real code means nothing.
 import { describe, expect, it } from 'vitest';
-import { hunt, MUTANTS } from '../../sim/mutants.ts';
+import { gentle, hunt, MUTANTS } from '../../sim/mutants.ts';
 import { runScenario } from '../../sim/scenario.ts';
 
 /** Three and five nodes. Seeds replay a run only as long as the scenario draws the same numbers. */
@@ -20,6 +20,7 @@ const PLANTED = [
   'a new leader delivers again what was acknowledged above the floor',
   'a conditional publish is stored whatever it expects',
   'a leader that is cut off goes on leading, and hands out without proof',
+  'leadership is handed over before what is under way is committed',
 ];
 
 describe('the cluster under simulation', () => {
@@ -29,6 +30,12 @@ describe('the cluster under simulation', () => {
 
   it.each(CUT_OFF)('hands out nothing that was acknowledged with seed %i', { timeout: 240_000 }, (seed) => {
     expect(runScenario({ seed, durationMs: CUT_OFF_MS }).findings).toEqual([]);
+  });
+
+  it.each([1, 5])('fails no publish when nodes are restarted one after the other, with seed %i', (seed) => {
+    const { findings, counts } = runScenario({ seed, durationMs: 8000, ...gentle });
+    expect(findings).toEqual([]);
+    expect(counts.get('stopped cleanly')).toBeGreaterThan(3);
   });
 
   const start = Date.now() % 1e9;
