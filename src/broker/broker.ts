@@ -16,8 +16,8 @@ import { RemoteInterest } from './remote-interest.ts';
 import { type Entry, type Group, type Route, SinkEntry } from './route.ts';
 import type { Broker, Message, Receiver, Sink, SinkHandle, Subscription } from './types.ts';
 
-/** Half of the routes that are kept per account. */
-const ROUTES_HALF_MAX = 4096;
+/** Half of the routes that are kept per account: as many as there are interned names. */
+const ROUTES_HALF_MAX = 16_384;
 
 const NOBODY: Route = { sinks: [], plain: [], groups: [], peers: [] };
 
@@ -36,6 +36,8 @@ interface Account {
   readonly name: string;
   readonly index: SubjectIndex<Entry>;
   readonly routes: RepeatCache<Route>;
+  /** Of what is published, and of what is delivered to an inbox: neither pushes the other out. */
+  readonly published: InboxRoutes;
   readonly inboxes: InboxRoutes;
 }
 
@@ -94,7 +96,8 @@ class CoreBroker implements Broker, RouteOwner {
     const { stats } = this;
     stats.inMsgs++;
     stats.inBytes += messageBytes(message);
-    const route = this.#route(this.#account(account), message.subject);
+    const owner = this.#account(account);
+    const route = this.#route(owner, message.subject, owner.published);
     let reached = this.#dispatch(route, account, message.subject, message, origin);
     const { sinks } = route;
     if (sinks.length > 0) {
@@ -107,7 +110,7 @@ class CoreBroker implements Broker, RouteOwner {
   }
 
   deliverTo(account: string, inbox: string, message: Message): boolean {
-    return this.#dispatch(this.#route(this.#account(account), inbox), account, inbox, message, undefined);
+    return this.#dispatch(this.#inboxRoute(account, inbox), account, inbox, message, undefined);
   }
 
   interestOf(peer: PeerId): { account: string; subject: string; queue: string; weight: number }[] {
@@ -115,14 +118,12 @@ class CoreBroker implements Broker, RouteOwner {
   }
 
   hasInterest(account: string, subject: string): boolean {
-    const { plain, groups, peers } = this.#route(this.#account(account), subject);
+    const { plain, groups, peers } = this.#inboxRoute(account, subject);
     return plain.length > 0 || groups.length > 0 || peers.length > 0;
   }
 
   subscriptionOf(receiver: Receiver, account: string, subject: string): Subscription | undefined {
-    return this.#route(this.#account(account), subject).plain.find(
-      (subscription) => subscription.receiver === receiver,
-    );
+    return this.#inboxRoute(account, subject).plain.find((subscription) => subscription.receiver === receiver);
   }
 
   onInterestLost(changed: (account: string, pattern: string) => void): void {
@@ -151,10 +152,7 @@ class CoreBroker implements Broker, RouteOwner {
   }
 
   forgetRoutes(): void {
-    for (const account of this.#accounts.values()) {
-      account.routes.clear();
-      account.inboxes.clear();
-    }
+    for (const account of this.#accounts.values()) forgetAll(account);
   }
 
   routedLost(messages: number): void {
@@ -163,7 +161,7 @@ class CoreBroker implements Broker, RouteOwner {
 
   deliverRouted(account: string, target: string, picks: readonly string[], message: RawMessage): void {
     this.stats.routedIn++;
-    const { plain, groups } = this.#route(this.#account(account), target);
+    const { plain, groups } = this.#inboxRoute(account, target);
     for (let i = 0; i < plain.length; i++) this.#deliver(plain[i], message);
     for (const queue of picks) {
       const group = groups.find((candidate) => candidate.queue === queue);
@@ -272,6 +270,7 @@ class CoreBroker implements Broker, RouteOwner {
         name,
         index: new SubjectIndex<Entry>(0),
         routes: new RepeatCache<Route>(ROUTES_HALF_MAX),
+        published: new InboxRoutes(),
         inboxes: new InboxRoutes(),
       };
       this.#accounts.set(name, account);
@@ -280,8 +279,13 @@ class CoreBroker implements Broker, RouteOwner {
     return account;
   }
 
-  #route(account: Account, subject: string): Route {
-    const { index, routes, inboxes } = account;
+  #inboxRoute(account: string, inbox: string): Route {
+    const owner = this.#account(account);
+    return this.#route(owner, inbox, owner.inboxes);
+  }
+
+  #route(account: Account, subject: string, inboxes: InboxRoutes): Route {
+    const { index, routes } = account;
     const known = routes.get(subject);
     if (known !== undefined) return known;
     const below = inboxes.get(subject);
@@ -319,8 +323,7 @@ class CoreBroker implements Broker, RouteOwner {
       account.routes.delete(pattern);
       return;
     }
-    account.routes.clear();
-    account.inboxes.clear();
+    forgetAll(account);
   }
 
   #interestLost(account: string, pattern: string): void {
@@ -338,6 +341,12 @@ class CoreBroker implements Broker, RouteOwner {
       for (const pattern of patterns) for (const listener of this.#lostListeners) listener(account, pattern);
     }
   }
+}
+
+function forgetAll({ routes, published, inboxes }: Account): void {
+  routes.clear();
+  published.clear();
+  inboxes.clear();
 }
 
 function routeOf(matches: readonly Entry[]): Route {

@@ -6,6 +6,8 @@
 //          refused: u16 err_code, u16 code, u16 text length, text
 // returned: u8 3, and the rest as in forward: publishes that were not looked at, for whoever leads next
 
+import { Interner } from '../subjects/interner.ts';
+
 export const FORWARD = 1;
 export const ANSWERS = 2;
 export const RETURNED = 3;
@@ -20,6 +22,8 @@ const INITIAL_BYTES = 16 * 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const NO_BYTES = new Uint8Array(0);
+/** Of all peers. */
+const subjects = new Interner();
 
 /** A buffer that grows by doubling; handed over whole by `take`, then started anew. */
 export class FrameBuilder {
@@ -120,6 +124,7 @@ export function frameHeader(bytes: Uint8Array): { kind: number; epoch: number } 
 /** Reads every item of a frame in order. False: the frame is malformed from some item on (items before it were handed over). */
 export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const buf = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = HEADER_BYTES;
   if (bytes[0] !== ANSWERS) {
     while (at < bytes.length) {
@@ -131,7 +136,7 @@ export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
       reader.onForward(
         view.getFloat64(at),
         view.getUint32(at + 8),
-        internSubject(bytes, at + FORWARD_FIXED, subjectEnd),
+        subjects.intern(buf, at + FORWARD_FIXED, subjectEnd),
         hdrEnd > subjectEnd ? bytes.subarray(subjectEnd, hdrEnd) : NO_BYTES,
         bytes.subarray(hdrEnd, end),
       );
@@ -161,23 +166,4 @@ export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
     }
   }
   return true;
-}
-
-/** Direct-mapped cache of decoded subjects: the same bytes become the same string without decoding. */
-const INTERN_SLOTS = 1024;
-const internedText: string[] = new Array<string>(INTERN_SLOTS).fill('');
-
-function internSubject(bytes: Uint8Array, start: number, end: number): string {
-  let hash = end - start;
-  for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + bytes[i]) | 0;
-  const slot = hash & (INTERN_SLOTS - 1);
-  const known = internedText[slot];
-  if (known.length === end - start) {
-    let i = 0;
-    while (i < known.length && known.charCodeAt(i) === bytes[start + i]) i++;
-    if (i === known.length) return known;
-  }
-  const text = decoder.decode(bytes.subarray(start, end));
-  internedText[slot] = text;
-  return text;
 }

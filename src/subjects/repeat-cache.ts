@@ -1,18 +1,18 @@
 // A bounded cache that admits a key only when it is asked for twice within a short while, so that keys used once
 // (reply inboxes) neither fill it nor push out hot ones. Pure; used by the subject index and by broker routes.
 // Invariant: at most 2 × `halfMax` entries; an entry not asked for during `halfMax` admissions is gone.
-
-const DOOR_SLOTS = 1024;
+import { Door } from './door.ts';
 
 export class RepeatCache<V> {
   readonly #halfMax: number;
   #young = new Map<string, V>();
   #old = new Map<string, V>();
-  /** Keys lately asked for once, one per hash slot; empty before the first offer: each of thousands of partitions has such a cache. */
-  #door: string[] = [];
+  readonly #door: Door;
 
+  /** `halfMax`: a power of two. */
   constructor(halfMax: number) {
     this.#halfMax = halfMax;
+    this.#door = new Door(halfMax);
   }
 
   get size(): number {
@@ -31,10 +31,7 @@ export class RepeatCache<V> {
 
   /** Keeps `value` if `key` was offered lately; otherwise only remembers that it was. */
   offer(key: string, value: V): void {
-    if (this.#door.length === 0) this.#door = new Array<string>(DOOR_SLOTS).fill('');
-    const slot = doorSlot(key);
-    if (this.#door[slot] === key) this.#store(key, value);
-    else this.#door[slot] = key;
+    if (this.#door.knows(hashOf(key))) this.#store(key, value);
   }
 
   delete(key: string): void {
@@ -55,9 +52,8 @@ export class RepeatCache<V> {
   }
 }
 
-/** A cheap hash of length and the last characters, where subjects differ most. */
-function doorSlot(key: string): number {
+function hashOf(key: string): number {
   let hash = key.length;
-  for (let i = Math.max(0, key.length - 8); i < key.length; i++) hash = (hash * 31 + key.charCodeAt(i)) | 0;
-  return hash & (DOOR_SLOTS - 1);
+  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0;
+  return hash;
 }
