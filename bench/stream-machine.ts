@@ -4,6 +4,7 @@
 import type { Group } from '../cluster/host/types.ts';
 import type { Env } from '../src/kit/env.ts';
 import { BatchBuilder, CommandType, ENTRY_WORK, encodeConfig } from '../src/stream/batch-codec.ts';
+import { BATCHES, BatchWindow } from '../src/stream/batch-window.ts';
 import { ColdBodies } from '../src/stream/body-cache.ts';
 import { compileFilter } from '../src/stream/consumer-filter.ts';
 import { createConsumerTable } from '../src/stream/consumers.ts';
@@ -119,6 +120,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
     config: CONFIG,
     clusterTimeUs: () => stamp++,
     entryWork: ENTRY_WORK,
+    window: new BatchWindow(env.clock, BATCHES),
     outlet: { deliverTo: () => false, hasInterest: () => false, publish() {} },
   });
   let log: Uint8Array[] = [];

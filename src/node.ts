@@ -22,6 +22,7 @@ import type { Env } from './kit/env.ts';
 import { createMeta, type Identity, type Meta } from './meta/meta.ts';
 import { groupOf, type StreamRecord } from './meta/types.ts';
 import { ENTRY_WORK } from './stream/batch-codec.ts';
+import { BATCHES, BatchWindow } from './stream/batch-window.ts';
 import { ColdBodies } from './stream/body-cache.ts';
 import { BodySlab } from './stream/body-slab.ts';
 import { createDeliveryCounts, type DeliveryCounts } from './stream/delivery-counts.ts';
@@ -50,6 +51,7 @@ export interface NodeOptions {
     diskReserveBytes?: number;
     digestEvery?: number;
     entryWork?: number;
+    batchesUnderWay?: number;
   };
 }
 
@@ -106,6 +108,7 @@ export function createNode(options: NodeOptions): BrokerNode {
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
   const bodies = new BodySlab();
+  const window = new BatchWindow(env.clock, options.tuning?.batchesUnderWay ?? BATCHES);
   const coldBodies = new ColdBodies(COLD_BYTES_MAX);
   const deliveryCounts = createDeliveryCounts();
 
@@ -144,6 +147,7 @@ export function createNode(options: NodeOptions): BrokerNode {
       isDiskLow: () => host.restsOnLowDisk(groupOf(record.streamId, number)),
       links: record.partitions > 1 ? partRouter.linksOf(record) : undefined,
       bodies,
+      window,
       coldBodies,
       deliveryCounts,
       outlet: {

@@ -17,6 +17,7 @@ import {
   SUBJECT_BYTES_MAX,
   TTL_NEVER,
 } from './batch-codec.ts';
+import type { BatchWindow, Proposer } from './batch-window.ts';
 import type { BodySlab } from './body-slab.ts';
 import type { StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
@@ -57,6 +58,8 @@ export interface LeaderOptions {
   entryWork: number;
   /** Memory for its batches, shared with others. */
   bodies?: BodySlab;
+  /** Shared by all leaders of the node. */
+  window: BatchWindow;
 }
 
 /** A proposed batch. */
@@ -92,7 +95,7 @@ const NOBODY: AckSink = { stored() {}, refused() {}, returned() {} };
 const UNAVAILABLE = apiError(10008);
 const OVERLOADED = apiError(10167);
 
-export class PartitionLeader {
+export class PartitionLeader implements Proposer {
   readonly #env: Env;
   readonly #machine: StreamMachine;
   readonly #options: LeaderOptions;
@@ -100,6 +103,7 @@ export class PartitionLeader {
   readonly #partition: number;
   #group: Group | undefined;
   leading = false;
+  waits = false;
 
   readonly #builder: BatchBuilder;
   readonly #tentative: Tentative;
@@ -150,7 +154,7 @@ export class PartitionLeader {
 
   readonly #endTurn = () => {
     this.#turnAsked = false;
-    if (!this.#builder.empty) this.#propose();
+    if (!this.#builder.empty && !this.#options.window.keeps(this)) this.#propose();
     if (this.#confirming.length > 0) this.#confirm();
   };
   /** A literal subject whose messages are in this partition. */
@@ -209,6 +213,7 @@ export class PartitionLeader {
     this.leading = false;
     this.#paused = false;
     this.#builder.drop();
+    this.#options.window.left(this.#flights.size);
     this.#flights.drain();
     this.#flightBytes = 0;
     this.#tentative.reset(0, '');
@@ -638,6 +643,11 @@ export class PartitionLeader {
     this.#flights.push({ index, length: body.length, publishes, roomMessages, roomBytes, tracked });
     this.#flightBytes += body.length;
     this.#proposed++;
+    this.#options.window.entered();
+  }
+
+  letGo(): void {
+    if (!this.#builder.empty) this.#propose();
   }
 
   /** The machine has applied entry `index`: all that is applied while leading was proposed here. */
@@ -646,6 +656,7 @@ export class PartitionLeader {
     if (flight?.index !== index) this.#env.fatal(`entry ${index} was applied, ${flight?.index} was proposed`);
     this.#flightBytes -= flight.length;
     this.#applied++;
+    this.#options.window.left(1);
     const { lastSeq, results } = this.#machine;
     this.#tentative.applied(flight.publishes, flight.roomMessages, flight.roomBytes, lastSeq);
     if (flight.tracked) this.#tentative.forgetSubjects(body, flight.publishes);

@@ -55,7 +55,7 @@ const IN_FLIGHT_BYTES_MAX = 32 << 20;
 const IN_FLIGHT_MESSAGES_MAX = 64 << 10;
 const DISK_LOW = apiError(10047);
 
-export interface PartitionOptions {
+export interface PartitionOptions extends Pick<LeaderOptions, 'bodies' | 'window'> {
   env: Env;
   account: string;
   streamName: string;
@@ -78,7 +78,6 @@ export interface PartitionOptions {
   inFlightMessagesMax?: number;
   /** What one entry may spend on removals (batch-codec.ts). */
   entryWork: number;
-  bodies?: LeaderOptions['bodies'];
   /** Shared by all partitions of the node. */
   coldBodies: ColdBodies;
 }
@@ -144,6 +143,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       config: () => this.#config,
       entryWork: options.entryWork,
       bodies: options.bodies,
+      window: options.window,
       limits: {
         inFlightBytesMax: options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX,
         inFlightMessagesMax: options.inFlightMessagesMax ?? IN_FLIGHT_MESSAGES_MAX,

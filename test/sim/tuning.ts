@@ -21,5 +21,6 @@ export function drawTuning(chance: Prng): Tuning {
     diskReserveBytes: 512 * 1024,
     digestEvery: 64,
     entryWork: 100,
+    batchesUnderWay: chance.pick([1, 3, 64]),
   };
 }

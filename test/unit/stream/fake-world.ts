@@ -2,6 +2,7 @@
 import type { Group, GroupMachine, GroupStatus } from '../../../cluster/host/types.ts';
 import type { Env, Timer } from '../../../src/kit/env.ts';
 import { ENTRY_WORK } from '../../../src/stream/batch-codec.ts';
+import { BATCHES, BatchWindow } from '../../../src/stream/batch-window.ts';
 import { ColdBodies } from '../../../src/stream/body-cache.ts';
 import type { StreamConfig } from '../../../src/stream/config.ts';
 import type { ApiError } from '../../../src/stream/errors.ts';
@@ -256,9 +257,12 @@ export class World {
   readonly delivered: { inbox: string; subject: string; reply: string }[] = [];
   readonly partition: Partition;
   readonly group: FakeGroup;
+  readonly window: BatchWindow;
   #token = 0;
 
-  constructor(config: Partial<StreamConfig> = {}, options: Partial<PartitionOptions> = {}) {
+  /** `batches`: how many may be on their way at once. */
+  constructor(config: Partial<StreamConfig> = {}, options: Partial<PartitionOptions> = {}, batches = BATCHES) {
+    this.window = options.window ?? new BatchWindow(this.clock, batches);
     this.partition = new Partition({
       coldBodies: new ColdBodies(4 << 20),
       env: this.env,
@@ -270,6 +274,7 @@ export class World {
       config: streamConfig(config),
       clusterTimeUs: () => this.clock.wall,
       entryWork: ENTRY_WORK,
+      window: this.window,
       outlet: {
         deliverTo: (inbox, { subject, reply }) => this.delivered.push({ inbox, subject, reply }) > 0,
         hasInterest: () => true,

@@ -115,9 +115,9 @@ interface Moment {
   lastOf: Map<string, number>;
 }
 
-function run(actions: Action[], discard: 'old' | 'new'): void {
+function run(actions: Action[], discard: 'old' | 'new', batches: number): void {
   const config = streamConfig({ max_age: 2_000_000_000, duplicate_window: 1_000_000_000, max_msgs: 6, discard });
-  const world = new World(config);
+  const world = new World(config, {}, batches);
   const { group, clock, partition } = world;
   group.holdBarriers = true;
   group.lead();
@@ -381,7 +381,9 @@ function verify(
 
 test.each(['old', 'new'] as const)('what the leader answers is true in the log (discard %s)', (discard) => {
   fc.assert(
-    fc.property(fc.array(action, { minLength: 1, maxLength: 80 }), (actions) => run(actions, discard)),
+    fc.property(fc.array(action, { minLength: 1, maxLength: 80 }), fc.constantFrom(1, 2, 64), (actions, batches) =>
+      run(actions, discard, batches),
+    ),
     { numRuns: 400 },
   );
 });
@@ -390,5 +392,5 @@ test('what waits during a pause does not wait for batches of an earlier leadersh
   const first: Publish = { ...PLAIN, subject: 'k.a', expectSubject: 1 };
   const second: Publish = { ...PLAIN, subject: 'k.a' };
   const depose = { kind: 'depose', lose: false, foreign: '' } as const;
-  run([{ kind: 'turn' }, first, depose, { kind: 'pause', paused: true }, second], 'new');
+  run([{ kind: 'turn' }, first, depose, { kind: 'pause', paused: true }, second], 'new', 64);
 });
