@@ -113,9 +113,6 @@ export class ConsumerRegistry implements ConsumerTable {
     this.#heldFrom = Number.POSITIVE_INFINITY;
   }
 
-  /** Nothing to keep: who wants a message follows from positions and filters. */
-  onStored(_first: number, _last: number): void {}
-
   isWanted(seq: number, subject: string, view: MessageView): boolean {
     for (const record of this.#byId.values()) if (record.wants(seq, subject, view)) return true;
     return false;

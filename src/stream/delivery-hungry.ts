@@ -10,12 +10,14 @@ const WOKEN_BLINDLY_MAX = 16;
 
 export class HungryConsumers {
   readonly #view: MessageView;
+  #storedTo = 0;
+  /** Somebody may be in the sets: a look at them would be one at memory far away. */
+  #isAnybody = false;
   readonly #all = new Set<LiveConsumer>();
   readonly #filtered = new Set<LiveConsumer>();
   #index = new SubjectIndex<LiveConsumer>();
   /** The patterns under which a consumer stands in the index. */
   readonly #patterns = new Map<LiveConsumer, readonly string[]>();
-  #storedTo = 0;
 
   constructor(view: MessageView) {
     this.#view = view;
@@ -49,14 +51,22 @@ export class HungryConsumers {
   }
 
   add(consumer: LiveConsumer): void {
+    this.#isAnybody = true;
     if (consumer.record.filter.patterns.length === 0) this.#all.add(consumer);
     else this.#filtered.add(consumer);
   }
 
   /** Messages up to `lastSeq` are stored: hands over whom they wake. */
   stored(lastSeq: number, wake: (consumer: LiveConsumer) => void): void {
-    const first = Math.max(this.#storedTo, this.#view.firstSeq - 1) + 1;
+    const before = this.#storedTo;
     this.#storedTo = lastSeq;
+    if (!this.#isAnybody) return;
+    this.#wakeSome(before, lastSeq, wake);
+    this.#isAnybody = this.size > 0;
+  }
+
+  #wakeSome(before: number, lastSeq: number, wake: (consumer: LiveConsumer) => void): void {
+    const first = Math.max(before, this.#view.firstSeq - 1) + 1;
     // An empty set, too, costs an iterator, and a table when it is cleared.
     if (this.#all.size > 0) {
       for (const consumer of this.#all) wake(consumer);

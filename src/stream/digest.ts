@@ -2,39 +2,46 @@
 // digest; it detects divergence, it is not cryptographic. Invariant: the value is a function of the sequence of words added.
 
 /** Number of 32-bit lanes; also the words that a snapshot keeps. */
-export const DIGEST_LANES = 4;
+const DIGEST_LANES = 4;
 
 export class RollingDigest {
-  readonly lanes: Int32Array;
+  // Four numbers in one object: an array would be three more places in memory per entry and replica.
+  #a = 0;
+  #b = 0;
+  #c = 0;
+  #d = 0;
 
   constructor() {
-    this.lanes = new Int32Array(DIGEST_LANES);
     this.reset();
   }
 
   reset(): void {
-    this.lanes.set([0x243f6a88, 0x85a308d3 | 0, 0x13198a2e, 0x03707344]);
+    this.lanes = [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344];
+  }
+
+  get lanes(): number[] {
+    return [this.#a >>> 0, this.#b >>> 0, this.#c >>> 0, this.#d >>> 0];
+  }
+
+  set lanes(lanes: readonly number[]) {
+    if (lanes.length !== DIGEST_LANES) throw new Error(`digest of ${lanes.length} lanes`);
+    this.#a = lanes[0] | 0;
+    this.#b = lanes[1] | 0;
+    this.#c = lanes[2] | 0;
+    this.#d = lanes[3] | 0;
   }
 
   /** Any integer below 2^32. */
   add(word: number): void {
-    const lanes = this.lanes;
-    let a = lanes[0];
-    let b = lanes[1];
-    let c = lanes[2];
-    let d = lanes[3];
-    a = Math.imul(a ^ word, 0x2c1b3c6d);
-    a ^= a >>> 15;
-    b = Math.imul(b + a, 0x297a2d39);
-    b ^= (b >>> 13) ^ word;
-    c = Math.imul(c ^ b, 0x1b56c4e9);
-    c ^= c >>> 16;
-    d = Math.imul(d + c, 0x5bd1e995);
-    d ^= d >>> 14;
-    lanes[0] = (a + d) | 0;
-    lanes[1] = b;
-    lanes[2] = c;
-    lanes[3] = d;
+    const a = Math.imul(this.#a ^ word, 0x2c1b3c6d);
+    const mixed = a ^ (a >>> 15);
+    const b = Math.imul(this.#b + mixed, 0x297a2d39);
+    this.#b = b ^ (b >>> 13) ^ word;
+    const c = Math.imul(this.#c ^ this.#b, 0x1b56c4e9);
+    this.#c = c ^ (c >>> 16);
+    const d = Math.imul(this.#d + this.#c, 0x5bd1e995);
+    this.#d = d ^ (d >>> 14);
+    this.#a = (mixed + this.#d) | 0;
   }
 
   /** An integer in [0, 2^53). */
@@ -49,14 +56,12 @@ export class RollingDigest {
   }
 
   hex(): string {
-    let out = '';
-    for (let i = 0; i < DIGEST_LANES; i++) out += (this.lanes[i] >>> 0).toString(16).padStart(8, '0');
-    return out;
+    return this.lanes.map((lane) => lane.toString(16).padStart(8, '0')).join('');
   }
 
   clone(): RollingDigest {
     const copy = new RollingDigest();
-    copy.lanes.set(this.lanes);
+    copy.lanes = this.lanes;
     return copy;
   }
 }

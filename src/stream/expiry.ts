@@ -44,6 +44,7 @@ export class ExpiryTimers {
       this.#propose(EXPIRE_BACKLOG);
       return;
     }
+    if (this.#timer === undefined && !machine.fallsDue) return;
     // Stamps only grow: nothing becomes due before the timer, except by a time to live or another configuration.
     if (this.#timer !== undefined && machine.ttls.dueUs >= this.#dueUs && this.#revision === machine.configRevision)
       return;

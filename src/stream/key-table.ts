@@ -33,6 +33,11 @@ const CLASSES = EXACT_UNITS + 10;
 const SHARED_LOOKS = 20_000;
 const ALL_LOOKED_AT = Number.POSITIVE_INFINITY;
 
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+const NO_WORDS: Uint32Array = new Uint32Array(0);
+/** Never written: nothing was given back yet. */
+const NO_FREE_UNITS: Uint32Array = new Uint32Array(CLASSES);
+
 const SLOTS_MAX = 4096;
 const SLOTS_FIRST = 16;
 const DEPTH_MAX = 18;
@@ -58,56 +63,58 @@ interface Slots {
 }
 
 export class KeyTable {
-  readonly #stride: number;
-  #seed: number;
+  // What the only key needs comes first.
   size = 0;
-  /** Words of the row that `row` returned last. */
-  words: Uint32Array;
   /** Whether the last findOrInsert made the row. */
   inserted = false;
-
-  #pages: Page[] = [];
+  /** The id of the key that is `#shared`; 0: none, or not known. Most tables of a node with very many hold one key. */
+  #onlyId = 0;
+  /** All keys that were looked at begin with its first `#sharedLength` bytes and go on; -1: none was. Those of a snapshot are looked at when somebody
+   * asks, up to this id so far. */
+  #shared = NO_BYTES;
+  /** Words of the row that `row` returned last; while there is one page they are its words. */
+  words = NO_WORDS;
   #rows = 0;
+  readonly #stride: number;
+  /** A page may be frozen. */
+  #hasFrozen = false;
+
+  #sharedLength = -1;
+  #sharedUpTo = ALL_LOOKED_AT;
+  #seed: number;
+  #pages: Page[] = [];
   #freeRow = 0;
 
   #chunks: Chunk[] = [];
   /** Next unused unit of the last chunk. */
   #bump = 0;
-  readonly #freeUnits = new Uint32Array(CLASSES);
+  #freeUnits = NO_FREE_UNITS;
 
+  /** Empty while the only key is all that there ever was. */
   #directory: Slots[] = [];
   #depth = 0;
 
-  /** The id of the key that is `#shared`; 0: none, or not known. Most tables of a node with very many hold one key. */
-  #onlyId = 0;
-
-  /** All keys that were looked at begin with its first `#sharedLength` bytes and go on; -1: none was. Those of a snapshot are looked at when somebody
-   * asks, up to this id so far. */
-  #shared: Uint8Array = new Uint8Array(0);
-  #sharedLength = -1;
-  #sharedUpTo = ALL_LOOKED_AT;
-
   /** Where the key is that #seek looked for. */
-  #key: Uint8Array = new Uint8Array(0);
+  #key = NO_BYTES;
   #keyFrom = 0;
   #keyTo = 0;
 
   constructor(userWords: number, seed: number) {
     this.#stride = OWN_WORDS + userWords;
     this.#seed = seed | 0;
-    this.words = new Uint32Array(0);
-    this.clear();
   }
 
   clear(): void {
     this.size = 0;
+    this.words = NO_WORDS;
     this.#pages = [];
     this.#rows = 0;
+    this.#hasFrozen = false;
     this.#freeRow = 0;
     this.#chunks = [];
     this.#bump = 0;
-    this.#freeUnits.fill(0);
-    this.#directory = [newSlots(0)];
+    this.#freeUnits = NO_FREE_UNITS;
+    this.#directory = [];
     this.#depth = 0;
     this.#sharedLength = -1;
     this.#sharedUpTo = ALL_LOOKED_AT;
@@ -155,15 +162,18 @@ export class KeyTable {
   /** Position of the user words of `id` in `words`. For reading; see `writableRow`. */
   row(id: number): number {
     const index = id - 1;
-    this.words = this.#pages[index >>> PAGE_BITS].words;
+    if (this.#rows > PAGE_ROWS) this.words = this.#pages[index >>> PAGE_BITS].words;
     return (index & (PAGE_ROWS - 1)) * this.#stride + OWN_WORDS;
   }
 
   writableRow(id: number): number {
     const index = id - 1;
-    const page = this.#pages[index >>> PAGE_BITS];
-    if (page.frozen) thaw(page);
-    this.words = page.words;
+    if (this.#hasFrozen || this.#rows > PAGE_ROWS) {
+      const page = this.#pages[index >>> PAGE_BITS];
+      if (page.frozen) thaw(page);
+      this.words = page.words;
+      if (this.#rows <= PAGE_ROWS) this.#hasFrozen = false;
+    }
     return (index & (PAGE_ROWS - 1)) * this.#stride + OWN_WORDS;
   }
 
@@ -240,6 +250,7 @@ export class KeyTable {
   // ---- index
 
   #lookup(hash: number, bytes: Uint8Array, from: number, to: number): number {
+    if (this.#directory.length === 0) return 0;
     const { ids, tags } = this.#slotsOf(hash);
     const mask = ids.length - 1;
     const tag = tagOf(hash);
@@ -292,7 +303,7 @@ export class KeyTable {
     words.fill(0, at + OWN_WORDS, at + this.#stride);
     words[at + HASH] = hash;
     words[at + UNIT] = unit;
-    this.#index(hash, id);
+    if (this.size > 0 || this.#directory.length > 0) this.#index(hash, id);
     if (this.size === 0) {
       this.#sharedLength = -1;
       this.#sharedUpTo = ALL_LOOKED_AT;
@@ -308,6 +319,10 @@ export class KeyTable {
   }
 
   #index(hash: number, id: number): void {
+    if (this.#directory.length === 0) {
+      this.#directory = [newSlots(0)];
+      if (this.#onlyId !== 0) place(this.#directory[0], this.#hashOf(this.#onlyId), this.#onlyId);
+    }
     let slots = this.#slotsOf(hash);
     while ((slots.used + 1) * 4 > slots.ids.length * 3) {
       if (slots.ids.length < SLOTS_MAX || slots.depth >= DEPTH_MAX) this.#grow(slots);
@@ -354,6 +369,7 @@ export class KeyTable {
   }
 
   #unindex(hash: number, id: number): void {
+    if (this.#directory.length === 0) return;
     const slots = this.#slotsOf(hash);
     const { ids, tags } = slots;
     const mask = ids.length - 1;
@@ -385,7 +401,8 @@ export class KeyTable {
     const pageIndex = index >>> PAGE_BITS;
     if (pageIndex === this.#pages.length) {
       const rows = pageIndex === 0 ? ROWS_FIRST : PAGE_ROWS;
-      this.#pages.push({ words: new Uint32Array(rows * this.#stride), frozen: false });
+      this.words = new Uint32Array(rows * this.#stride);
+      this.#pages.push({ words: this.words, frozen: false });
     } else {
       const page = this.#pages[pageIndex];
       const end = ((index & (PAGE_ROWS - 1)) + 1) * this.#stride;
@@ -394,6 +411,7 @@ export class KeyTable {
         grown.set(page.words);
         page.words = grown;
         page.frozen = false;
+        this.words = grown;
       }
     }
     return index + 1;
@@ -438,6 +456,7 @@ export class KeyTable {
   #freeArena(unit: number): void {
     this.#seek(unit);
     const kind = classOf(storedBytes(this.#keyTo - this.#keyFrom));
+    if (this.#freeUnits === NO_FREE_UNITS) this.#freeUnits = new Uint32Array(CLASSES);
     const bytes = this.#writableChunk(unit).bytes;
     const at = (unit & CHUNK_UNITS_MASK) * UNIT_BYTES;
     const next = this.#freeUnits[kind];
@@ -469,6 +488,7 @@ export class KeyTable {
       out.block(asBytes(page.words, page.words.length));
       page.frozen = true;
     }
+    this.#hasFrozen = true;
     out.u32(this.#chunks.length);
     for (const chunk of this.#chunks) {
       out.block(chunk.bytes);
@@ -484,11 +504,13 @@ export class KeyTable {
     this.#rows = from.u32();
     this.#freeRow = from.u32();
     this.#bump = from.u32();
-    for (let i = 0; i < CLASSES; i++) this.#freeUnits[i] = from.u32();
+    const freeUnits = NO_FREE_UNITS.map(() => from.u32());
+    if (freeUnits.some((unit) => unit !== 0)) this.#freeUnits = freeUnits;
     this.#makeRoom(size);
     const pages = from.u32();
     for (let i = 0; i < pages; i++) {
       this.#pages.push({ words: wordsOf(yield* from.block()), frozen: false });
+      if (i === 0) this.words = this.#pages[0].words;
       this.#indexPage(i);
     }
     const chunks = from.u32();

@@ -58,6 +58,10 @@ const WANTED_COST = 4;
 
 const MICROSECOND_NS = 1000;
 
+const NO_RESULTS: readonly CommandResult[] = [];
+/** The publish that is being applied. Nothing of it outlives a call: with one for all machines it is always in the processor's cache. */
+const publish = new PublishView();
+
 export interface MachineOptions {
   /** Makes the (empty) consumer table; seqs handed to it are local. `config` is the log's. */
   consumers: (options: ConsumerTableOptions) => ConsumerTable;
@@ -68,35 +72,43 @@ export interface MachineOptions {
 }
 
 export class StreamMachine {
+  // What every entry needs comes first, so that it is side by side in memory.
   readonly index: MessageIndex;
-  readonly ids: RecentIds;
-  readonly ttls = new TtlHeap();
-  readonly consumers: ConsumerTable;
-  /** Undefined until the log's first config command. */
-  config: StreamConfig | undefined;
-  configRevision = 0;
   /** Stamp of the last batch. */
   stampUs = 0;
-  /** Stamp of the last stored message; 0 when there never was one. */
-  lastMessageStampUs = 0;
-  /** Nats-Msg-Id of the last stored message, '' when it had none. */
-  lastMsgId = '';
   /** Results of the last applied batch's commands that were not publishes, in order. */
-  readonly results: CommandResult[] = [];
-  /** Messages below it that still exist never grow too old. */
-  #ageCursor = 0;
-  /** Told, on the leader, of what is about to leave. */
-  watcher: RemovalWatcher | undefined;
-  readonly #backlog = new Backlog();
+  results = NO_RESULTS;
   /** What the entry being applied may still spend. */
   #work = 0;
   #isBounded = false;
   /** Of the entry being applied. */
   #version = MACHINE_VERSION;
+  /** Undefined until the log's first config command. */
+  config: StreamConfig | undefined;
+  configRevision = 0;
+  // The configuration as apply uses it: 0 or false when it does not apply.
+  #memoryStorage = false;
+  #interest = false;
+  #perSubjectMax = 0;
+  #messagesMax = 0;
+  #bytesMax = 0;
+  #ages = false;
+  /** Stamp of the last stored message; 0 when there never was one. */
+  lastMessageStampUs = 0;
+  /** Nats-Msg-Id of the last stored message, '' when it had none. */
+  lastMsgId = '';
+  readonly ids: RecentIds;
+  readonly #digest = new RollingDigest();
+
+  readonly ttls = new TtlHeap();
+  readonly consumers: ConsumerTable;
+  /** Messages below it that still exist never grow too old. */
+  #ageCursor = 0;
+  /** Told, on the leader, of what is about to leave. */
+  watcher: RemovalWatcher | undefined;
+  readonly #backlog = new Backlog();
   readonly #toLocalFirst: (firstSeq: number) => number;
   readonly #noConsumers: Uint8Array;
-  readonly #digest = new RollingDigest();
-  readonly #publish = new PublishView();
   readonly #removeAcked = (seq: number) => {
     if (!this.index.exists(seq)) return;
     this.watcher?.onRemoved(seq);
@@ -120,14 +132,6 @@ export class StreamMachine {
       return true;
     },
   };
-
-  // The configuration as apply uses it: 0 or false when it does not apply.
-  #memoryStorage = false;
-  #messagesMax = 0;
-  #bytesMax = 0;
-  #perSubjectMax = 0;
-  #interest = false;
-  #perMessageStored = false;
 
   constructor(options: MachineOptions) {
     this.index = new MessageIndex(options.seed);
@@ -161,13 +165,14 @@ export class StreamMachine {
     this.#version = header.version;
     if (header.stampUs < this.stampUs) throw new MachineError(`batch stamp ${header.stampUs} before ${this.stampUs}`);
     this.stampUs = header.stampUs;
-    if (this.results.length > 0) this.results.length = 0;
+    this.results = NO_RESULTS;
     this.#isBounded = header.work > 0;
     this.#work = this.#isBounded ? header.work : Number.POSITIVE_INFINITY;
     messages.beginEntry(index, header.stampUs);
     let at = BATCH_HEADER_BYTES;
     let commands = header.commands;
     let expected = header.baseSeq;
+    let results: CommandResult[] | undefined;
     while (commands > 0) {
       if (view.getUint8(at) === CommandType.publish) {
         const first = messages.lastSeq + 1;
@@ -176,15 +181,16 @@ export class StreamMachine {
         at = this.#applyPublishes(view, body, at, commands, header.stampUs);
         expected = messages.lastSeq + 1;
         commands -= expected - first;
-        if (!this.#perMessageStored) this.consumers.onStored(first, messages.lastSeq);
       } else {
-        this.#applyCommand(view.getUint8(at), commandBody(view, body, at));
+        results ??= [];
+        results.push(this.#applyCommand(view.getUint8(at), commandBody(view, body, at)));
         at = commandEnd(view, at);
         commands--;
       }
     }
     if (at !== body.length) throw new MachineError(`batch of ${body.length} bytes ends at ${at}`);
     messages.endEntry();
+    if (results !== undefined) this.results = results;
     this.#mixResults(index, header.publishes);
   }
 
@@ -204,7 +210,6 @@ export class StreamMachine {
   /** A run of publishes; returns where it ends. */
   #applyPublishes(view: DataView, body: Uint8Array, start: number, commands: number, stampUs: number): number {
     const messages = this.index;
-    const publish = this.#publish;
     const memory = this.#memoryStorage;
     let subjectAt = -1;
     let subject = 0;
@@ -224,7 +229,7 @@ export class StreamMachine {
       const size = memory ? subjectLength + hdr + payload + 16 : 30 + subjectLength + payload + (hdr > 0 ? 4 + hdr : 0);
       messages.add(subject, at, size, (publish.flags & (HAS_TTL | NO_MARKER)) === 0 ? 0 : marksOf(publish));
       if (publish.flags !== 0) subject = this.#afterPublish(body, at, size, subject, stampUs);
-      if (this.#perMessageStored) this.#offerToConsumers(body);
+      if (this.#interest) this.#offerToConsumers(body);
       this.#enforceLimits(subject);
       at = next;
       left--;
@@ -236,7 +241,7 @@ export class StreamMachine {
 
   /** Rollup, message id and time to live of the message just stored. Returns the id of its subject, which may be another one now. */
   #afterPublish(body: Uint8Array, at: number, size: number, subject: number, stampUs: number): number {
-    const { flags, idAt, idEnd, ttlSeconds } = this.#publish;
+    const { flags, idAt, idEnd, ttlSeconds } = publish;
     const seq = this.index.lastSeq;
     let id = subject;
     if ((flags & ROLLUP_SUBJECT) !== 0) this.#rollUpSubject(subject);
@@ -273,7 +278,6 @@ export class StreamMachine {
       return subject;
     }
     if (index.firstSeq === seq) return subject;
-    const publish = this.#publish;
     this.#removeAll();
     index.startAt(seq);
     const id = index.subjectId(body, publish.subjectAt, publish.subjectEnd);
@@ -287,9 +291,7 @@ export class StreamMachine {
 
   #offerToConsumers(body: Uint8Array): void {
     const seq = this.index.lastSeq;
-    this.consumers.onStored(seq, seq);
-    if (!this.#interest) return;
-    const subject = utf8Text(body, this.#publish.subjectAt, this.#publish.subjectEnd);
+    const subject = utf8Text(body, publish.subjectAt, publish.subjectEnd);
     if (!this.consumers.isWanted(seq, subject, this.index)) this.#removeAcked(seq);
   }
 
@@ -375,30 +377,25 @@ export class StreamMachine {
     return this.#backlog.first !== undefined || this.#isAboveLimits;
   }
 
-  #applyCommand(type: number, body: Uint8Array): void {
+  #applyCommand(type: number, body: Uint8Array): CommandResult {
     if (type >= CONSUMER_COMMAND_FIRST && type <= CONSUMER_COMMAND_LAST) {
-      this.results.push(this.consumers.apply(type, body, this.stampUs, this.index, this.#removeAcked));
+      const result = this.consumers.apply(type, body, this.stampUs, this.index, this.#removeAcked);
       this.#workOff();
-      return;
+      return result;
     }
     switch (type) {
       case CommandType.purge:
-        this.results.push(this.#purge(body));
-        return;
+        return this.#purge(body);
       case CommandType.delete:
-        this.results.push(this.#delete(decodeDelete(body)));
-        return;
+        return this.#delete(decodeDelete(body));
       case CommandType.config:
         this.#configure(body);
-        this.results.push(undefined);
-        return;
+        return undefined;
       case CommandType.expire:
-        this.results.push(this.#expire(body));
-        return;
+        return this.#expire(body);
       case CommandType.advance:
         this.index.advanceTo(decodeAdvance(body));
-        this.results.push(undefined);
-        return;
+        return undefined;
       default:
         throw new MachineError(`command of unknown type ${type}`);
     }
@@ -490,7 +487,7 @@ export class StreamMachine {
     this.#bytesMax = discardOld ? Math.max(0, config.max_bytes) : 0;
     this.#perSubjectMax = !discardOld && config.discard_new_per_subject ? 0 : Math.max(0, config.max_msgs_per_subject);
     this.#interest = config.retention === 'interest';
-    this.#perMessageStored = config.retention !== 'limits';
+    this.#ages = config.max_age > 0;
   }
 
   /** A smaller limit takes effect from now on; no duplicate window means no ids. A subject with more than its limit begins where the chore has
@@ -587,6 +584,11 @@ export class StreamMachine {
     return (this.config?.duplicate_window ?? 0) / MICROSECOND_NS;
   }
 
+  /** Time may remove something of what is there now. */
+  get fallsDue(): boolean {
+    return this.#ages || this.ids.size > 0 || this.ttls.size > 0;
+  }
+
   /** Stamp at which the oldest message is too old; Infinity when none will be. */
   get ageDueUs(): number {
     const age = this.maxAgeUs;
@@ -664,7 +666,7 @@ export class StreamMachine {
     const revision = from.number();
     const json = from.bytes();
     if (json.length > 0) this.#adopt(JSON.parse(utf8Text(json, 0, json.length)) as StreamConfig, revision);
-    for (let i = 0; i < this.#digest.lanes.length; i++) this.#digest.lanes[i] = from.u32();
+    this.#digest.lanes = this.#digest.lanes.map(() => from.u32());
     this.consumers.restore(yield* from.block());
     if (version > 1) this.#backlog.read(from.bytes());
     yield* this.index.read(from);

@@ -44,6 +44,9 @@ const LAST_HIGH_MASK = (1 << LAST_HIGH_BITS) - 1;
 
 const NAMES = 256;
 const HINTS = 256;
+const NOT_ASKED: string[] = [];
+const NO_IDS = new Uint32Array(0);
+const NO_SEQS = new Float64Array(0);
 
 /** Looks that are done at once. */
 const SHORT = 20_000;
@@ -67,11 +70,12 @@ export class MessageIndex implements MessageView {
   #entryLive = 0;
   #entryStampUs = 0;
 
-  readonly #names: string[] = new Array<string>(NAMES).fill('');
-  readonly #nameIds = new Uint32Array(NAMES);
-  readonly #hintIds = new Uint32Array(HINTS);
-  readonly #hintSeqs = new Float64Array(HINTS);
-  readonly #forms = new FilterForms();
+  // Caches for who reads, empty until somebody does: most of a node's many replicas are only written.
+  #names = NOT_ASKED;
+  #nameIds = NO_IDS;
+  #hintIds = NO_IDS;
+  #hintSeqs = NO_SEQS;
+  #lazyForms: FilterForms | undefined;
 
   constructor(seed: number) {
     this.#subjects = new KeyTable(SUBJECT_WORDS, seed);
@@ -79,6 +83,11 @@ export class MessageIndex implements MessageView {
 
   get subjects(): number {
     return this.#subjects.size;
+  }
+
+  get #forms(): FilterForms {
+    this.#lazyForms ??= new FilterForms();
+    return this.#lazyForms;
   }
 
   // ---- changes
@@ -92,7 +101,7 @@ export class MessageIndex implements MessageView {
   endEntry(): void {
     if (this.#entryLive > 0) {
       const at = this.#entries.append(this.#entry);
-      const words = this.#entries.page.words;
+      const { words } = this.#entries;
       words[at + LIVE] = this.#entryLive;
       words[at + STAMP_LOW] = this.#entryStampUs;
       words[at + STAMP_HIGH] = this.#entryStampUs / HIGH;
@@ -126,7 +135,7 @@ export class MessageIndex implements MessageView {
     const subjectWords = this.#subjects.words;
     const rows = this.#rows;
     const at = rows.append(seq);
-    const words = rows.page.words;
+    const { words } = rows;
     const entryHighs = ((this.#entry / HIGH) | 0) << 20;
     words[at + SUBJECT] = subject;
     words[at + ENTRY] = this.#entry;
@@ -314,6 +323,10 @@ export class MessageIndex implements MessageView {
     const slot = subject & (NAMES - 1);
     if (this.#nameIds[slot] === subject) return this.#names[slot];
     const name = this.#subjects.text(subject);
+    if (this.#names === NOT_ASKED) {
+      this.#names = new Array<string>(NAMES).fill('');
+      this.#nameIds = new Uint32Array(NAMES);
+    }
     this.#nameIds[slot] = subject;
     this.#names[slot] = name;
     return name;
@@ -496,6 +509,10 @@ export class MessageIndex implements MessageView {
   }
 
   #hint(subject: number, seq: number): number {
+    if (this.#hintIds === NO_IDS) {
+      this.#hintIds = new Uint32Array(HINTS);
+      this.#hintSeqs = new Float64Array(HINTS);
+    }
     const slot = subject & (HINTS - 1);
     this.#hintIds[slot] = subject;
     this.#hintSeqs[slot] = seq;

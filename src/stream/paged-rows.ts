@@ -42,77 +42,90 @@ export interface RowPage {
 
 const NO_WORDS = new Uint32Array(0);
 
-export class PagedRows {
-  readonly #width: number;
-  /** Live pages are #pages[#head..]; the last one is #tail, where rows are appended. */
-  #pages: RowPage[] = [];
-  #head = 0;
-  #tail: RowPage;
-  /** The tail has no more slots than that. */
-  #tailSlots = SLOTS_MIN;
+/** The table is its own last page, where rows are appended: with thousands of tables each object more is a walk through cold memory more. */
+export class PagedRows implements RowPage {
+  first = 0;
+  slots = 0;
+  live = 0;
+  words: Uint32Array;
+  frozen = false;
   /** Page of the last append or find. */
-  page: RowPage;
+  page: RowPage = this;
+  readonly #width: number;
+  /** The last page has no more slots than that. */
+  #slotsMax = SLOTS_MIN;
+  readonly packed: undefined;
+  readonly keys: undefined;
+  /** Live pages are #pages[#head..]; the last one is this. */
+  #pages: RowPage[] = [this];
+  #head = 0;
 
   constructor(width: number) {
     this.#width = width;
-    this.#tail = this.#addTail(0, SLOTS_FIRST);
-    this.page = this.#tail;
+    this.words = new Uint32Array(SLOTS_FIRST * width);
   }
 
   clear(): void {
-    this.#pages = [];
+    this.#pages = [this];
     this.#head = 0;
-    this.#tail = this.#addTail(0, SLOTS_FIRST);
-    this.page = this.#tail;
+    this.page = this;
+    this.#begin(0, SLOTS_FIRST);
   }
 
-  #addTail(first: number, slots: number): RowPage {
-    const words = new Uint32Array(slots * this.#width);
-    const page: RowPage = { first, slots: 0, live: 0, words, packed: undefined, keys: undefined, frozen: false };
-    this.#pages.push(page);
-    return page;
+  /** An empty last page. */
+  #begin(first: number, slots: number): void {
+    this.first = first;
+    this.slots = 0;
+    this.live = 0;
+    this.words = new Uint32Array(slots * this.#width);
+    this.frozen = false;
   }
 
-  /** Makes room for `key`, larger than every key before; returns where its zeroed words are in `page.words`. The caller sets word 0. */
+  /** Makes room for `key`, larger than every key before; returns where its zeroed words are in `words`. The caller sets word 0. */
   append(key: number): number {
-    let tail = this.#tail;
-    if (tail.slots === 0) tail.first = key;
-    let slot = key - tail.first;
-    if (slot >= this.#tailSlots) {
-      tail = this.#sealTail(tail, key);
+    if (this.slots === 0) this.first = key;
+    let slot = key - this.first;
+    if (slot >= this.#slotsMax) {
+      this.#seal(key);
       slot = 0;
     }
     const end = (slot + 1) * this.#width;
-    if (end > tail.words.length) {
-      let capacity = tail.words.length;
-      while (capacity < end) capacity *= 2;
-      const grown = new Uint32Array(Math.min(capacity, this.#tailSlots * this.#width));
-      grown.set(tail.words);
-      tail.words = grown;
-      tail.frozen = false;
-    }
-    tail.slots = slot + 1;
-    tail.live++;
-    this.page = tail;
+    if (end > this.words.length) this.#grow(end);
+    this.slots = slot + 1;
+    this.live++;
+    this.page = this;
     return end - this.#width;
   }
 
-  #sealTail(tail: RowPage, key: number): RowPage {
-    if (tail.live === 0) {
-      tail.first = key;
-      tail.slots = 0;
-      if (tail.frozen) this.#thaw(tail);
-      tail.words.fill(0);
-      return tail;
+  #grow(length: number): void {
+    let capacity = this.words.length;
+    while (capacity < length) capacity *= 2;
+    const grown = new Uint32Array(Math.min(capacity, this.#slotsMax * this.#width));
+    grown.set(this.words);
+    this.words = grown;
+    this.frozen = false;
+  }
+
+  /** What the last page holds becomes a page of its own; the last one goes on with `key`. */
+  #seal(key: number): void {
+    if (this.live === 0) {
+      this.first = key;
+      this.slots = 0;
+      if (this.frozen) this.#thaw(this);
+      this.words.fill(0);
+      return;
     }
-    this.#tailSlots = slotsOf(this.#pages.length - this.#head);
-    const next = this.#addTail(key, this.#tailSlots);
-    this.#tail = next;
-    if (tail.live * 2 <= tail.slots) this.#repack(tail);
+    const { first, slots, live, words, frozen } = this;
+    const pages = this.#pages;
+    this.#slotsMax = slotsOf(pages.length - this.#head);
+    const sealed: RowPage = { first, slots, live, words, packed: undefined, keys: undefined, frozen };
+    pages[pages.length - 1] = sealed;
+    pages.push(this);
+    this.#begin(key, this.#slotsMax);
+    if (live * 2 <= slots) this.#repack(sealed);
     // Links between neighbours are still written into the page that was the last one until now; the one before has had most of its writes.
-    const before = this.#pages[this.#pages.length - 3];
-    if (before !== undefined && this.#pages.length - 3 >= this.#head && before.packed === undefined) this.#pack(before);
-    return next;
+    const before = pages[pages.length - 3];
+    if (before !== undefined && pages.length - 3 >= this.#head && before.packed === undefined) this.#pack(before);
   }
 
   #pack(page: RowPage): void {
@@ -166,7 +179,7 @@ export class PagedRows {
     if (page.packed === undefined) page.words[slot * this.#width] = 0;
     else killRow(page.packed, slot);
     page.live--;
-    if (page === this.#tail) return;
+    if (page === this) return;
     if (page.live === 0) {
       this.#dropPage(page);
     } else if (page !== this.#pages[this.#head]) {
@@ -204,7 +217,7 @@ export class PagedRows {
     } else {
       this.#pages.splice(index, 1);
     }
-    this.page = this.#tail;
+    this.page = this;
   }
 
   /** Keeps only live rows, with their keys beside them. */
@@ -340,11 +353,15 @@ export class PagedRows {
     this.#pages = [];
     this.#head = 0;
     for (let i = 0; i < count; i++) this.#pages.push(yield* this.#readPage(from));
-    const last = this.#pages.length === 0 ? this.#addTail(0, SLOTS_FIRST) : this.#pages[this.#pages.length - 1];
-    if (last.packed !== undefined) throw new SnapshotError('the last row page is packed');
-    if (last.words.length === 0) last.words = new Uint32Array(SLOTS_FIRST * this.#width);
-    this.#tail = last;
-    this.page = last;
+    const last = this.#pages.pop();
+    this.#pages.push(this);
+    this.page = this;
+    this.#begin(last?.first ?? 0, SLOTS_FIRST);
+    if (last?.packed !== undefined) throw new SnapshotError('the last row page is packed');
+    if (last === undefined || last.slots === 0) return;
+    this.slots = last.slots;
+    this.live = last.live;
+    this.words = last.words;
   }
 
   *#readPage(from: SnapshotReader): Steps<RowPage> {

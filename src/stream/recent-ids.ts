@@ -15,16 +15,17 @@ const WORDS = 6;
 const HIGH = 4294967296;
 
 export class RecentIds {
-  readonly #keys: KeyTable;
   #oldest = 0;
+  /** 0: there is none, which is known without a look at the table. */
   #newest = 0;
+  readonly #keys: KeyTable;
 
   constructor(seed: number) {
     this.#keys = new KeyTable(WORDS, seed);
   }
 
   get size(): number {
-    return this.#keys.size;
+    return this.#newest === 0 ? 0 : this.#keys.size;
   }
 
   /** 0 when the id is not known. */

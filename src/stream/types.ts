@@ -297,8 +297,6 @@ export interface ConsumerTable {
   onRemoved(seq: number): void;
   /** All messages were removed. */
   onCleared(): void;
-  /** Messages first..last were stored (for interest retention: the table keeps who must ack what). */
-  onStored(first: number, last: number): void;
   /** Interest retention: does any consumer still want this message? */
   isWanted(seq: number, subject: string, view: MessageView): boolean;
   readonly count: number;

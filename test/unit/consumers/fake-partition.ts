@@ -309,14 +309,12 @@ export class FakePartition {
 
   /** Stores messages and tells the leader. */
   store(subject: string, ...payloads: string[]): void {
-    const first = this.messages.lastSeq + 1;
     for (const payload of payloads) {
       this.#stampUs += 1000;
       const seq = this.messages.add(subject, payload, this.#stampUs);
       if (this.stream.retention === 'interest' && !this.table.isWanted(seq, subject, this.messages))
         this.messages.remove(seq);
     }
-    this.table.onStored(first, this.messages.lastSeq);
     this.engine.onStored(this.messages.lastSeq);
   }
 
