@@ -204,6 +204,45 @@ describe('key table', () => {
     verify(copy, model);
   });
 
+  test('tables of none to three keys against a Map, with snapshots that do not change afterwards', () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const below = random(seed);
+      let table = new KeyTable(1, seed);
+      const model = new Map<string, number>();
+      for (let step = 0; step < 60; step++) {
+        const name = `only.${below(1 + (seed % 3))}`;
+        const bytes = encoder.encode(name);
+        const id = table.find(bytes, 0, bytes.length);
+        expect(id !== 0).toBe(model.has(name));
+        if (id !== 0 && below(4) === 0) {
+          table.remove(id);
+          model.delete(name);
+        } else {
+          const at = table.writableRow(table.findOrInsert(bytes, 0, bytes.length));
+          table.words[at] = step;
+          model.set(name, step);
+        }
+        if (below(4) > 0) continue;
+        const out = new SnapshotWriter();
+        table.write(out);
+        const then = new Map(model);
+        const other = encoder.encode('only.0');
+        const at = table.writableRow(table.findOrInsert(other, 0, other.length));
+        table.words[at] = 1000 + step;
+        model.set('only.0', 1000 + step);
+        const copy = new KeyTable(1, 1);
+        readAll(joined(out.parts()), (from) => copy.read(from));
+        verify(copy, then);
+        verify(table, model);
+        if (below(2) > 0) continue;
+        table = copy;
+        model.clear();
+        for (const [key, value] of then) model.set(key, value);
+      }
+      verify(table, model);
+    }
+  });
+
   test('what all keys begin with: exact of a table that only grew, never more than what all have', () => {
     let table = new KeyTable(1, 7);
     const below = random(11);
