@@ -7,6 +7,7 @@ import { FilterForms } from './filter-forms.ts';
 import { KeyTable } from './key-table.ts';
 import { PagedRows } from './paged-rows.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
+import { SubjectCache } from './subject-cache.ts';
 import type { Matcher } from './subject-matcher.ts';
 import type { MessageView, SubjectFilter } from './types.ts';
 
@@ -42,11 +43,8 @@ export const SUBJECT_WORDS = 4;
 const LAST_HIGH_BITS = 21;
 const LAST_HIGH_MASK = (1 << LAST_HIGH_BITS) - 1;
 
-const NAMES = 256;
-const HINTS = 256;
-const NOT_ASKED: string[] = [];
-const NO_IDS = new Uint32Array(0);
-const NO_SEQS = new Float64Array(0);
+/** What is made of a filter follows from it alone. */
+const forms = new FilterForms();
 
 /** Looks that are done at once. */
 const SHORT = 20_000;
@@ -70,12 +68,9 @@ export class MessageIndex implements MessageView {
   #entryLive = 0;
   #entryStampUs = 0;
 
-  // Caches for who reads, empty until somebody does: most of a node's many replicas are only written.
-  #names = NOT_ASKED;
-  #nameIds = NO_IDS;
-  #hintIds = NO_IDS;
-  #hintSeqs = NO_SEQS;
-  #lazyForms: FilterForms | undefined;
+  readonly #names = new SubjectCache<string>();
+  /** A seq of the subject near what was asked for last. */
+  readonly #hints = new SubjectCache<number>();
 
   constructor(seed: number) {
     this.#subjects = new KeyTable(SUBJECT_WORDS, seed);
@@ -83,11 +78,6 @@ export class MessageIndex implements MessageView {
 
   get subjects(): number {
     return this.#subjects.size;
-  }
-
-  get #forms(): FilterForms {
-    this.#lazyForms ??= new FilterForms();
-    return this.#lazyForms;
   }
 
   // ---- changes
@@ -203,8 +193,7 @@ export class MessageIndex implements MessageView {
     if (count === 1) {
       this.#subjects.remove(subject);
       this.releases++;
-      const slot = subject & (NAMES - 1);
-      if (this.#nameIds[slot] === subject) this.#nameIds[slot] = 0;
+      this.#names.forget(subject);
       return;
     }
     words[at + COUNT] = count - 1;
@@ -233,8 +222,8 @@ export class MessageIndex implements MessageView {
     this.#rows.clear();
     this.#entries.clear();
     this.#subjects.clear();
-    this.#nameIds.fill(0);
-    this.#hintIds.fill(0);
+    this.#names.clear();
+    this.#hints.clear();
     this.releases++;
     this.#entryLive = 0;
     this.messages = 0;
@@ -271,7 +260,7 @@ export class MessageIndex implements MessageView {
   /** The subject of an existing message matches. */
   matches(seq: number, filter: SubjectFilter): boolean {
     const at = this.#rows.find(seq);
-    return at >= 0 && this.#subjects.matches(this.#rows.get(at, SUBJECT), this.#forms.matchers(filter));
+    return at >= 0 && this.#subjects.matches(this.#rows.get(at, SUBJECT), forms.matchers(filter));
   }
 
   /** The message is the oldest of a subject that has more than `max`. */
@@ -320,15 +309,10 @@ export class MessageIndex implements MessageView {
   }
 
   #nameOf(subject: number): string {
-    const slot = subject & (NAMES - 1);
-    if (this.#nameIds[slot] === subject) return this.#names[slot];
+    const known = this.#names.get(subject);
+    if (known !== undefined) return known;
     const name = this.#subjects.text(subject);
-    if (this.#names === NOT_ASKED) {
-      this.#names = new Array<string>(NAMES).fill('');
-      this.#nameIds = new Uint32Array(NAMES);
-    }
-    this.#nameIds[slot] = subject;
-    this.#names[slot] = name;
+    this.#names.set(subject, name);
     return name;
   }
 
@@ -369,13 +353,13 @@ export class MessageIndex implements MessageView {
   eachSubject(filter: SubjectFilter, each: (id: number) => void): void {
     const subjects = this.#subjects;
     if (filter.patterns.length > 0 && filter.literal) {
-      for (const pattern of this.#forms.literals(filter)) {
+      for (const pattern of forms.literals(filter)) {
         const id = subjects.find(pattern, 0, pattern.length);
         if (id !== 0) each(id);
       }
       return;
     }
-    const matchers = this.#forms.matchers(filter);
+    const matchers = forms.matchers(filter);
     const all = this.#isAll(filter);
     for (let id = subjects.nextId(0); id !== 0; id = subjects.nextId(id)) {
       if (all || subjects.matches(id, matchers)) each(id);
@@ -389,7 +373,7 @@ export class MessageIndex implements MessageView {
       return 0;
     }
     const subjects = this.#subjects;
-    const matchers = this.#forms.matchers(filter);
+    const matchers = forms.matchers(filter);
     const isAll = this.#isAll(filter);
     let left = max;
     let id = subjects.nextId(from);
@@ -439,7 +423,7 @@ export class MessageIndex implements MessageView {
   someMessages(from: number, upTo: number, filter: SubjectFilter, max: number, each: (seq: number) => boolean): number {
     const rows = this.#rows;
     const isAll = this.#isAll(filter);
-    const matchers = this.#forms.matchers(filter);
+    const matchers = forms.matchers(filter);
     let asked = 0;
     let isMatch = isAll;
     let seq = this.nextFrom(from);
@@ -462,7 +446,7 @@ export class MessageIndex implements MessageView {
     if (filter.patterns.length === 0) return this.nextFrom(start);
     if (!filter.literal) return this.#nextWildcard(start, filter);
     let best = 0;
-    for (const pattern of this.#forms.literals(filter)) {
+    for (const pattern of forms.literals(filter)) {
       const id = this.#subjects.find(pattern, 0, pattern.length);
       if (id === 0) continue;
       const seq = this.#nextOfSubject(id, start);
@@ -475,7 +459,7 @@ export class MessageIndex implements MessageView {
   #isAll(filter: SubjectFilter): boolean {
     if (filter.patterns.length === 0) return true;
     if (filter.literal) return false;
-    return this.#forms.prefixes(filter).some((prefix) => this.#subjects.allBeginWith(prefix));
+    return forms.prefixes(filter).some((prefix) => this.#subjects.allBeginWith(prefix));
   }
 
   /** Smallest seq >= from of the subject, 0 when none: along its chain from a remembered place or an end, and along the rows,
@@ -488,9 +472,8 @@ export class MessageIndex implements MessageView {
     if (from === last) return last;
     let ahead = first;
     let behind = last;
-    const slot = subject & (HINTS - 1);
-    if (this.#hintIds[slot] === subject) {
-      const hint = this.#hintSeqs[slot];
+    const hint = this.#hints.get(subject);
+    if (hint !== undefined) {
       const at = hint > first && hint < last ? this.#rows.find(hint) : -1;
       if (at >= 0 && this.#rows.get(at, SUBJECT) === subject) {
         if (hint < from) ahead = hint;
@@ -509,13 +492,7 @@ export class MessageIndex implements MessageView {
   }
 
   #hint(subject: number, seq: number): number {
-    if (this.#hintIds === NO_IDS) {
-      this.#hintIds = new Uint32Array(HINTS);
-      this.#hintSeqs = new Float64Array(HINTS);
-    }
-    const slot = subject & (HINTS - 1);
-    this.#hintIds[slot] = subject;
-    this.#hintSeqs[slot] = seq;
+    this.#hints.set(subject, seq);
     return seq;
   }
 
@@ -526,7 +503,7 @@ export class MessageIndex implements MessageView {
   }
 
   #nextWildcard(from: number, filter: SubjectFilter): number {
-    const matchers = this.#forms.matchers(filter);
+    const matchers = forms.matchers(filter);
     const rows = this.#rows;
     // Beyond this many rows it is cheaper to ask each subject.
     let budget = this.#subjects.size * 4 + 64;
@@ -557,13 +534,13 @@ export class MessageIndex implements MessageView {
     if (this.#isAll(filter)) return start === this.firstSeq ? this.messages : this.#rows.countFrom(start);
     if (filter.literal) {
       let count = 0;
-      for (const pattern of this.#forms.literals(filter)) {
+      for (const pattern of forms.literals(filter)) {
         const id = this.#subjects.find(pattern, 0, pattern.length);
         if (id !== 0) count += this.#countOfSubjectFrom(id, start);
       }
       return count;
     }
-    const matchers = this.#forms.matchers(filter);
+    const matchers = forms.matchers(filter);
     const subjects = this.#subjects;
     let count = 0;
     if (this.lastSeq - start < subjects.size) {
@@ -681,8 +658,8 @@ export class MessageIndex implements MessageView {
     yield* this.#rows.read(from);
     yield* this.#entries.read(from);
     yield* this.#subjects.read(from);
-    this.#nameIds.fill(0);
-    this.#hintIds.fill(0);
+    this.#names.clear();
+    this.#hints.clear();
     this.releases++;
   }
 
