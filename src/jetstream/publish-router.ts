@@ -82,6 +82,7 @@ interface Held {
 }
 
 interface Hold {
+  /** `dueMs` ascends. */
   queue: Held[];
   /** So many at its front came back from a leader: they came before the others. */
   returned: number;
@@ -98,6 +99,8 @@ interface Route {
   ackPrefixBytes: Uint8Array;
   /** When a publish was last stored. */
   storedMs: number;
+  /** Of each partition: the last one, in the order in which they came, that was stored. */
+  storedOrders: number[];
   sinks: SinkHandle[];
 }
 
@@ -142,9 +145,9 @@ class Router implements PublishRouter {
   readonly #replies: string[] = [];
   readonly #accounts: string[] = [];
   readonly #slotRoutes: Route[] = [];
-  /** 0 while it is not with another node; and of which group it is, and after how many changes of leaders it left, when it is. */
-  readonly #peers: PeerId[] = [];
   readonly #groups: number[] = [];
+  /** 0 while it is not with another node; and after how many changes of leaders it left, when it is. */
+  readonly #peers: PeerId[] = [];
   readonly #leftAt: number[] = [];
   /** The how manyth it is. */
   readonly #orders: number[] = [];
@@ -199,15 +202,16 @@ class Router implements PublishRouter {
   }
 
   #setRoute(record: StreamRecord): void {
+    const old = this.#routes.get(record.streamId);
     const ackPrefix = `{"stream":${JSON.stringify(record.name)},"seq":`;
     const route: Route = {
       record,
       ackPrefix,
       ackPrefixBytes: encoder.encode(ackPrefix),
       storedMs: Number.NEGATIVE_INFINITY,
+      storedOrders: old?.storedOrders ?? new Array<number>(record.partitions).fill(0),
       sinks: [],
     };
-    const old = this.#routes.get(record.streamId);
     this.#routes.set(record.streamId, route);
     for (const subject of record.config.subjects ?? []) {
       route.sinks.push(
@@ -237,7 +241,7 @@ class Router implements PublishRouter {
     const partition = record.partitions === 1 ? 0 : partitionOfSubject(message.subject, record.partitions);
     const group = groupOf(record.streamId, partition);
     const wantsAnswer = message.reply !== '' && record.config.no_ack !== true;
-    const token = wantsAnswer ? this.#takeSlot(account, message.reply, route) : NO_ANSWER;
+    const token = wantsAnswer ? this.#takeSlot(account, message.reply, route, group) : NO_ANSWER;
     if (token === -1) {
       this.#answerRefused(account, message.reply, route.ackPrefix, apiError(10167));
       return;
@@ -261,7 +265,6 @@ class Router implements PublishRouter {
     if (token !== NO_ANSWER) {
       const slot = token & (SLOTS_MAX - 1);
       this.#peers[slot] = leader;
-      this.#groups[slot] = group;
       this.#leftAt[slot] = this.#leaderChanges;
     }
     link.forward.addForward(group, token, subject, hdr, payload);
@@ -285,43 +288,47 @@ class Router implements PublishRouter {
   }
 
   /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. Where that one,
-   * or the same one in a later term, is known already and has got later ones, its place in the order is gone. */
+   * or the same one in a later term, is known already and has got later ones, its place in the order is gone; so it is where one has stored them. */
   #takeBack(from: PeerId, token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
     const slot = this.#claim(token);
     if (token !== NO_ANSWER && slot < 0) return;
     const hold = this.#holds.get(group);
     const leader = this.#partitions.leaderOf(group);
-    if (hold === undefined && leader !== 0 && (leader !== from || this.#isWithFormer(slot, group))) {
+    const isTooLate = hold === undefined && leader !== 0 && (leader !== from || this.#isWithFormer(slot, group));
+    if (isTooLate || this.#isOvertaken(slot)) {
       this.#settleRefused(token, apiError(10008));
       return;
     }
     if (slot >= 0) this.#peers[slot] = 0;
+    const queue = hold?.queue ?? [];
+    const at = this.#placeOf(slot, hold);
     const sinceMs = slot >= 0 ? this.#startMs[slot] : this.#env.clock.nowMs();
-    const at = hold?.returned ?? 0;
-    if (this.#hold(group, at, { subject, hdr, payload, token, dueMs: sinceMs + HOLD_MS_MAX }))
-      this.#holds.get(group)!.returned = at + 1;
+    const dueMs = Math.min(sinceMs + HOLD_MS_MAX, queue[at]?.dueMs ?? Number.POSITIVE_INFINITY);
+    // What is due does not wait behind one that nobody waits for.
+    for (let i = at - 1; i >= 0 && queue[i].dueMs > dueMs; i--) queue[i].dueMs = dueMs;
+    if (this.#hold(group, at, { subject, hdr, payload, token, dueMs })) this.#holds.get(group)!.returned++;
     // It may lead again, and the word of that may have come before this: then no other will.
     if (leader !== 0) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
   }
 
-  /** That one was stored, by a leader that returned earlier ones and led again when it came: they have lost their place. */
-  #refuseOvertaken(group: number, order: number): void {
-    const hold = this.#holds.get(group);
-    if (hold === undefined) return;
-    const { queue, returned } = hold;
-    const isOvertaken = ({ token }: Held, at: number): boolean =>
-      at < returned && token !== NO_ANSWER && this.#orders[token & (SLOTS_MAX - 1)] < order;
-    // They are in order, so mostly the first one tells.
-    let first = 0;
-    while (first < returned && queue[first].token === NO_ANSWER) first++;
-    if (first === returned || !isOvertaken(queue[first], first)) return;
-    const overtaken = queue.filter(isOvertaken);
-    hold.queue = queue.filter((held, at) => !isOvertaken(held, at));
-    hold.returned -= overtaken.length;
-    for (const { subject, hdr, payload, token } of overtaken) {
-      hold.bytes -= subject.length + hdr.length + payload.length;
-      this.#settleRefused(token, apiError(10008));
-    }
+  /** Among those that came back, maybe from another leader. `slot` -1: behind them. */
+  #placeOf(slot: number, hold: Hold | undefined): number {
+    if (hold === undefined) return 0;
+    const isLater = ({ token }: Held): boolean =>
+      slot >= 0 && token !== NO_ANSWER && this.#orders[token & (SLOTS_MAX - 1)] > this.#orders[slot];
+    let at = hold.returned;
+    while (at > 0 && isLater(hold.queue[at - 1])) at--;
+    return at;
+  }
+
+  /** Has one that came later been stored? `slot` -1: nobody knows. */
+  #isOvertaken(slot: number): boolean {
+    if (slot < 0) return false;
+    return this.#orders[slot] < this.#slotRoutes[slot].storedOrders[this.#partitionOf(slot)];
+  }
+
+  #partitionOf(slot: number): number {
+    return this.#groups[slot] - groupOf(this.#slotRoutes[slot].record.streamId, 0);
   }
 
   #holdOf(group: number): Hold {
@@ -344,7 +351,10 @@ class Router implements PublishRouter {
     const hold = this.#holds.get(group);
     if (hold === undefined) return;
     this.#holds.delete(group);
-    for (const held of hold.queue) this.#toLeader(group, leader, held.subject, held.hdr, held.payload, held.token);
+    for (const { subject, hdr, payload, token } of hold.queue) {
+      if (this.#isOvertaken(this.#claim(token))) this.#settleRefused(token, apiError(10008));
+      else this.#toLeader(group, leader, subject, hdr, payload, token);
+    }
   }
 
   /** What came before must not be overtaken: it may yet come back from whoever led before, who may be the one that leads now. */
@@ -412,7 +422,7 @@ class Router implements PublishRouter {
   // ---- waiting publishes ----------------------------------------------------------------------------------------
 
   /** -1: too many publishes wait already. */
-  #takeSlot(account: string, reply: string, route: Route): number {
+  #takeSlot(account: string, reply: string, route: Route, group: number): number {
     let slot = this.#free.pop();
     if (slot === undefined) {
       slot = this.#replies.length;
@@ -423,7 +433,7 @@ class Router implements PublishRouter {
     this.#accounts[slot] = account;
     this.#slotRoutes[slot] = route;
     this.#peers[slot] = 0;
-    this.#groups[slot] = 0;
+    this.#groups[slot] = group;
     this.#leftAt[slot] = 0;
     this.#orders[slot] = ++this.#taken;
     this.#startMs[slot] = this.#env.clock.nowMs();
@@ -472,7 +482,8 @@ class Router implements PublishRouter {
     const nowMs = this.#env.clock.nowMs();
     const route = this.#slotRoutes[slot];
     route.storedMs = nowMs;
-    if (this.#holds.size > 0 && this.#peers[slot] !== 0) this.#refuseOvertaken(this.#groups[slot], this.#orders[slot]);
+    const partition = this.#partitionOf(slot);
+    route.storedOrders[partition] = Math.max(route.storedOrders[partition], this.#orders[slot]);
     this.#observeLatency(nowMs - this.#startMs[slot]);
     const reply = this.#replies[slot];
     const answer = this.#ackBodies.stored(reply, route.ackPrefixBytes, seq, duplicate);

@@ -114,7 +114,7 @@ function world(firstLeader: number) {
       leader = next;
       env.run(() => onLeader!(groupOf(5, 0), next));
     },
-    receive: (bytes: Uint8Array) => env.run(() => onFrame!(THERE, bytes)),
+    receive: (bytes: Uint8Array, from = THERE) => env.run(() => onFrame!(from, bytes)),
     down: () => env.run(() => onDown!(THERE)),
     run: (fn: () => void) => env.run(fn),
   };
@@ -347,11 +347,66 @@ describe('a publish that a leader returns', () => {
     scheduler.runFor(20);
     expect(answers).toEqual([
       expect.stringContaining(' r1 {"stream":"S","seq":1}'),
-      expect.stringMatching(/ r2 \{"error":.*10008/),
       expect.stringContaining(' r3 {"stream":"S","seq":2}'),
+      expect.stringMatching(/ r2 \{"error":.*10008/),
     ]);
     expect(frames.flatMap(subjectsOf)).toEqual(['S.r4']);
   });
+
+  test('is given up as well when another leader has stored a later one, and is gone when it comes back', () => {
+    const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    scheduler.runFor(1);
+    lead(ELSEWHERE);
+    publish('r2', 'S.2');
+    scheduler.runFor(250);
+    const [one, two] = frames.splice(0);
+    receive(ackOf(two, 1), ELSEWHERE);
+    lead(0);
+    receive(returnOf(one));
+    lead(THERE);
+    scheduler.runFor(20);
+    expect(answers).toEqual([
+      expect.stringContaining(' r2 {"stream":"S","seq":1}'),
+      expect.stringMatching(/ r1 \{"error":.*10008/),
+    ]);
+    expect(frames).toEqual([]);
+  });
+
+  test('comes before a later one that another leader has returned sooner', () => {
+    const { frames, lead, publish, receive, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    scheduler.runFor(1);
+    lead(ELSEWHERE);
+    publish('r2', 'S.2');
+    publish('r3', 'S.3');
+    scheduler.runFor(250);
+    const [one, more] = frames.splice(0);
+    lead(0);
+    receive(returnOf(more), ELSEWHERE);
+    receive(returnOf(one));
+    publish('r4', 'S.4');
+    lead(THERE);
+    scheduler.runFor(20);
+    expect(frames.flatMap(subjectsOf)).toEqual(['S.1', 'S.2', 'S.3', 'S.4']);
+  });
+
+  test.each([true, false])(
+    'for which nobody waits does not let others wait longer, had they left or not: %s',
+    (left) => {
+      const { answers, frames, lead, publish, receive, scheduler } = world(THERE);
+      publish('', 'S.0');
+      scheduler.runFor(1);
+      if (!left) lead(0);
+      publish('r1', 'S.1');
+      scheduler.runFor(1_900);
+      lead(0);
+      for (const frame of frames) receive(returnOf(frame));
+      scheduler.runFor(3_000);
+      expect(answers).toEqual([expect.stringMatching(/^\d+ r1 NATS\/1.0 503/)]);
+      expect(Number(answers[0].split(' ')[0])).toBeLessThan(2_300);
+    },
+  );
 
   test('is not waited for for ever by those that came later', () => {
     const { frames, lead, publish, scheduler } = world(HERE);
