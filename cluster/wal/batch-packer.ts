@@ -5,20 +5,11 @@ import type { GroupId, LogEntry } from '../core/types.ts';
 import { BatchSummaries } from './batch-summaries.ts';
 import { encodeGroupState, encodeMark, encodeSegmentInfo } from './bodies.ts';
 import { ByteWriter } from './bytes.ts';
-import { chainAdd } from './chain.ts';
 import type { Tombstone, WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import type { Move, Pending, PendingEntries } from './pending.ts';
-import {
-  crc32c,
-  createHeader,
-  decodeHeader,
-  HEADER_BYTES,
-  RecordFlag,
-  type RecordHeader,
-  RecordType,
-} from './record.ts';
+import { crc32c, createHeader, RecordFlag, type RecordHeader, RecordType } from './record.ts';
 import { RecordPacker } from './record-packer.ts';
 import { createRow, SidecarBuilder } from './sidecar.ts';
 
@@ -299,8 +290,7 @@ export class BatchPacker {
       h.epochFrom = epochFroms[i];
       h.index = entry.index;
       h.term = entry.term;
-      if (move !== undefined || staged) this.setChain(h, move?.chain);
-      else this.advanceChain(h, group, entry);
+      pending.copyChain(i, h);
       packer.put(h, entry.body);
       row.other = 0;
       row.kind = entry.kind;
@@ -329,69 +319,9 @@ export class BatchPacker {
       }
       this.touch(group);
       if (table !== group.table || !group.isCurrent(h.epoch, entry.index)) continue;
-      group.tail.setChain(entry.index, group.chain);
       table.set(entry.index, h.segment, h.offset, bodyLength);
       group.batchLast = entry.index;
       this.summary.grown(group.batchSlot, entry.index, entry.term);
     }
-  }
-
-  private setChain(h: RecordHeader, chain: readonly number[] | undefined): void {
-    if (chain === undefined) h.flags |= RecordFlag.noChain;
-    h.chain0 = chain?.[0] ?? 0;
-    h.chain1 = chain?.[1] ?? 0;
-    h.chain2 = chain?.[2] ?? 0;
-    h.chain3 = chain?.[3] ?? 0;
-  }
-
-  /** chain(index) from chain(index - 1), which is the last one written, in the tail, in the file, or unknown. */
-  private advanceChain(h: RecordHeader, group: GroupLog, entry: LogEntry): void {
-    const { chain } = group;
-    if (group.chainIndex !== entry.index - 1 && !this.loadChain(group, entry.index - 1)) {
-      chain.fill(0);
-      h.flags |= RecordFlag.chainStart;
-    }
-    chainAdd(chain, entry.index, entry.term, entry.kind, entry.crc);
-    group.chainIndex = entry.index;
-    h.chain0 = chain[0];
-    h.chain1 = chain[1];
-    h.chain2 = chain[2];
-    h.chain3 = chain[3];
-  }
-
-  private loadChain(group: GroupLog, index: number): boolean {
-    if (group.tail.readChain(index, group.chain)) return true;
-    const { table } = group;
-    if (!table.find(index)) return false;
-    return readChainOf(this.context, table.segment, table.offset, group.chain);
-  }
-}
-
-const chainHeader = createHeader();
-
-/** The chain value in a record's header on disk, read at once: one small read, only where a log is rewritten or begins after a restart. */
-function readChainOf(context: WalContext, segment: number, offset: number, chain: Uint32Array): boolean {
-  const path = context.segments.path(segment);
-  if (context.env.disk.sizeSync(path) === undefined) return false;
-  const bytes = readQuietly(context, path, offset);
-  if (bytes === undefined) return false;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const h = chainHeader;
-  if (!decodeHeader(bytes, view, 0, h) || h.segment !== segment || h.offset !== offset) return false;
-  if ((h.flags & RecordFlag.noChain) !== 0) return false;
-  chain[0] = h.chain0;
-  chain[1] = h.chain1;
-  chain[2] = h.chain2;
-  chain[3] = h.chain3;
-  return true;
-}
-
-function readQuietly(context: WalContext, path: string, offset: number): Uint8Array | undefined {
-  try {
-    return context.env.disk.readRangeSync(path, offset, HEADER_BYTES);
-  } catch (error) {
-    if (!(error instanceof Error) || !('code' in error)) throw error;
-    context.env.log.warn('wal: a header cannot be read', { path, offset, error: error.message });
-    return undefined;
   }
 }

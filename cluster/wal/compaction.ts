@@ -9,7 +9,7 @@ import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import { segmentName, sidecarName } from './options.ts';
 import { quarantine } from './quarantine.ts';
-import { checkBody, createHeader, decodeHeader, HEADER_BYTES, RecordFlag, RecordType, recordBytes } from './record.ts';
+import { checkBody, createHeader, decodeHeader, HEADER_BYTES, RecordType, recordBytes } from './record.ts';
 import type { Segment } from './segments.ts';
 import { createRow, SidecarReader } from './sidecar.ts';
 import { readTable } from './tables.ts';
@@ -198,9 +198,8 @@ export class Compactor {
           continue;
         }
         const entry: LogEntry = { index, term: h.term, kind: h.entryKind as LogEntry['kind'], body, crc: h.bodyCrc };
-        const hasChain = (h.flags & RecordFlag.noChain) === 0;
-        const chain = hasChain ? [h.chain0, h.chain1, h.chain2, h.chain3] : undefined;
-        writer.enqueueMove(log, entry, h.epoch, h.epochFrom, h.flags, table, { segment: segment.id, offset, chain });
+        const move = { segment: segment.id, offset };
+        writer.enqueueMove(log, entry, h.epoch, h.epochFrom, h.flags, table, move, h);
         context.stats.bytesCopiedForward += recordBytes(h.bodyLength);
       }
       writer.flush(done);

@@ -5,67 +5,75 @@
 // installation of its snapshot began, or none: then it does not count.
 import type { GroupId, HardState, Index, Membership, Term } from '../core/types.ts';
 import type { Adoption, EpochStart, GroupState, SnapshotRef } from './bodies.ts';
+import { type Chain, chainRemove } from './chain.ts';
 import { type LiveAccounting, LocationTable } from './location-table.ts';
-import { GroupTail } from './tail-cache.ts';
+import { LogEnd } from './tail-cache.ts';
 import { TermRuns } from './term-runs.ts';
 import type { LiveCheck } from './types.ts';
 
-export class GroupLog {
+/** The term of the last run has to be looked up. */
+const NO_TERM = -1;
+
+export class GroupLog extends LogEnd implements Chain {
+  // What each append and each batch looks at comes first: see LogEnd.
   readonly id: GroupId;
+  /** The last of `epochs`. */
+  epoch = 0;
+  epochFrom: Index = 0;
+  private lastRun: Term = NO_TERM;
+  /** The entry that the chain stands at; -1: not known. */
+  chainIndex: Index = -1;
+  chain0 = 0;
+  chain1 = 0;
+  chain2 = 0;
+  chain3 = 0;
+  deleted = false;
+  table: LocationTable;
+  /** The batch that touched the group last, how far the log then reaches, and the group's place in its summaries. */
+  batchNumber = -1;
+  batchLast: Index = 0;
+  batchSlot = 0;
+
+  /** From here on the chain's entries were added one by one in this life, and can be taken out again. */
+  private chainFrom: Index = 0;
+  stateDirty = false;
   /** Epoch of its creation. */
   born = 0;
   /** Whose staged entries count, and as of which epoch. */
   adopted: Adoption[] = [];
   /** Odd: it must not vote. */
   doubts = 0;
-  epochs: EpochStart[];
+  epochs: EpochStart[] = [];
   /** Higher than any epoch that any record carries. */
-  nextEpoch: number;
+  nextEpoch = 1;
   hardState: HardState = { term: 0, vote: 0 };
   /** At the snapshot, or at creation. */
   membership: Membership = { voters: [], learners: [] };
   snapshot: SnapshotRef | undefined;
   /** Its file was found unreadable. */
   lostSnapshot: SnapshotRef | undefined;
-  last: Index = 0;
-  /** The log is durable up to here. */
-  durable: Index = 0;
   readonly terms = new TermRuns();
-  table: LocationTable;
-  readonly tail = new GroupTail();
   /** A snapshot being received: its live entries, under an epoch that does not count yet. */
   staged: { epoch: number; table: LocationTable } | undefined;
   liveCheck: LiveCheck | undefined;
   /** Known to have existed, unreadable; ascending, disjoint. */
   damaged: { first: Index; last: Index }[] = [];
-  deleted = false;
-
-  // What the writer keeps per group.
-  readonly chain = new Uint32Array(4);
-  /** The entry that `chain` stands at; -1: not known. */
-  chainIndex: Index = -1;
-  stateDirty = false;
-  /** The batch that touched the group last, how far the log then reaches, and the group's place in its summaries. */
-  batchNumber = -1;
-  batchLast: Index = 0;
-  batchSlot = 0;
 
   private readonly accounting: LiveAccounting;
 
   constructor(id: GroupId, epochs: EpochStart[], accounting: LiveAccounting) {
+    super();
     this.id = id;
-    this.epochs = epochs;
-    this.nextEpoch = (epochs[epochs.length - 1]?.epoch ?? 0) + 1;
-    this.accounting = accounting;
     this.table = new LocationTable(accounting);
+    this.accounting = accounting;
+    this.setEpochs(epochs);
   }
 
-  get epoch(): number {
-    return this.epochs[this.epochs.length - 1]?.epoch ?? 0;
-  }
-
-  get epochFrom(): Index {
-    return this.epochs[this.epochs.length - 1]?.from ?? 0;
+  setEpochs(epochs: EpochStart[]): void {
+    this.epochs = epochs;
+    this.epoch = epochs[epochs.length - 1]?.epoch ?? 0;
+    this.epochFrom = epochs[epochs.length - 1]?.from ?? 0;
+    this.nextEpoch = this.epoch + 1;
   }
 
   /** First index after the snapshot. */
@@ -91,6 +99,7 @@ export class GroupLog {
       const adoption = this.adopted.find((adopted) => adopted.epoch === epoch);
       return adoption !== undefined && this.isCurrent(adoption.by, index);
     }
+    if (epoch === this.epoch) return true;
     for (let i = this.epochs.length - 1; i >= 0 && this.epochs[i].epoch > epoch; i--) {
       if (this.epochs[i].from <= index) return false;
     }
@@ -101,6 +110,8 @@ export class GroupLog {
   beginEpoch(epoch: number, from: Index, segment: number): void {
     while (this.epochs.length > 0 && this.epochs[this.epochs.length - 1].from >= from) this.epochs.pop();
     this.epochs.push({ epoch, from, segment });
+    this.epoch = epoch;
+    this.epochFrom = from;
     if (from === 0) this.adopted = [];
     this.nextEpoch = Math.max(this.nextEpoch, epoch + 1);
     if (this.chainIndex >= from) this.chainIndex = -1;
@@ -114,7 +125,41 @@ export class GroupLog {
     if (keep > 0) this.epochs.splice(0, keep);
   }
 
+  /** The term of what follows the log's end. */
+  appendTerm(index: Index, term: Term): void {
+    if (term === this.lastRun) return;
+    this.terms.append(index, term);
+    this.lastRun = term;
+  }
+
+  /** The term of an entry that had none. */
+  learnTerm(index: Index, term: Term): void {
+    this.terms.set(index, term, this.last + 1);
+    this.lastRun = NO_TERM;
+  }
+
+  /** The chain is known up to the entry before `index`, which is the next one; or begins anew there. */
+  startChain(index: Index, isKnown: boolean): void {
+    this.chainIndex = index - 1;
+    // Without what came before, the first one is no sum that the log goes on from when it is taken out.
+    this.chainFrom = isKnown ? index : index + 1;
+    if (isKnown) return;
+    this.chain0 = this.chain1 = this.chain2 = this.chain3 = 0;
+  }
+
+  /** Before the entries from `index` on leave memory: the chain goes back to where it stood without them, if those are all. */
+  cutChain(index: Index): void {
+    for (;;) {
+      const at = this.chainIndex;
+      const entry = at >= index && at >= this.chainFrom ? this.held(at) : undefined;
+      if (entry === undefined) return;
+      chainRemove(this, at, entry.term, entry.kind, entry.crc);
+      this.chainIndex = at - 1;
+    }
+  }
+
   truncateFrom(index: Index): void {
+    this.lastRun = NO_TERM;
     this.table.truncateFrom(index);
     this.terms.truncateFrom(index);
     this.last = Math.min(this.last, index - 1);
@@ -131,11 +176,13 @@ export class GroupLog {
     this.table = table;
     this.forgetDamage(kept + 1, Number.MAX_SAFE_INTEGER);
     this.terms.clear();
+    this.lastRun = NO_TERM;
     this.snapshot = snapshot;
     this.membership = snapshot.membership;
     this.last = snapshot.index;
     this.durable = snapshot.index;
     this.batchLast = snapshot.index;
+    this.released = 0;
     this.chainIndex = -1;
   }
 

@@ -1,6 +1,7 @@
 // What the next batch of the WAL will hold: entries as columns, and what else there is. Filled by writer.ts, emptied when batch-packer.ts has
-// packed it. Pure.
+// packed it. What a group knew when an entry was appended is kept with the entry: by then the group is in cold memory. Pure.
 import type { GroupId, LogEntry } from '../core/types.ts';
+import type { Chain } from './chain.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
 import { recordBytes } from './record.ts';
@@ -9,8 +10,9 @@ import { recordBytes } from './record.ts';
 export interface Move {
   segment: number;
   offset: number;
-  chain: readonly number[] | undefined;
 }
+
+const CHAIN_WORDS = 4;
 
 /** Columns longer than this are not kept for the next batch. */
 const COLUMNS_KEPT = 16_384;
@@ -27,6 +29,7 @@ export class PendingEntries {
   flags: number[] = [];
   tables: (LocationTable | undefined)[] = [];
   moves: (Move | undefined)[] = [];
+  private chains: number[] = [];
 
   add(
     group: GroupLog,
@@ -36,6 +39,7 @@ export class PendingEntries {
     flags: number,
     table: LocationTable,
     move: Move | undefined,
+    chain: Chain,
   ): void {
     const at = this.count++;
     this.groups[at] = group;
@@ -45,7 +49,18 @@ export class PendingEntries {
     this.flags[at] = flags;
     this.tables[at] = table;
     this.moves[at] = move;
+    this.chains[at * CHAIN_WORDS] = chain.chain0;
+    this.chains[at * CHAIN_WORDS + 1] = chain.chain1;
+    this.chains[at * CHAIN_WORDS + 2] = chain.chain2;
+    this.chains[at * CHAIN_WORDS + 3] = chain.chain3;
     this.bytes += recordBytes(entry.body.length);
+  }
+
+  copyChain(at: number, to: Chain): void {
+    to.chain0 = this.chains[at * CHAIN_WORDS];
+    to.chain1 = this.chains[at * CHAIN_WORDS + 1];
+    to.chain2 = this.chains[at * CHAIN_WORDS + 2];
+    to.chain3 = this.chains[at * CHAIN_WORDS + 3];
   }
 
   /** They were packed: nothing of them is held on to. */
@@ -61,6 +76,7 @@ export class PendingEntries {
       this.flags = [];
       this.tables = [];
       this.moves = [];
+      this.chains = [];
       return;
     }
     this.groups.fill(undefined, 0, count);

@@ -3,7 +3,7 @@
 // Invariant: an entry that is returned is the one that the location table named when the read began and still names.
 import { decodeMembership } from '../core/membership.ts';
 import { EntryKind, type Index, type LogEntry } from '../core/types.ts';
-import { chainAdd } from './chain.ts';
+import { type Chain, chainAdd, copyChain } from './chain.ts';
 import type { WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
@@ -78,7 +78,7 @@ function verify(
 
 /** Remembers the chain value of the entry before, to check the next. */
 class ChainCheck {
-  private readonly chain = new Uint32Array(4);
+  private readonly chain: Chain = { chain0: 0, chain1: 0, chain2: 0, chain3: 0 };
   private index: Index = -1;
 
   continues(h: RecordHeader): boolean {
@@ -89,11 +89,10 @@ class ChainCheck {
     const { chain } = this;
     const known = this.index === h.index - 1 && (h.flags & RecordFlag.chainStart) === 0;
     if (known) chainAdd(chain, h.index, h.term, h.entryKind, h.bodyCrc);
-    const fits = chain[0] === h.chain0 && chain[1] === h.chain1 && chain[2] === h.chain2 && chain[3] === h.chain3;
-    chain[0] = h.chain0;
-    chain[1] = h.chain1;
-    chain[2] = h.chain2;
-    chain[3] = h.chain3;
+    const { chain0, chain1, chain2, chain3 } = h;
+    const fits =
+      chain.chain0 === chain0 && chain.chain1 === chain1 && chain.chain2 === chain2 && chain.chain3 === chain3;
+    copyChain(h, chain);
     this.index = h.index;
     return !known || fits;
   }
@@ -141,14 +140,14 @@ export class Reader {
     let left = bytesMax;
     for (const entry of found) left -= entry.body.length;
     for (;;) {
-      const entry = at <= last ? group.tail.get(at) : undefined;
+      const entry = at <= last ? group.held(at) : undefined;
       if (entry === undefined || (found.length > 0 && entry.body.length > left)) break;
       found.push(entry);
       left -= entry.body.length;
       at++;
     }
     const known = at <= last && !group.deleted && group.table.find(at);
-    const full = found.length > 0 && (group.tail.get(at) !== undefined || (known && group.table.bodyLength > left));
+    const full = found.length > 0 && (group.held(at) !== undefined || (known && group.table.bodyLength > left));
     const span = !known || full ? undefined : spanAt(group.table, at, last, left);
     if (span === undefined) {
       done(found.length > 0 ? found : undefined);

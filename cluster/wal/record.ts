@@ -4,6 +4,7 @@
 // nothing (0): each begins with a number of its own, so zeros never pass one.
 import { crc32c } from '@node-rs/crc32';
 import type { GroupId, Index, Term } from '../core/types.ts';
+import type { Chain } from './chain.ts';
 
 export const HEADER_BYTES = 80;
 export const ALIGN_BYTES = 8;
@@ -31,7 +32,7 @@ export const RecordFlag = {
 } as const;
 
 /** All header fields; one object is reused by each reader and writer. */
-export interface RecordHeader {
+export interface RecordHeader extends Chain {
   type: number;
   entryKind: number;
   flags: number;
@@ -46,11 +47,6 @@ export interface RecordHeader {
   epochFrom: Index;
   index: Index;
   term: Term;
-  /** 128-bit prefix sum over the log, four words. */
-  chain0: number;
-  chain1: number;
-  chain2: number;
-  chain3: number;
 }
 
 export function createHeader(): RecordHeader {
@@ -108,10 +104,10 @@ export function encodeHeader(bytes: Uint8Array, at: number, h: RecordHeader): vo
   setU64(madeView, 40, h.index);
   setU64(madeView, 48, h.term);
   setU64(madeView, 56, h.epochFrom);
-  madeView.setUint32(64, h.chain0, true);
-  madeView.setUint32(68, h.chain1, true);
-  madeView.setUint32(72, h.chain2, true);
-  madeView.setUint32(76, h.chain3, true);
+  madeView.setInt32(64, h.chain0, true);
+  madeView.setInt32(68, h.chain1, true);
+  madeView.setInt32(72, h.chain2, true);
+  madeView.setInt32(76, h.chain3, true);
   madeView.setUint32(4, crc32c(madeSummed, RECORD_MAGIC), true);
   bytes.set(made, at);
 }
@@ -142,10 +138,10 @@ export function decodeHeader(bytes: Uint8Array, view: DataView, at: number, h: R
   h.index = getU64(view, at + 40);
   h.term = getU64(view, at + 48);
   h.epochFrom = getU64(view, at + 56);
-  h.chain0 = view.getUint32(at + 64, true);
-  h.chain1 = view.getUint32(at + 68, true);
-  h.chain2 = view.getUint32(at + 72, true);
-  h.chain3 = view.getUint32(at + 76, true);
+  h.chain0 = view.getInt32(at + 64, true);
+  h.chain1 = view.getInt32(at + 68, true);
+  h.chain2 = view.getInt32(at + 72, true);
+  h.chain3 = view.getInt32(at + 76, true);
   return true;
 }
 

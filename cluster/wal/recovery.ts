@@ -154,8 +154,7 @@ export class Recovery {
     for (const [group, state] of known) this.finding(group).state = state;
     for (const finding of this.findings.values()) {
       const { log, state } = finding;
-      log.epochs = [...(state as GroupState).epochs];
-      log.nextEpoch = log.epoch + 1;
+      log.setEpochs([...(state as GroupState).epochs]);
       log.born = (state as GroupState).born;
       log.adopted = [...(state as GroupState).adopted];
       log.doubts = (state as GroupState).doubts;
@@ -330,7 +329,6 @@ export class Recovery {
     if (log.last > 0 && lastTerm === 0) lastKnown = false;
     log.durable = log.last;
     log.batchLast = log.last;
-    log.tail.durable = log.last;
     log.damaged = this.damagedOf(finding);
     const hardKnown = this.inventory.stateSure || finding.stateAt > Math.max(this.unknownUpTo, finding.stateLostAt);
     if (lastTerm > log.hardState.term) log.hardState = { term: lastTerm, vote: 0 };

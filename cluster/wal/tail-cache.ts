@@ -1,57 +1,58 @@
 // The memory tail: the last entries of every group as LogEntry objects, within budgets of bytes for all groups. What is not durable yet
 // is always here. Filled by append, read by followers that are close behind, emptied oldest first. What somebody is about to ask for stays
 // within the whole budget; what was released, within a small one: buffers that live longer than a scavenge cost a full collection.
-// Invariant: a GroupTail holds the contiguous range first..last of its log, with each entry's chain value.
+// Invariant: what a LogEnd holds are the last entries of its log, without a gap.
 import type { Index, LogEntry } from '../core/types.ts';
-import type { Chain } from './chain.ts';
 
 /** What an entry costs besides its body. */
 const ENTRY_BYTES = 200;
 const COMPACT_AT = 4096;
 
-export class GroupTail {
-  first: Index = 1;
+/** The end of one group's log. With thousands of groups each visit finds it in cold memory: what a visit looks at stands together here, and
+ * first in what is built on it. */
+export class LogEnd {
   last: Index = 0;
-  /** Entries up to here are durable, so they may be forgotten. */
+  /** The log is durable up to here; entries up to here may be forgotten. */
   durable: Index = 0;
   /** Nobody is about to ask for entries up to here. */
   released: Index = 0;
+  /** So many entries up to the last one are in memory. */
+  heldCount = 0;
   private entries: (LogEntry | undefined)[] = new Array(16).fill(undefined);
-  private chains = new Uint32Array(16 * 4);
 
-  get(index: Index): LogEntry | undefined {
-    return index >= this.first && index <= this.last ? this.entries[index & (this.entries.length - 1)] : undefined;
+  get heldFirst(): Index {
+    return this.last - this.heldCount + 1;
   }
 
-  /** Copies the chain value of a held entry. */
-  readChain(index: Index, into: Chain): boolean {
-    if (index < this.first || index > this.last) return false;
-    const at = (index & (this.entries.length - 1)) * 4;
-    for (let i = 0; i < 4; i++) into[i] = this.chains[at + i];
-    return true;
+  /** The entry, if it is in memory. */
+  held(index: Index): LogEntry | undefined {
+    return index <= this.last && index > this.last - this.heldCount
+      ? this.entries[index & (this.entries.length - 1)]
+      : undefined;
   }
 
-  setChain(index: Index, chain: Chain): void {
-    if (index >= this.first && index <= this.last) this.chains.set(chain, (index & (this.entries.length - 1)) * 4);
-  }
-
-  /** entry.index is last + 1, or anything when empty. */
+  /** entry.index is last + 1, or anything when none is held. */
   push(entry: LogEntry): void {
-    if (this.last < this.first) this.first = entry.index;
     this.last = entry.index;
-    if (this.last - this.first + 1 > this.entries.length) this.grow();
+    if (++this.heldCount > this.entries.length) this.grow();
     this.entries[entry.index & (this.entries.length - 1)] = entry;
   }
 
   dropFirst(): LogEntry {
-    const at = this.first++ & (this.entries.length - 1);
-    const entry = this.entries[at] as LogEntry;
-    this.entries[at] = undefined;
+    const entry = this.take(this.heldFirst);
+    this.heldCount--;
     return entry;
   }
 
   dropLast(): LogEntry {
-    const at = this.last-- & (this.entries.length - 1);
+    const entry = this.take(this.last);
+    this.heldCount--;
+    this.last--;
+    return entry;
+  }
+
+  private take(index: Index): LogEntry {
+    const at = index & (this.entries.length - 1);
     const entry = this.entries[at] as LogEntry;
     this.entries[at] = undefined;
     return entry;
@@ -60,15 +61,9 @@ export class GroupTail {
   private grow(): void {
     const size = this.entries.length * 2;
     const entries: (LogEntry | undefined)[] = new Array(size).fill(undefined);
-    const chains = new Uint32Array(size * 4);
-    for (let index = this.first; index < this.last; index++) {
-      const from = index & (this.entries.length - 1);
-      const to = index & (size - 1);
-      entries[to] = this.entries[from];
-      for (let i = 0; i < 4; i++) chains[to * 4 + i] = this.chains[from * 4 + i];
-    }
+    for (let index = this.heldFirst; index < this.last; index++)
+      entries[index & (size - 1)] = this.entries[index & (this.entries.length - 1)];
     this.entries = entries;
-    this.chains = chains;
   }
 }
 
@@ -77,7 +72,7 @@ export class TailCache {
   private readonly budgetBytes: number;
   private readonly releasedBytes: number;
   /** Order of arrival over all groups: whose first entry goes first. May name entries that are gone. */
-  private queue: GroupTail[] = [];
+  private queue: LogEnd[] = [];
   private indexes: Index[] = [];
   private head = 0;
 
@@ -86,32 +81,38 @@ export class TailCache {
     this.releasedBytes = releasedBytes;
   }
 
-  push(tail: GroupTail, entry: LogEntry): void {
-    tail.push(entry);
+  push(log: LogEnd, entry: LogEntry): void {
+    log.push(entry);
     this.bytes += entry.body.length + ENTRY_BYTES;
-    this.queue.push(tail);
+    this.queue.push(log);
     this.indexes.push(entry.index);
   }
 
-  truncateFrom(tail: GroupTail, index: Index): void {
-    while (tail.last >= index && tail.last >= tail.first) this.bytes -= tail.dropLast().body.length + ENTRY_BYTES;
-    tail.durable = Math.min(tail.durable, index - 1);
-    tail.released = Math.min(tail.released, index - 1);
+  /** What is held from `index` on is gone from the log. */
+  truncateFrom(log: LogEnd, index: Index): void {
+    while (log.last >= index && log.heldCount > 0) this.bytes -= log.dropLast().body.length + ENTRY_BYTES;
+    log.durable = Math.min(log.durable, index - 1);
+    log.released = Math.min(log.released, index - 1);
   }
 
-  clear(tail: GroupTail): void {
-    this.truncateFrom(tail, 0);
+  /** Holds nothing of the log any more. */
+  clear(log: LogEnd): void {
+    while (log.heldCount > 0) this.forgetFirst(log);
+  }
+
+  private forgetFirst(log: LogEnd): void {
+    this.bytes -= log.dropFirst().body.length + ENTRY_BYTES;
   }
 
   /** Forgets the oldest durable entries until the budgets hold. Called after each flush. */
   evict(): void {
     while (this.head < this.queue.length) {
-      const tail = this.queue[this.head];
+      const log = this.queue[this.head];
       const index = this.indexes[this.head];
-      if (tail.first === index && tail.last >= index) {
-        const budget = index > tail.released ? this.budgetBytes : this.releasedBytes;
-        if (index > tail.durable || this.bytes <= budget) break;
-        this.bytes -= tail.dropFirst().body.length + ENTRY_BYTES;
+      if (log.heldFirst === index && log.heldCount > 0) {
+        const budget = index > log.released ? this.budgetBytes : this.releasedBytes;
+        if (index > log.durable || this.bytes <= budget) break;
+        this.forgetFirst(log);
       }
       this.head++;
     }

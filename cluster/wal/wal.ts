@@ -4,6 +4,7 @@
 import type { Env } from '../../src/kit/env.ts';
 import type { GroupId, HardState, Index, LogEntry, Membership, SnapshotMeta, Term } from '../core/types.ts';
 import type { SnapshotRef } from './bodies.ts';
+import { NO_CHAIN } from './chain.ts';
 import { Compactor } from './compaction.ts';
 import { crashPoint, invariant, mustBeGone, type WalContext } from './context.ts';
 import { GroupLog } from './group-log.ts';
@@ -93,7 +94,7 @@ class SegmentedWal implements Wal {
     log.deleted = true;
     log.table.clear();
     log.staged?.table.clear();
-    context.cache.clear(log.tail);
+    context.cache.clear(log);
     context.groups.delete(group);
     const { id } = writer.active;
     context.tombstones.set(group, { epoch: log.nextEpoch, segment: id, repeatedIn: id });
@@ -116,25 +117,29 @@ class SegmentedWal implements Wal {
     if (entries.length === 0) return;
     const { context, writer } = this;
     const log = this.log(group);
-    const from = entries[0].index;
-    // Once an entry: texts are made for those who read them.
-    if (from > log.last + 1 || from < log.first)
-      this.check(false, `group ${group}: append at ${from}, log is ${log.first}..${log.last}`);
-    if (from <= log.last) {
-      context.cache.truncateFrom(log.tail, from);
-      log.beginEpoch(log.nextEpoch, from, writer.active.id);
-      log.truncateFrom(from);
-      writer.enqueueState(log, true);
-    }
-    const { epoch, epochFrom } = log;
+    if (entries[0].index !== log.last + 1) this.truncateFrom(log, entries[0].index);
     for (const entry of entries) {
+      // Once an entry: texts are made for those who read them.
       if (entry.index !== log.last + 1)
         this.check(false, `group ${group}: entries are not contiguous at ${entry.index}`);
-      log.last = entry.index;
-      log.terms.append(entry.index, entry.term);
-      context.cache.push(log.tail, entry);
-      writer.enqueueEntry(log, entry, epoch, epochFrom, 0, log.table);
+      log.appendTerm(entry.index, entry.term);
+      context.cache.push(log, entry);
+      writer.enqueueEntry(log, entry);
     }
+  }
+
+  /** The suffix from there is about to be replaced. */
+  private truncateFrom(log: GroupLog, from: Index): void {
+    const { context, writer } = this;
+    this.check(
+      from <= log.last && from >= log.first,
+      `group ${log.id}: append at ${from}, log is ${log.first}..${log.last}`,
+    );
+    log.cutChain(from);
+    context.cache.truncateFrom(log, from);
+    log.beginEpoch(log.nextEpoch, from, writer.active.id);
+    log.truncateFrom(from);
+    writer.enqueueState(log, true);
   }
 
   flush(done: () => void): void {
@@ -155,21 +160,21 @@ class SegmentedWal implements Wal {
 
   bytesOf(group: GroupId, index: Index): number {
     const log = this.log(group);
-    const entry = log.tail.get(index);
+    const entry = log.held(index);
     if (entry !== undefined) return entry.body.length;
     return log.table.find(index) ? log.table.bodyLength : 0;
   }
 
   entriesFromMemory(group: GroupId, first: Index, last: Index, maxBytes: number): LogEntry[] | undefined {
-    const { tail } = this.log(group);
+    const log = this.log(group);
     if (last < first) return [];
-    const head = tail.get(first);
+    const head = log.held(first);
     if (head === undefined) return undefined;
     // Mostly it is one entry: a list of one is made as such, where pushing would make room for many.
     const entries = [head];
     let bytes = head.body.length;
     for (let index = first + 1; index <= last; index++) {
-      const entry = tail.get(index);
+      const entry = log.held(index);
       if (entry === undefined) return undefined;
       bytes += entry.body.length;
       if (bytes > maxBytes) break;
@@ -179,7 +184,7 @@ class SegmentedWal implements Wal {
   }
 
   release(group: GroupId, index: Index): void {
-    this.log(group).tail.released = index;
+    this.log(group).released = index;
   }
 
   readEntries(
@@ -212,16 +217,13 @@ class SegmentedWal implements Wal {
       const { index } = entry;
       const term = index >= log.first ? log.termOf(index) : undefined;
       const reported = log.damaged.some((range) => index >= range.first && index <= range.last);
-      const missing = !log.table.find(index) && log.tail.get(index) === undefined && log.isLive(index);
+      const missing = !log.table.find(index) && log.held(index) === undefined && log.isLive(index);
       if (!(reported || missing) || index > log.last || (term !== undefined && term !== entry.term)) continue;
       // The unreadable original must not be found any more; the copy counts once it is durable.
       log.table.delete(index);
-      if (term === undefined && index >= log.first) log.terms.set(index, entry.term, log.last + 1);
-      this.writer.enqueueMove(log, entry, log.epoch, log.epochFrom, 0, log.table, {
-        segment: 0,
-        offset: 0,
-        chain: undefined,
-      });
+      if (term === undefined && index >= log.first) log.learnTerm(index, entry.term);
+      const nowhere = { segment: 0, offset: 0 };
+      this.writer.enqueueMove(log, entry, log.epoch, log.epochFrom, RecordFlag.noChain, log.table, nowhere, NO_CHAIN);
     }
   }
 
@@ -306,7 +308,7 @@ class SegmentedWal implements Wal {
     const log = this.log(group);
     if (log.staged === undefined) log.staged = { epoch: log.nextEpoch++, table: log.newStagedTable() };
     const { epoch, table } = log.staged;
-    for (const entry of entries) this.writer.enqueueEntry(log, entry, epoch, 0, RecordFlag.staged, table);
+    for (const entry of entries) this.writer.enqueueStaged(log, entry, epoch, table);
   }
 
   dropStaged(group: GroupId): void {
@@ -338,13 +340,12 @@ class SegmentedWal implements Wal {
         }
         this.check(kept <= log.durable, `group ${group}: entries up to ${kept} are kept, durable is ${log.durable}`);
         const { snapshot: before, staged } = log;
-        context.cache.clear(log.tail);
+        context.cache.clear(log);
         log.beginEpoch(log.nextEpoch, kept === 0 ? 0 : kept + 1, writer.active.id);
         if (staged !== undefined) log.adopted = [...log.adopted, { epoch: staged.epoch, by: log.epoch }];
         log.standAt(ref, kept, staged?.table ?? log.newStagedTable());
         log.staged = undefined;
         if (kept > 0) crashPoint(context, 'wal.install.kept');
-        log.tail.durable = log.durable;
         this.switchTo(log, before, true, () => finished(done));
       }),
     );

@@ -5,9 +5,11 @@
 import type { DiskFile, Timer } from '../../src/kit/env.ts';
 import type { GroupId, LogEntry } from '../core/types.ts';
 import { BatchPacker, type CarriedEntry, type Landed } from './batch-packer.ts';
+import { type Chain, NO_CHAIN } from './chain.ts';
 import { crashPoint, mustWork, type WalContext } from './context.ts';
 import type { GroupLog } from './group-log.ts';
 import type { LocationTable } from './location-table.ts';
+import { advanceChain } from './log-chain.ts';
 import { sidecarName, TAIL_FILES } from './options.ts';
 import { emptyPending, type Move, type Pending, PendingEntries } from './pending.ts';
 import { HEADER_BYTES, RecordFlag } from './record.ts';
@@ -82,15 +84,15 @@ export class Writer {
 
   // ---- what joins the next batch --------------------------------------------------------------------------------------
 
-  enqueueEntry(
-    group: GroupLog,
-    entry: LogEntry,
-    epoch: number,
-    epochFrom: number,
-    flags: number,
-    table: LocationTable,
-  ): void {
-    this.entries.add(group, entry, epoch, epochFrom, flags, table, undefined);
+  /** The next entry of the group's log. */
+  enqueueEntry(group: GroupLog, entry: LogEntry): void {
+    const flags = advanceChain(this.context, group, entry);
+    this.entries.add(group, entry, group.epoch, group.epochFrom, flags, group.table, undefined, group);
+  }
+
+  enqueueStaged(group: GroupLog, entry: LogEntry, epoch: number, table: LocationTable): void {
+    const flags = RecordFlag.staged | RecordFlag.noChain;
+    this.entries.add(group, entry, epoch, 0, flags, table, undefined, NO_CHAIN);
   }
 
   /** A copy of an entry that exists already; its new place counts when durable, if the old one still counts then. */
@@ -102,8 +104,9 @@ export class Writer {
     flags: number,
     table: LocationTable,
     move: Move,
+    chain: Chain,
   ): void {
-    this.entries.add(group, entry, epoch, epochFrom, flags | RecordFlag.moved, table, move);
+    this.entries.add(group, entry, epoch, epochFrom, flags | RecordFlag.moved, table, move, chain);
   }
 
   /** `copyStates`: the state files are to tell it as well, before the flush answers. */
@@ -273,7 +276,6 @@ export class Writer {
     for (let i = 0; i < touched.length; i++) {
       const group = touched[i];
       group.durable = Math.max(group.durable, group.batchLast);
-      group.tail.durable = group.durable;
     }
     const { landed } = this.packer;
     this.packer.landed = [];

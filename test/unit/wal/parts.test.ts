@@ -5,18 +5,24 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter } from '../../../cluster/wal/bytes.ts';
-import { chainAdd } from '../../../cluster/wal/chain.ts';
+import { type Chain, chainAdd, chainRemove, NO_CHAIN } from '../../../cluster/wal/chain.ts';
 import { LocationTable } from '../../../cluster/wal/location-table.ts';
 import { createHeader, decodeHeader, encodeHeader, HEADER_BYTES } from '../../../cluster/wal/record.ts';
 import { createRow, type Row, readSidecarInfo, SidecarBuilder, SidecarReader } from '../../../cluster/wal/sidecar.ts';
 import { scanSnapshot } from '../../../cluster/wal/snapshots.ts';
-import { GroupTail, TailCache } from '../../../cluster/wal/tail-cache.ts';
+import { LogEnd, TailCache } from '../../../cluster/wal/tail-cache.ts';
 import { TermRuns } from '../../../cluster/wal/term-runs.ts';
 import { openWal } from '../../../cluster/wal/wal.ts';
 import { createNodeEnv } from '../../../src/kit/env-node.ts';
 import { entryOf, MEMBERS, texts } from './wal-world.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
+const i32 = fc.integer({ min: -0x80000000, max: 0x7fffffff });
+/** Its 128 bits. */
+function numberOf({ chain0, chain1, chain2, chain3 }: Chain): bigint {
+  return [chain3, chain2, chain1, chain0].reduce((sum, word) => (sum << 32n) | BigInt(word >>> 0), 0n);
+}
+
 const u48 = fc.integer({ min: 0, max: 2 ** 48 });
 
 describe('codecs', () => {
@@ -47,10 +53,10 @@ describe('codecs', () => {
       epochFrom: u48,
       index: u48,
       term: u48,
-      chain0: u32,
-      chain1: u32,
-      chain2: u32,
-      chain3: u32,
+      chain0: i32,
+      chain1: i32,
+      chain2: i32,
+      chain3: i32,
     });
     fc.assert(
       fc.property(header, fc.integer({ min: 0, max: HEADER_BYTES * 8 - 1 }), (h, bit) => {
@@ -112,13 +118,31 @@ describe('codecs', () => {
 
   test('the chain of a range does not depend on where the log begins', () => {
     const from = (first: number, last: number): bigint => {
-      const chain = new Uint32Array(4);
+      const chain = { ...NO_CHAIN };
       for (let i = first; i <= last; i++) chainAdd(chain, i, 3 + (i >> 2), 1, (i * 0x9e3779b1) >>> 0);
-      return chain.reduceRight((sum, word) => (sum << 32n) | BigInt(word), 0n);
+      return numberOf(chain);
     };
     const range = BigInt.asUintN(128, from(1, 90) - from(1, 40));
     expect(range).toBe(from(41, 90));
     expect(from(1, 2)).not.toBe(from(2, 3));
+  });
+
+  test('an entry taken out of the chain leaves it as it was', () => {
+    const entry = fc.record({ term: u48, kind: fc.integer({ min: 0, max: 2 }), crc: u32 });
+    fc.assert(
+      fc.property(u48, fc.array(entry, { maxLength: 20 }), (first, entries) => {
+        const chain = { ...NO_CHAIN };
+        const values: bigint[] = [];
+        for (const [i, { term, kind, crc }] of entries.entries()) {
+          values.push(numberOf(chain));
+          chainAdd(chain, first + i, term, kind, crc);
+        }
+        for (const [i, { term, kind, crc }] of [...entries.entries()].reverse()) {
+          chainRemove(chain, first + i, term, kind, crc);
+          expect(numberOf(chain)).toBe(values[i]);
+        }
+      }),
+    );
   });
 });
 
@@ -222,21 +246,21 @@ describe('tables', () => {
 
   test('the tail keeps what is not durable, and its budget', () => {
     const cache = new TailCache(5000, 1000);
-    const tails = [new GroupTail(), new GroupTail()];
+    const tails = [new LogEnd(), new LogEnd()];
     for (let i = 1; i <= 100; i++) {
       for (const tail of tails) cache.push(tail, entryOf(i, 1, 'x'.repeat(100)));
       if (i === 50) tails[0].durable = 40;
       cache.evict();
     }
-    expect(tails[0].first).toBeLessThanOrEqual(41);
-    expect([tails[1].first, tails[1].get(100)?.index]).toEqual([1, 100]);
+    expect(tails[0].heldFirst).toBeLessThanOrEqual(41);
+    expect([tails[1].heldFirst, tails[1].held(100)?.index]).toEqual([1, 100]);
     for (const tail of tails) tail.durable = 100;
     cache.evict();
     expect(cache.bytes).toBeLessThanOrEqual(5000);
     expect(cache.bytes).toBeGreaterThan(4500);
-    expect(tails[1].get(100)?.index).toBe(100);
+    expect(tails[1].held(100)?.index).toBe(100);
     cache.truncateFrom(tails[1], 99);
-    expect([tails[1].last, tails[1].get(99), tails[1].get(98)?.index]).toEqual([98, undefined, 98]);
+    expect([tails[1].last, tails[1].held(99), tails[1].held(98)?.index]).toEqual([98, undefined, 98]);
     for (const tail of tails) cache.clear(tail);
     expect(cache.bytes).toBe(0);
   });
@@ -244,13 +268,13 @@ describe('tables', () => {
 
 test('what was released leaves the tail earlier, but not before what came in front of it', () => {
   const cache = new TailCache(50_000, 1000);
-  const tails = [new GroupTail(), new GroupTail()];
+  const tails = [new LogEnd(), new LogEnd()];
   for (let i = 1; i <= 50; i++) for (const tail of tails) cache.push(tail, entryOf(i, 1, 'x'.repeat(100)));
   for (const tail of tails) tail.durable = 50;
   tails[0].released = 50;
   tails[1].released = 20;
   cache.evict();
-  expect(tails.map((tail) => tail.first)).toEqual([22, 21]);
+  expect(tails.map((tail) => tail.heldFirst)).toEqual([22, 21]);
   cache.truncateFrom(tails[1], 10);
   expect(tails[1].released).toBe(9);
   tails[0].released = 50;
