@@ -26,6 +26,8 @@ import type { Group, GroupMachine, GroupStatus } from './types.ts';
 const APPLY_PIECE_BYTES = 1024 * 1024;
 /** An entry must fit into one frame between nodes. */
 export const ENTRY_BYTES_MAX = 12 * 1024 * 1024;
+/** A leader that is none any more applies what it knows to be committed for so long, in one go. */
+const FAREWELL_MS = 100;
 const ENTRY_OVERHEAD_BYTES = 64;
 const READ_BODY_BYTES = 64 * 1024 * 1024;
 
@@ -334,6 +336,8 @@ export class GroupRunner implements Group, HasDeadline {
       const leaderChanged = raft.leader !== this.seenLeader;
       this.seenTerm = raft.term;
       this.seenLeader = raft.leader;
+      // What it has committed it answers still: whoever comes next does not know who asked.
+      if (wasLeading) this.apply(nowMs + FAREWELL_MS);
       this.setLeading(false);
       this.inFlightBytes = 0;
       const other = raft.leader === raft.id ? 0 : raft.leader;

@@ -6,6 +6,8 @@ import { SimClient } from '../../sim/sim-client.ts';
 import { type SimNode, World } from '../../sim/world.ts';
 
 const STREAM = { name: 'S', subjects: ['s.>'], num_replicas: 3 };
+/** A slice of the host's. */
+const APPLY_BUDGET_MS = 8;
 /** Without waiting for answers, so that some are on their way whatever happens. */
 const EVERY_MS = 3;
 
@@ -132,6 +134,24 @@ describe('while leadership is handed over', () => {
       handOverInVain(world, from);
     });
     expect(stage.leader()).toBe(from);
+    verify(stage);
+  });
+
+  test('also what is committed and waits to be applied', () => {
+    const stage = begin(7);
+    const { scheduler, nodes } = stage.world;
+    const from = stage.leader();
+    const [runner] = runnersOf(from);
+    const apply = runner.apply.bind(runner);
+    // There is so much to do that its turn does not come.
+    runner.apply = (untilMs) => untilMs > scheduler.nowMs + APPLY_BUDGET_MS && apply(untilMs);
+    scheduler.runFor(20);
+    expect(runner.backlog).toBeGreaterThan(2);
+    const heir = nodes.find((node) => node !== from)!;
+    from.enter(() => runner.transferLeadership(heir.node!.host.self));
+    scheduler.runFor(50);
+    runner.apply = apply;
+    expect(stage.leader()).toBe(heir);
     verify(stage);
   });
 
