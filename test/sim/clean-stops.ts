@@ -18,12 +18,15 @@ export function cleanStop(context: FaultContext): boolean {
 /** One node after the other, each as soon as the one before has begun to catch up. */
 export function rollingRestart(context: FaultContext): boolean {
   const { world, chance } = context;
-  if (world.up.length < world.nodes.length || world.nodes.some(({ stopping }) => stopping)) return false;
+  // Nobody else stops nodes at the same time, not even another one who restarts them all.
+  const mayStop = (): boolean =>
+    world.up.length === world.nodes.length && !world.nodes.some(({ stopping }) => stopping);
+  if (!mayStop()) return false;
   const order = world.nodes.toSorted(() => chance.float() - 0.5);
   const { scheduler } = world;
   const stop = (i: number): void => {
     const node = order[i];
-    if (!context.faulty || node === undefined || world.up.length < world.nodes.length) return;
+    if (!context.faulty || node === undefined || !mayStop()) return;
     const untilMs = scheduler.nowMs + STEP_MS_MAX;
     const awayMs = 300 + chance.float() * 3000;
     const { life } = node;
