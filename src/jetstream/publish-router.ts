@@ -5,7 +5,7 @@
 
 import type { PeerId } from '../../cluster/core/types.ts';
 import { Channel, type Transport } from '../../cluster/rpc/types.ts';
-import type { Broker, Message, SinkHandle } from '../broker/types.ts';
+import type { Broker, Message, Sink, SinkHandle } from '../broker/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
 import { type Catalog, groupOf, type Partitions, type StreamRecord } from '../meta/types.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
@@ -13,6 +13,7 @@ import { partitionOfSubject } from '../stream/partitioning.ts';
 import type { AckSink } from '../stream/types.ts';
 import { AckBodies } from './ack-bodies.ts';
 import { ANSWERS, FORWARD, FrameBuilder, frameHeader, RETURNED, readFrame } from './publish-codec.ts';
+import { type AwayCounts, NO_ANSWER, WaitingPublishes } from './waiting-publishes.ts';
 
 /** How long a publish waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
@@ -20,25 +21,21 @@ const HOLD_MS_MAX = 2000;
 const RETURN_AGAIN_MS = 200;
 /** A publish without answer for so long is told that its outcome is unknown, … */
 const ANSWER_MS_MAX = 2500;
-/** … or later, while others of its stream are answered: a long queue is not a hang. */
+/** … or later, while others of its partition are answered: a long queue is not a hang. */
 const ANSWER_FLOWING_MS_MAX = 4500;
-const FLOWING_MS = 1000;
 const SWEEP_MS = 250;
+/** A partition flows that has stored something since the last but so many sweeps: a second. */
+const FLOWING_SWEEPS = 4;
 /** A link without room for answers is asked again after this. */
 const OWED_RETRY_MS = 10;
 /** What was forwarded to a leader that is none any more is waited for, so long, before later publishes go to the next one; looked at so often. It
  * says at once what it stored and what it returns; whoever is gone is not waited for, the link tells. */
 const FORMER_MS_MAX = 200;
 const FORMER_POLL_MS = 5;
-/** With more publishes in flight nobody looks for those of one partition. */
-const FORMER_SLOTS_MAX = 1 << 16;
 /** Bytes held per partition while no leader is known. */
 const HOLD_BYTES_MAX = 16 << 20;
 /** A forward buffer leaves before the end of the turn when it grows beyond this. */
 const FORWARD_BYTES_FLUSH = 1 << 20;
-const NO_ANSWER = 0xffffffff;
-const SLOT_BITS = 20;
-const SLOTS_MAX = 1 << SLOT_BITS;
 
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
@@ -91,20 +88,30 @@ interface Hold {
   formerUntilMs: number | undefined;
 }
 
-/** Where a subject goes; one per stream record, shared by its sinks. */
-interface Route {
-  record: StreamRecord;
-  /** What a PubAck says before the seq, and its bytes. */
-  ackPrefix: string;
-  ackPrefixBytes: Uint8Array;
-  /** When a publish was last stored. */
-  storedMs: number;
-  /** Of each partition: the last one, in the order in which they came, that was stored. */
-  storedOrders: number[];
+interface Stream {
+  /** One for each partition. */
+  ways: Way[];
   sinks: SinkHandle[];
 }
 
+/** The way to a partition, and all that a publish asks of it: with thousands of streams each other place to look at is a wait for memory. */
+interface Way extends AwayCounts {
+  readonly group: number;
+  /** To its leader; undefined: not known. */
+  link: PeerLink | undefined;
+  hold: Hold | undefined;
+  noAck: boolean;
+  /** What a PubAck says before the seq. */
+  readonly ackHead: Uint8Array;
+  /** After how many sweeps a publish was last stored. */
+  storedAt: number;
+  /** The last one, in the order in which they came, that was stored. */
+  storedOrder: number;
+  readonly name: string;
+}
+
 interface PeerLink {
+  readonly peer: PeerId;
   epoch: number;
   forward: FrameBuilder;
   answers: FrameBuilder;
@@ -126,13 +133,16 @@ class Router implements PublishRouter {
   readonly #transport: Transport;
   readonly #catalog: Catalog;
   readonly #partitions: Partitions;
-  readonly #routes = new Map<number, Route>();
-  readonly #holds = new Map<number, Hold>();
+  readonly #streams = new Map<number, Stream>();
+  /** By group. */
+  readonly #ways = new Map<number, Way>();
+  /** Those with a hold. */
+  readonly #holding = new Set<Way>();
   readonly #links = new Map<PeerId, PeerLink>();
+  /** To this node itself: nothing is sent there. */
+  readonly #here: PeerLink;
   readonly #ackBodies = new AckBodies();
-  /** Of all groups so far, and with which a group's leader changed last: whoever has a publish from before is none any more, or leads again. */
-  #leaderChanges = 0;
-  readonly #leaderChangedAt = new Map<number, number>();
+  #sweeps = 0;
   #holdTimer: Timer | undefined;
   /** When it fires. */
   #holdDueMs = 0;
@@ -141,20 +151,7 @@ class Router implements PublishRouter {
   #flushAsked = false;
   #closed = false;
 
-  // Waiting publishes: one slot each. token = generation << SLOT_BITS | slot.
-  readonly #replies: string[] = [];
-  readonly #accounts: string[] = [];
-  readonly #slotRoutes: Route[] = [];
-  readonly #groups: number[] = [];
-  /** 0 while it is not with another node; and after how many changes of leaders it left, when it is. */
-  readonly #peers: PeerId[] = [];
-  readonly #leftAt: number[] = [];
-  /** The how manyth it is. */
-  readonly #orders: number[] = [];
-  #taken = 0;
-  readonly #generations: number[] = [];
-  readonly #startMs: number[] = [];
-  readonly #free: number[] = [];
+  readonly #slots = new WaitingPublishes<Way, PeerLink>();
 
   readonly stats: PublishStats = {
     forwarded: 0,
@@ -168,8 +165,7 @@ class Router implements PublishRouter {
   readonly #localSink: AckSink = {
     stored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
     refused: (token, error) => this.#settleRefused(token, error),
-    returned: (token, group, subject, hdr, payload) =>
-      this.#takeBack(this.#transport.self.id, token, group, subject, hdr, payload),
+    returned: (token, group, subject, hdr, payload) => this.#takeBack(this.#here, token, group, subject, hdr, payload),
   };
 
   constructor(options: PublishRouterOptions) {
@@ -178,104 +174,125 @@ class Router implements PublishRouter {
     this.#transport = options.transport;
     this.#catalog = options.catalog;
     this.#partitions = options.partitions;
+    this.#here = this.#link(this.#transport.self.id);
     this.#catalog.onChange(({ before, record }) => {
-      if (before !== undefined && record?.streamId !== before.streamId) this.#removeRoute(before);
-      if (record !== undefined) this.#setRoute(record);
+      if (before !== undefined && record?.streamId !== before.streamId) this.#removeStream(before);
+      if (record !== undefined) this.#setStream(record);
     });
     this.#partitions.onLeaderChange((group, leader) => {
-      this.#leaderChangedAt.set(group, ++this.#leaderChanges);
-      if (leader !== 0) this.#releaseHold(group, leader);
+      const way = this.#ways.get(group);
+      if (way !== undefined) this.#leaderChanged(way, leader);
     });
     this.#transport.onMessage(Channel.publish, (from, bytes) => this.#onFrame(from, bytes));
     this.#transport.onPeerDown((peer) => this.#onPeerDown(peer));
   }
 
   get waiting(): number {
-    return this.#replies.length - this.#free.length;
+    return this.#slots.count;
   }
 
   close(): void {
     this.#closed = true;
     for (const timer of [this.#holdTimer, this.#sweepTimer, this.#owedTimer]) if (timer) this.#env.clock.cancel(timer);
-    for (const route of this.#routes.values()) for (const sink of route.sinks) sink.remove();
-    this.#routes.clear();
+    for (const { sinks } of this.#streams.values()) for (const sink of sinks) sink.remove();
+    this.#streams.clear();
   }
 
-  #setRoute(record: StreamRecord): void {
-    const old = this.#routes.get(record.streamId);
-    const ackPrefix = `{"stream":${JSON.stringify(record.name)},"seq":`;
-    const route: Route = {
-      record,
-      ackPrefix,
-      ackPrefixBytes: encoder.encode(ackPrefix),
-      storedMs: Number.NEGATIVE_INFINITY,
-      storedOrders: old?.storedOrders ?? new Array<number>(record.partitions).fill(0),
-      sinks: [],
+  #setStream(record: StreamRecord): void {
+    let stream = this.#streams.get(record.streamId);
+    if (stream === undefined) {
+      const ackHead = encoder.encode(ackPrefix(record.name));
+      const ways = Array.from({ length: record.partitions }, (_, p) => this.#makeWay(record, p, ackHead));
+      stream = { ways, sinks: [] };
+      this.#streams.set(record.streamId, stream);
+    }
+    const { ways, sinks: old } = stream;
+    for (const way of ways) way.noAck = record.config.no_ack === true;
+    const [only] = ways;
+    const sink: Sink =
+      ways.length === 1
+        ? (message, account) => this.#publish(only, account, message)
+        : (message, account) => this.#publish(ways[partitionOfSubject(message.subject, ways.length)], account, message);
+    stream.sinks = (record.config.subjects ?? []).map((subject) => this.#broker.addSink(record.account, subject, sink));
+    for (const handle of old) handle.remove();
+  }
+
+  #makeWay({ streamId, name }: StreamRecord, partition: number, ackHead: Uint8Array): Way {
+    const group = groupOf(streamId, partition);
+    const leader = this.#partitions.leaderOf(group);
+    const way: Way = {
+      group,
+      link: leader === 0 ? undefined : this.#link(leader),
+      hold: undefined,
+      noAck: false,
+      ackHead,
+      changes: 0,
+      away: 0,
+      withFormer: 0,
+      storedAt: -1 - FLOWING_SWEEPS,
+      storedOrder: 0,
+      name,
     };
-    this.#routes.set(record.streamId, route);
-    for (const subject of record.config.subjects ?? []) {
-      route.sinks.push(
-        this.#broker.addSink(record.account, subject, (message, account) => this.#publish(route, account, message)),
-      );
-    }
-    for (const sink of old?.sinks ?? []) sink.remove();
+    this.#ways.set(group, way);
+    return way;
   }
 
-  #removeRoute(record: StreamRecord): void {
-    const route = this.#routes.get(record.streamId);
-    if (route === undefined) return;
-    this.#routes.delete(record.streamId);
-    for (const sink of route.sinks) sink.remove();
-    for (let partition = 0; partition < record.partitions; partition++) {
-      const group = groupOf(record.streamId, partition);
-      for (const held of this.#holds.get(group)?.queue ?? []) this.#settleNoResponders(held.token);
-      this.#holds.delete(group);
-      this.#leaderChangedAt.delete(group);
+  #removeStream({ streamId }: StreamRecord): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    this.#streams.delete(streamId);
+    for (const sink of stream.sinks) sink.remove();
+    for (const way of stream.ways) {
+      for (const held of way.hold?.queue ?? []) this.#settleNoResponders(held.token);
+      this.#ways.delete(way.group);
+      this.#dropHold(way);
+      way.link = undefined;
     }
+  }
+
+  #leaderChanged(way: Way, leader: PeerId): void {
+    way.link = leader === 0 ? undefined : this.#link(leader);
+    this.#slots.leaderChanged(way);
+    this.#releaseHold(way);
   }
 
   // ---- a client's publish ---------------------------------------------------------------------------------------
 
-  #publish(route: Route, account: string, message: Message): void {
-    const { record } = route;
-    const partition = record.partitions === 1 ? 0 : partitionOfSubject(message.subject, record.partitions);
-    const group = groupOf(record.streamId, partition);
-    const wantsAnswer = message.reply !== '' && record.config.no_ack !== true;
-    const token = wantsAnswer ? this.#takeSlot(account, message.reply, route, group) : NO_ANSWER;
+  #publish(way: Way, account: string, message: Message): void {
+    const wantsAnswer = message.reply !== '' && !way.noAck;
+    const token = wantsAnswer ? this.#takeSlot(account, message.reply, way) : NO_ANSWER;
     if (token === -1) {
-      this.#answerRefused(account, message.reply, route.ackPrefix, apiError(10167));
+      this.#answerRefused(account, message.reply, way, apiError(10167));
       return;
     }
-    const leader = this.#holds.has(group) ? 0 : this.#partitions.leaderOf(group);
-    if (leader === 0) {
-      const { subject, hdr, payload } = message;
-      const dueMs = this.#env.clock.nowMs() + HOLD_MS_MAX;
-      this.#hold(group, this.#holds.get(group)?.queue.length ?? 0, { subject, hdr, payload, token, dueMs });
-    } else this.#toLeader(group, leader, message.subject, message.hdr, message.payload, token);
+    const { link, hold } = way;
+    if (link !== undefined && hold === undefined) {
+      this.#toLeader(way, link, message.subject, message.hdr, message.payload, token);
+      return;
+    }
+    const { subject, hdr, payload } = message;
+    const dueMs = this.#env.clock.nowMs() + HOLD_MS_MAX;
+    this.#hold(way, hold?.queue.length ?? 0, { subject, hdr, payload, token, dueMs });
   }
 
-  #toLeader(group: number, leader: PeerId, subject: string, hdr: Uint8Array, payload: Uint8Array, token: number): void {
-    if (leader === this.#transport.self.id) {
+  #toLeader(way: Way, link: PeerLink, subject: string, hdr: Uint8Array, payload: Uint8Array, token: number): void {
+    const { group } = way;
+    if (link === this.#here) {
       const ops = this.#partitions.local(group);
       if (ops === undefined) this.#settleRefused(token, apiError(10008));
       else ops.publish(subject, hdr, payload, this.#localSink, token);
       return;
     }
-    const link = this.#link(leader);
-    if (token !== NO_ANSWER) {
-      const slot = token & (SLOTS_MAX - 1);
-      this.#peers[slot] = leader;
-      this.#leftAt[slot] = this.#leaderChanges;
-    }
+    this.#slots.leaves(token, link);
     link.forward.addForward(group, token, subject, hdr, payload);
     this.stats.forwarded++;
-    if (link.forward.length > FORWARD_BYTES_FLUSH) this.#sendForwards(leader, link);
+    if (link.forward.length > FORWARD_BYTES_FLUSH) this.#sendForwards(link);
     else this.#askFlush();
   }
 
   /** Copies what may be part of a receive buffer. False: there is no room. */
-  #hold(group: number, at: number, { subject, hdr, payload, token, dueMs }: Held): boolean {
-    const hold = this.#holdOf(group);
+  #hold(way: Way, at: number, { subject, hdr, payload, token, dueMs }: Held): boolean {
+    const hold = this.#holdOf(way);
     const bytes = subject.length + hdr.length + payload.length;
     if (hold.bytes + bytes > HOLD_BYTES_MAX) {
       this.#settleRefused(token, apiError(10167));
@@ -289,33 +306,39 @@ class Router implements PublishRouter {
 
   /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. Where that one,
    * or the same one in a later term, is known already and has got later ones, its place in the order is gone; so it is where one has stored them. */
-  #takeBack(from: PeerId, token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
-    const slot = this.#claim(token);
+  #takeBack(from: PeerLink, token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
+    const slot = this.#slots.claim(token);
     if (token !== NO_ANSWER && slot < 0) return;
-    const hold = this.#holds.get(group);
-    const leader = this.#partitions.leaderOf(group);
-    const isTooLate = hold === undefined && leader !== 0 && (leader !== from || this.#isWithFormer(slot, group));
+    const way = this.#ways.get(group);
+    if (way === undefined) {
+      // Its stream is gone, with all that waited for a leader.
+      this.#settleNoResponders(token);
+      return;
+    }
+    const { link, hold } = way;
+    const isTooLate =
+      hold === undefined && link !== undefined && (link !== from || this.#slots.isWithFormer(slot, way));
     if (isTooLate || this.#isOvertaken(slot)) {
       this.#settleRefused(token, apiError(10008));
       return;
     }
-    if (slot >= 0) this.#peers[slot] = 0;
+    if (slot >= 0) this.#slots.isBack(slot);
     const queue = hold?.queue ?? [];
     const at = this.#placeOf(slot, hold);
-    const sinceMs = slot >= 0 ? this.#startMs[slot] : this.#env.clock.nowMs();
+    const sinceMs = slot >= 0 ? this.#slots.startMs[slot] : this.#env.clock.nowMs();
     const dueMs = Math.min(sinceMs + HOLD_MS_MAX, queue[at]?.dueMs ?? Number.POSITIVE_INFINITY);
     // What is due does not wait behind one that nobody waits for.
     for (let i = at - 1; i >= 0 && queue[i].dueMs > dueMs; i--) queue[i].dueMs = dueMs;
-    if (this.#hold(group, at, { subject, hdr, payload, token, dueMs })) this.#holds.get(group)!.returned++;
+    if (this.#hold(way, at, { subject, hdr, payload, token, dueMs })) way.hold!.returned++;
     // It may lead again, and the word of that may have come before this: then no other will.
-    if (leader !== 0) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
+    if (link !== undefined) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
   }
 
   /** Among those that came back, maybe from another leader. `slot` -1: behind them. */
   #placeOf(slot: number, hold: Hold | undefined): number {
     if (hold === undefined) return 0;
     const isLater = ({ token }: Held): boolean =>
-      slot >= 0 && token !== NO_ANSWER && this.#orders[token & (SLOTS_MAX - 1)] > this.#orders[slot];
+      slot >= 0 && token !== NO_ANSWER && this.#slots.orderOf(token) > this.#slots.orders[slot];
     let at = hold.returned;
     while (at > 0 && isLater(hold.queue[at - 1])) at--;
     return at;
@@ -323,65 +346,51 @@ class Router implements PublishRouter {
 
   /** Has one that came later been stored? `slot` -1: nobody knows. */
   #isOvertaken(slot: number): boolean {
-    if (slot < 0) return false;
-    return this.#orders[slot] < this.#slotRoutes[slot].storedOrders[this.#partitionOf(slot)];
+    return slot >= 0 && this.#slots.orders[slot] < this.#slots.ways[slot].storedOrder;
   }
 
-  #partitionOf(slot: number): number {
-    return this.#groups[slot] - groupOf(this.#slotRoutes[slot].record.streamId, 0);
-  }
-
-  #holdOf(group: number): Hold {
-    let hold = this.#holds.get(group);
-    if (hold === undefined) {
-      hold = { queue: [], returned: 0, bytes: 0, formerUntilMs: undefined };
-      this.#holds.set(group, hold);
+  #holdOf(way: Way): Hold {
+    if (way.hold === undefined) {
+      way.hold = { queue: [], returned: 0, bytes: 0, formerUntilMs: undefined };
+      this.#holding.add(way);
     }
-    return hold;
+    return way.hold;
   }
 
-  #releaseHold(group: number, leader: PeerId): void {
-    if (this.#waitsForFormer(group, leader)) {
-      this.#env.clock.after(FORMER_POLL_MS, () => {
-        const now = this.#partitions.leaderOf(group);
-        if (now !== 0 && !this.#closed) this.#releaseHold(group, now);
-      });
+  #dropHold(way: Way): void {
+    way.hold = undefined;
+    this.#holding.delete(way);
+  }
+
+  /** What waited for a leader goes to it, if there is one. */
+  #releaseHold(way: Way): void {
+    const { link } = way;
+    if (link === undefined || this.#closed) return;
+    if (this.#waitsForFormer(way, link)) {
+      this.#env.clock.after(FORMER_POLL_MS, () => this.#releaseHold(way));
       return;
     }
-    const hold = this.#holds.get(group);
+    const { hold } = way;
     if (hold === undefined) return;
-    this.#holds.delete(group);
+    this.#dropHold(way);
     for (const { subject, hdr, payload, token } of hold.queue) {
-      if (this.#isOvertaken(this.#claim(token))) this.#settleRefused(token, apiError(10008));
-      else this.#toLeader(group, leader, subject, hdr, payload, token);
+      if (this.#isOvertaken(this.#slots.claim(token))) this.#settleRefused(token, apiError(10008));
+      else this.#toLeader(way, link, subject, hdr, payload, token);
     }
   }
 
   /** What came before must not be overtaken: it may yet come back from whoever led before, who may be the one that leads now. */
-  #waitsForFormer(group: number, leader: PeerId): boolean {
-    if (!this.#ledHereUntilNow(group, leader) && !this.#isAnyWithFormer(group)) return false;
+  #waitsForFormer(way: Way, link: PeerLink): boolean {
+    if (!this.#ledHereUntilNow(way, link) && way.withFormer === 0) return false;
     const nowMs = this.#env.clock.nowMs();
-    const hold = this.#holdOf(group);
+    const hold = this.#holdOf(way);
     hold.formerUntilMs ??= nowMs + FORMER_MS_MAX;
     return nowMs < hold.formerUntilMs;
   }
 
   /** The word of the next leader may be read in the turn in which this node is to find out that it leads no longer. */
-  #ledHereUntilNow(group: number, leader: PeerId): boolean {
-    return leader !== this.#transport.self.id && this.#partitions.local(group)?.leading === true;
-  }
-
-  /** Is any publish of the group with somebody to whom it left before the group's leader changed last? */
-  #isAnyWithFormer(group: number): boolean {
-    if (this.waiting > FORMER_SLOTS_MAX) return false;
-    for (let slot = 0; slot < this.#peers.length; slot++) if (this.#isWithFormer(slot, group)) return true;
-    return false;
-  }
-
-  /** `slot` -1: nobody waits for it, and nobody knows. */
-  #isWithFormer(slot: number, group: number): boolean {
-    if (slot < 0 || this.#peers[slot] === 0 || this.#groups[slot] !== group) return false;
-    return this.#leftAt[slot] < (this.#leaderChangedAt.get(group) ?? 0);
+  #ledHereUntilNow({ group }: Way, link: PeerLink): boolean {
+    return link !== this.#here && this.#partitions.local(group)?.leading === true;
   }
 
   #expireHolds(): void {
@@ -389,7 +398,9 @@ class Router implements PublishRouter {
     const nowMs = this.#env.clock.nowMs();
     let nextMs = Number.POSITIVE_INFINITY;
     // Those that are there now: a leader of this node may return what it is given at once.
-    for (const [group, hold] of [...this.#holds]) {
+    for (const way of [...this.#holding]) {
+      const { hold } = way;
+      if (hold === undefined) continue;
       let expired = 0;
       while (expired < hold.queue.length && hold.queue[expired].dueMs <= nowMs) expired++;
       for (const held of hold.queue.splice(0, expired)) {
@@ -397,14 +408,13 @@ class Router implements PublishRouter {
         this.#settleNoResponders(held.token);
       }
       hold.returned = Math.max(0, hold.returned - expired);
-      const leader = this.#partitions.leaderOf(group);
       if (hold.queue.length === 0) {
-        if ((hold.formerUntilMs ?? 0) <= nowMs) this.#holds.delete(group);
+        if ((hold.formerUntilMs ?? 0) <= nowMs) this.#dropHold(way);
         continue;
       }
-      if (leader !== 0) this.#releaseHold(group, leader);
+      this.#releaseHold(way);
       // It waits on for a former leader, and the new one may be gone before that is over.
-      if (this.#holds.get(group) === hold) nextMs = Math.min(nextMs, hold.queue[0].dueMs);
+      if (way.hold === hold) nextMs = Math.min(nextMs, hold.queue[0].dueMs);
     }
     if (nextMs !== Number.POSITIVE_INFINITY) this.#armHolds(nextMs);
   }
@@ -422,93 +432,59 @@ class Router implements PublishRouter {
   // ---- waiting publishes ----------------------------------------------------------------------------------------
 
   /** -1: too many publishes wait already. */
-  #takeSlot(account: string, reply: string, route: Route, group: number): number {
-    let slot = this.#free.pop();
-    if (slot === undefined) {
-      slot = this.#replies.length;
-      if (slot === SLOTS_MAX) return -1;
-      this.#generations.push(0);
-    }
-    this.#replies[slot] = reply;
-    this.#accounts[slot] = account;
-    this.#slotRoutes[slot] = route;
-    this.#peers[slot] = 0;
-    this.#groups[slot] = group;
-    this.#leftAt[slot] = 0;
-    this.#orders[slot] = ++this.#taken;
-    this.#startMs[slot] = this.#env.clock.nowMs();
+  #takeSlot(account: string, reply: string, way: Way): number {
     this.#sweepTimer ??= this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
-    return this.#tokenOf(slot);
-  }
-
-  /** The slot of a token that still waits; -1 when it was settled before. */
-  #claim(token: number): number {
-    if (token === NO_ANSWER) return -1;
-    const slot = token & (SLOTS_MAX - 1);
-    if (slot >= this.#replies.length || this.#replies[slot] === '') return -1;
-    return this.#tokenOf(slot) === token ? slot : -1;
-  }
-
-  #releaseSlot(slot: number): void {
-    this.#replies[slot] = '';
-    this.#peers[slot] = 0;
-    // The all-ones token means "no answer", so its generation is skipped.
-    this.#generations[slot] = (this.#generations[slot] + 1) % ((1 << (32 - SLOT_BITS)) - 1);
-    this.#free.push(slot);
+    return this.#slots.take(account, reply, way, this.#env.clock.nowMs());
   }
 
   /** Whoever should have answered never did: the client is not left to wait. */
   #sweepSlots(): void {
     this.#sweepTimer = undefined;
+    this.#sweeps++;
     const nowMs = this.#env.clock.nowMs();
-    for (let slot = 0; slot < this.#replies.length; slot++) {
-      if (this.#replies[slot] === '') continue;
-      const waitedMs = nowMs - this.#startMs[slot];
+    for (let slot = 0; slot < this.#slots.replies.length; slot++) {
+      if (this.#slots.replies[slot] === '') continue;
+      const waitedMs = nowMs - this.#slots.startMs[slot];
       if (waitedMs < ANSWER_MS_MAX) continue;
-      if (waitedMs < ANSWER_FLOWING_MS_MAX && nowMs - this.#slotRoutes[slot].storedMs < FLOWING_MS) continue;
-      this.#settleRefused(this.#tokenOf(slot), apiError(10008));
+      const isFlowing = this.#sweeps - this.#slots.ways[slot].storedAt <= FLOWING_SWEEPS;
+      if (isFlowing && waitedMs < ANSWER_FLOWING_MS_MAX) continue;
+      this.#settleRefused(this.#slots.tokenOf(slot), apiError(10008));
     }
     if (this.waiting > 0) this.#sweepTimer = this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
   }
 
-  #tokenOf(slot: number): number {
-    return ((this.#generations[slot] << SLOT_BITS) | slot) >>> 0;
-  }
-
   #settleStored(token: number, seq: number, duplicate: boolean): void {
     this.stats.stored++;
-    const slot = this.#claim(token);
+    const slot = this.#slots.claim(token);
     if (slot < 0) return;
-    const nowMs = this.#env.clock.nowMs();
-    const route = this.#slotRoutes[slot];
-    route.storedMs = nowMs;
-    const partition = this.#partitionOf(slot);
-    route.storedOrders[partition] = Math.max(route.storedOrders[partition], this.#orders[slot]);
-    this.#observeLatency(nowMs - this.#startMs[slot]);
-    const reply = this.#replies[slot];
-    const answer = this.#ackBodies.stored(reply, route.ackPrefixBytes, seq, duplicate);
-    this.#broker.deliverTo(this.#accounts[slot], reply, answer);
-    this.#releaseSlot(slot);
+    const way = this.#slots.ways[slot];
+    way.storedAt = this.#sweeps;
+    way.storedOrder = Math.max(way.storedOrder, this.#slots.orders[slot]);
+    this.#observeLatency(this.#env.clock.nowMs() - this.#slots.startMs[slot]);
+    const reply = this.#slots.replies[slot];
+    const answer = this.#ackBodies.stored(reply, way.ackHead, seq, duplicate);
+    this.#broker.deliverTo(this.#slots.accounts[slot], reply, answer);
+    this.#slots.release(slot);
   }
 
   #settleRefused(token: number, error: ApiError): void {
-    const slot = this.#claim(token);
+    const slot = this.#slots.claim(token);
     this.stats.refused.set(error.err_code, (this.stats.refused.get(error.err_code) ?? 0) + 1);
     if (slot < 0) return;
-    this.#answerRefused(this.#accounts[slot], this.#replies[slot], this.#slotRoutes[slot].ackPrefix, error);
-    this.#releaseSlot(slot);
+    this.#answerRefused(this.#slots.accounts[slot], this.#slots.replies[slot], this.#slots.ways[slot], error);
+    this.#slots.release(slot);
   }
 
   #settleNoResponders(token: number): void {
     this.stats.leaderless++;
-    const slot = this.#claim(token);
+    const slot = this.#slots.claim(token);
     if (slot < 0) return;
-    this.#answer(this.#accounts[slot], this.#replies[slot], NO_RESPONDERS, EMPTY);
-    this.#releaseSlot(slot);
+    this.#answer(this.#slots.accounts[slot], this.#slots.replies[slot], NO_RESPONDERS, EMPTY);
+    this.#slots.release(slot);
   }
 
-  #answerRefused(account: string, reply: string, ackPrefix: string, error: ApiError): void {
-    const body = `{"error":${JSON.stringify(error)},${ackPrefix.slice(1)}0}`;
+  #answerRefused(account: string, reply: string, { name }: Way, error: ApiError): void {
+    const body = `{"error":${JSON.stringify(error)},${ackPrefix(name).slice(1)}0}`;
     this.#answer(account, reply, EMPTY, encoder.encode(body));
   }
 
@@ -529,6 +505,7 @@ class Router implements PublishRouter {
     let link = this.#links.get(peer);
     if (link === undefined) {
       link = {
+        peer,
         epoch: this.#env.random.uint32(),
         forward: new FrameBuilder(FORWARD),
         answers: new FrameBuilder(ANSWERS),
@@ -548,16 +525,17 @@ class Router implements PublishRouter {
     this.#env.clock.endOfTurn(() => {
       this.#flushAsked = false;
       if (this.#closed) return;
-      for (const [peer, link] of this.#links) {
-        if (link.returns.length > 0) this.#sendReturns(peer, link);
-        if (link.answers.length > 0) this.#sendAnswers(peer, link);
-        if (link.forward.length > 0) this.#sendForwards(peer, link);
+      for (const link of this.#links.values()) {
+        if (link.returns.length > 0) this.#sendReturns(link);
+        if (link.answers.length > 0) this.#sendAnswers(link);
+        if (link.forward.length > 0) this.#sendForwards(link);
       }
     });
   }
 
   /** Answers for which there is no room wait, in order: the peer's clients wait for them. */
-  #sendAnswers(peer: PeerId, link: PeerLink): void {
+  #sendAnswers(link: PeerLink): void {
+    const { peer } = link;
     if (link.answers.length > 0) link.owed.push(link.answers.take(link.answersEpoch));
     let sent = 0;
     while (sent < link.owed.length && this.#transport.send(peer, Channel.publish, [link.owed[sent]])) sent++;
@@ -567,9 +545,9 @@ class Router implements PublishRouter {
   }
 
   /** Without room for them they are refused: an answer is small, and waits for room. */
-  #sendReturns(peer: PeerId, link: PeerLink): void {
+  #sendReturns(link: PeerLink): void {
     const frame = link.returns.take(link.answersEpoch);
-    if (this.#transport.send(peer, Channel.publish, [frame])) return;
+    if (this.#transport.send(link.peer, Channel.publish, [frame])) return;
     const { err_code, code, description } = apiError(10008);
     readFrame(frame, {
       onForward: (_group, token) => {
@@ -582,10 +560,11 @@ class Router implements PublishRouter {
 
   #retryOwed(): void {
     this.#owedTimer = undefined;
-    for (const [peer, link] of this.#links) if (link.owed.length > 0) this.#sendAnswers(peer, link);
+    for (const link of this.#links.values()) if (link.owed.length > 0) this.#sendAnswers(link);
   }
 
-  #sendForwards(peer: PeerId, link: PeerLink): void {
+  #sendForwards(link: PeerLink): void {
+    const { peer } = link;
     const frame = link.forward.take(link.epoch);
     if (this.#transport.send(peer, Channel.publish, [frame])) return;
     const error = this.#transport.isUp(peer) ? apiError(10167) : apiError(10008);
@@ -607,7 +586,7 @@ class Router implements PublishRouter {
         if (link.returns.length > 0) link.returns.take(0);
         link.owed.length = 0;
         link.answersEpoch = header.epoch;
-        link.sink = this.#remoteSink(from, link);
+        link.sink = this.#remoteSink(link);
       }
       const { sink } = link;
       whole = readFrame(bytes, {
@@ -621,7 +600,7 @@ class Router implements PublishRouter {
       });
     } else if (header !== undefined && header.epoch === link.epoch) {
       whole = readFrame(bytes, {
-        onForward: (group, token, subject, hdr, payload) => this.#takeBack(from, token, group, subject, hdr, payload),
+        onForward: (group, token, subject, hdr, payload) => this.#takeBack(link, token, group, subject, hdr, payload),
         onStored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
         onRefused: (token, errCode, code, description) =>
           this.#settleRefused(token, { code, err_code: errCode, description }),
@@ -631,7 +610,7 @@ class Router implements PublishRouter {
   }
 
   /** Answers for what a peer forwarded in its present epoch. Sinks of earlier epochs stay with their publishes and are silent. */
-  #remoteSink(peer: PeerId, link: PeerLink): AckSink {
+  #remoteSink(link: PeerLink): AckSink {
     const epoch = link.answersEpoch;
     const isHeard = (token: number): boolean => token !== NO_ANSWER && link.answersEpoch === epoch;
     return {
@@ -649,7 +628,7 @@ class Router implements PublishRouter {
       returned: (token, group, subject, hdr, payload) => {
         if (link.answersEpoch !== epoch) return;
         link.returns.addForward(group, token, subject, hdr, payload);
-        if (link.returns.length > FORWARD_BYTES_FLUSH) this.#sendReturns(peer, link);
+        if (link.returns.length > FORWARD_BYTES_FLUSH) this.#sendReturns(link);
         this.#askFlush();
       },
     };
@@ -664,9 +643,13 @@ class Router implements PublishRouter {
     if (link.returns.length > 0) link.returns.take(0);
     link.owed.length = 0;
     link.epoch = (link.epoch + 1) >>> 0;
-    for (let slot = 0; slot < this.#peers.length; slot++) {
-      if (this.#peers[slot] !== peer) continue;
-      this.#settleRefused(this.#tokenOf(slot), apiError(10008));
+    for (let slot = 0; slot < this.#slots.replies.length; slot++) {
+      if (this.#slots.isAwayBy(slot, link)) this.#settleRefused(this.#slots.tokenOf(slot), apiError(10008));
     }
   }
+}
+
+/** What a PubAck says before the seq. */
+function ackPrefix(stream: string): string {
+  return `{"stream":${JSON.stringify(stream)},"seq":`;
 }
