@@ -6,6 +6,8 @@
 //          refused: u16 err_code, u16 code, u16 text length, text
 // returned: u8 3, and the rest as in forward: publishes that were not looked at, for whoever leads next
 
+import { RawMessage } from '../broker/raw-message.ts';
+import type { Message } from '../broker/types.ts';
 import { Interner } from '../subjects/interner.ts';
 
 export const FORWARD = 1;
@@ -24,6 +26,9 @@ const decoder = new TextDecoder();
 const NO_BYTES = new Uint8Array(0);
 /** Of all peers. */
 const subjects = new Interner();
+
+/** What of a message is stored. */
+export type Body = Pick<Message, 'subject' | 'hdr' | 'payload'>;
 
 /** A buffer that grows by doubling; handed over whole by `take`, then started anew. */
 export class FrameBuilder {
@@ -48,20 +53,27 @@ export class FrameBuilder {
     this.length = start;
   }
 
-  addForward(group: number, token: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
-    const most = FORWARD_FIXED + subject.length * 3 + hdr.length + payload.length;
-    this.#reserve(most);
+  addForward(group: number, token: number, message: Body): void {
+    const { subject } = message;
+    const raw = message instanceof RawMessage ? message : undefined;
+    const hdrBytes = raw !== undefined ? raw.payloadStart - raw.hdrStart : message.hdr.length;
+    const payloadBytes = raw !== undefined ? raw.end - raw.payloadStart : message.payload.length;
+    this.#reserve(FORWARD_FIXED + subject.length * 3 + hdrBytes + payloadBytes);
     const at = this.length;
     const body = at + FORWARD_FIXED;
     const subjectBytes = writeText(this.#bytes, body, subject);
     this.#view.setFloat64(at, group);
     this.#view.setUint32(at + 8, token);
     this.#view.setUint16(at + 12, subjectBytes);
-    this.#view.setUint32(at + 14, hdr.length);
-    this.#view.setUint32(at + 18, payload.length);
-    this.#bytes.set(hdr, body + subjectBytes);
-    this.#bytes.set(payload, body + subjectBytes + hdr.length);
-    this.length = body + subjectBytes + hdr.length + payload.length;
+    this.#view.setUint32(at + 14, hdrBytes);
+    this.#view.setUint32(at + 18, payloadBytes);
+    const hdrAt = body + subjectBytes;
+    if (raw !== undefined) raw.bytes.copy(this.#bytes, hdrAt, raw.hdrStart, raw.end);
+    else {
+      this.#bytes.set(message.hdr, hdrAt);
+      this.#bytes.set(message.payload, hdrAt + hdrBytes);
+    }
+    this.length = hdrAt + hdrBytes + payloadBytes;
   }
 
   addStored(token: number, seq: number, duplicate: boolean): void {

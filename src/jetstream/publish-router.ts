@@ -12,7 +12,7 @@ import { type ApiError, apiError } from '../stream/errors.ts';
 import { partitionOfSubject } from '../stream/partitioning.ts';
 import type { AckSink } from '../stream/types.ts';
 import { AckBodies } from './ack-bodies.ts';
-import { ANSWERS, FORWARD, FrameBuilder, frameHeader, RETURNED, readFrame } from './publish-codec.ts';
+import { ANSWERS, type Body, FORWARD, FrameBuilder, frameHeader, RETURNED, readFrame } from './publish-codec.ts';
 import { type AwayCounts, NO_ANSWER, WaitingPublishes } from './waiting-publishes.ts';
 
 /** How long a publish waits for a leader to be known. */
@@ -70,10 +70,7 @@ export interface PublishStats {
 
 export const LATENCY_BUCKETS_MS = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-interface Held {
-  subject: string;
-  hdr: Uint8Array;
-  payload: Uint8Array;
+interface Held extends Body {
   token: number;
   dueMs: number;
 }
@@ -149,6 +146,8 @@ class Router implements PublishRouter {
   #sweepTimer: Timer | undefined;
   #owedTimer: Timer | undefined;
   #flushAsked = false;
+  /** The time of this turn; negative: not read yet. */
+  #readMs = -1;
   #closed = false;
 
   readonly #slots = new WaitingPublishes<Way, PeerLink>();
@@ -267,7 +266,7 @@ class Router implements PublishRouter {
     }
     const { link, hold } = way;
     if (link !== undefined && hold === undefined) {
-      this.#toLeader(way, link, message.subject, message.hdr, message.payload, token);
+      this.#toLeader(way, link, message, token);
       return;
     }
     const { subject, hdr, payload } = message;
@@ -275,16 +274,16 @@ class Router implements PublishRouter {
     this.#hold(way, hold?.queue.length ?? 0, { subject, hdr, payload, token, dueMs });
   }
 
-  #toLeader(way: Way, link: PeerLink, subject: string, hdr: Uint8Array, payload: Uint8Array, token: number): void {
+  #toLeader(way: Way, link: PeerLink, message: Body, token: number): void {
     const { group } = way;
     if (link === this.#here) {
       const ops = this.#partitions.local(group);
       if (ops === undefined) this.#settleRefused(token, apiError(10008));
-      else ops.publish(subject, hdr, payload, this.#localSink, token);
+      else ops.publish(message.subject, message.hdr, message.payload, this.#localSink, token);
       return;
     }
     this.#slots.leaves(token, link);
-    link.forward.addForward(group, token, subject, hdr, payload);
+    link.forward.addForward(group, token, message);
     this.stats.forwarded++;
     if (link.forward.length > FORWARD_BYTES_FLUSH) this.#sendForwards(link);
     else this.#askFlush();
@@ -373,9 +372,9 @@ class Router implements PublishRouter {
     const { hold } = way;
     if (hold === undefined) return;
     this.#dropHold(way);
-    for (const { subject, hdr, payload, token } of hold.queue) {
-      if (this.#isOvertaken(this.#slots.claim(token))) this.#settleRefused(token, apiError(10008));
-      else this.#toLeader(way, link, subject, hdr, payload, token);
+    for (const held of hold.queue) {
+      if (this.#isOvertaken(this.#slots.claim(held.token))) this.#settleRefused(held.token, apiError(10008));
+      else this.#toLeader(way, link, held, held.token);
     }
   }
 
@@ -434,7 +433,7 @@ class Router implements PublishRouter {
   /** -1: too many publishes wait already. */
   #takeSlot(account: string, reply: string, way: Way): number {
     this.#sweepTimer ??= this.#env.clock.after(SWEEP_MS, () => this.#sweepSlots());
-    return this.#slots.take(account, reply, way, this.#env.clock.nowMs());
+    return this.#slots.take(account, reply, way, this.#turnMs());
   }
 
   /** Whoever should have answered never did: the client is not left to wait. */
@@ -460,7 +459,7 @@ class Router implements PublishRouter {
     const way = this.#slots.ways[slot];
     way.storedAt = this.#sweeps;
     way.storedOrder = Math.max(way.storedOrder, this.#slots.orders[slot]);
-    this.#observeLatency(this.#env.clock.nowMs() - this.#slots.startMs[slot]);
+    this.#observeLatency(this.#turnMs() - this.#slots.startMs[slot]);
     const reply = this.#slots.replies[slot];
     const answer = this.#ackBodies.stored(reply, way.ackHead, seq, duplicate);
     this.#broker.deliverTo(this.#slots.accounts[slot], reply, answer);
@@ -490,6 +489,15 @@ class Router implements PublishRouter {
 
   #answer(account: string, reply: string, hdr: Uint8Array, payload: Uint8Array): void {
     this.#broker.deliverTo(account, reply, { subject: reply, reply: '', hdr, payload });
+  }
+
+  /** The time, read once in a turn. */
+  #turnMs(): number {
+    if (this.#readMs < 0) {
+      this.#readMs = this.#env.clock.nowMs();
+      this.#askFlush();
+    }
+    return this.#readMs;
   }
 
   #observeLatency(ms: number): void {
@@ -524,6 +532,7 @@ class Router implements PublishRouter {
     this.#flushAsked = true;
     this.#env.clock.endOfTurn(() => {
       this.#flushAsked = false;
+      this.#readMs = -1;
       if (this.#closed) return;
       for (const link of this.#links.values()) {
         if (link.returns.length > 0) this.#sendReturns(link);
@@ -627,7 +636,7 @@ class Router implements PublishRouter {
       // Also those that nobody waits for.
       returned: (token, group, subject, hdr, payload) => {
         if (link.answersEpoch !== epoch) return;
-        link.returns.addForward(group, token, subject, hdr, payload);
+        link.returns.addForward(group, token, { subject, hdr, payload });
         if (link.returns.length > FORWARD_BYTES_FLUSH) this.#sendReturns(link);
         this.#askFlush();
       },

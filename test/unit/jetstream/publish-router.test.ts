@@ -174,7 +174,7 @@ describe('a publish is answered once', () => {
     const { frames, link, published, receive, run, scheduler } = world(HERE);
     const forward = (token: number) => {
       const builder = new FrameBuilder(1);
-      builder.addForward(groupOf(5, 0), token, 'S.a', EMPTY, EMPTY);
+      builder.addForward(groupOf(5, 0), token, { subject: 'S.a', hdr: EMPTY, payload: EMPTY });
       receive(builder.take(7));
     };
     const stored = (): number[] =>
@@ -210,7 +210,7 @@ describe('a publish is answered once', () => {
 function returnOf(frame: Uint8Array): Uint8Array {
   const builder = new FrameBuilder(RETURNED);
   readFrame(frame, {
-    onForward: (...publish) => builder.addForward(...publish),
+    onForward: (group, token, subject, hdr, payload) => builder.addForward(group, token, { subject, hdr, payload }),
     onStored: () => undefined,
     onRefused: () => undefined,
   });
@@ -478,7 +478,7 @@ describe('a publish that a leader returns', () => {
   test('goes back to the node where it came from; refused where the link has no room', () => {
     const { frames, link, published, receive, run, scheduler } = world(HERE);
     const forward = new FrameBuilder(FORWARD);
-    forward.addForward(groupOf(5, 0), 7, 'S.1', EMPTY, EMPTY);
+    forward.addForward(groupOf(5, 0), 7, { subject: 'S.1', hdr: EMPTY, payload: EMPTY });
     receive(forward.take(3));
     const [{ sink, token }] = published;
     const back = () => run(() => sink.returned(token, groupOf(5, 0), 'S.1', EMPTY, EMPTY));
