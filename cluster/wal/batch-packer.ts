@@ -30,6 +30,9 @@ export interface CarriedEntry {
   body: Uint8Array;
 }
 
+/** So many entries' share of their groups fits into the fastest cache. */
+const LOOK_AHEAD = 32;
+
 const NO_BODY = new Uint8Array(0);
 
 export class BatchPacker {
@@ -40,6 +43,8 @@ export class BatchPacker {
   /** Groups touched by the batch under way, and what it will have done to them once it is durable. */
   touched: GroupLog[] = [];
   private readonly summary = new BatchSummaries();
+  /** Nobody needs it, but that it is kept keeps looking ahead from being optimized away. */
+  lookedAt = 0;
   /** Batches of this segment so far. */
   batchNumber = 0;
   private readonly context: WalContext;
@@ -271,10 +276,35 @@ export class BatchPacker {
     }
   }
 
+  /** The group's number in the active segment's table. */
+  private rowNumber(group: GroupLog): number {
+    if (group.rowsIn !== this.segment) {
+      group.rowsIn = this.segment;
+      group.rowNumber = this.builder.numberOf(group.id);
+    }
+    return group.rowNumber;
+  }
+
+  /** Looks at what the next entries will need of their groups, in a loop so short that the processor has many of these lines of memory on
+   * their way at a time; packing would wait for one after the other. */
+  private lookAhead({ groups, entries, tables }: PendingEntries, from: number, to: number): void {
+    let sum = 0;
+    for (let i = from; i < to; i++) {
+      const group = groups[i] as GroupLog;
+      const { index, body } = entries[i] as LogEntry;
+      const { length } = body;
+      if (length > 0) sum += body[0] + body[length - 1];
+      sum += group.durable + group.batchLast + this.builder.peek(group.rowNumber);
+      sum += (tables[i] as LocationTable).peek(index);
+    }
+    this.lookedAt = sum;
+  }
+
   private packEntries(packer: RecordPacker, pending: PendingEntries): void {
     const { header: h, row } = this;
     const { count, entries, groups, epochs, epochFroms, flags, tables, moves } = pending;
     for (let i = 0; i < count; i++) {
+      if (i % LOOK_AHEAD === 0) this.lookAhead(pending, i, Math.min(i + LOOK_AHEAD, count));
       const group = groups[i] as GroupLog;
       if (group.deleted) continue;
       const entry = entries[i] as LogEntry;
@@ -304,7 +334,7 @@ export class BatchPacker {
       row.staged = staged;
       row.moved = move !== undefined;
       row.damaged = false;
-      this.builder.add(row);
+      this.builder.addNumbered(row, this.rowNumber(group));
       if (row.moved || staged) this.copies.add(row);
       const bodyLength = entry.body.length;
       if (move !== undefined) {

@@ -33,6 +33,9 @@ export class GroupLog extends LogEnd implements Chain {
   batchNumber = -1;
   batchLast: Index = 0;
   batchSlot = 0;
+  /** The segment whose table has rows of the group, and the group's number there. */
+  rowsIn = -1;
+  rowNumber = 0;
 
   /** From here on the chain's entries were added one by one in this life, and can be taken out again. */
   private chainFrom: Index = 0;

@@ -71,6 +71,12 @@ export class LocationTable {
     return true;
   }
 
+  /** Reads what set() is going to write, so that it is near by then. */
+  peek(index: Index): number {
+    const { lastChunk } = this;
+    return lastChunk === undefined || lastChunk.keys !== undefined ? 0 : lastChunk.words[(index % CHUNK) * WORDS];
+  }
+
   set(index: Index, segment: number, offset: number, bodyLength: number): void {
     let chunk = this.chunkOf(index);
     if (chunk === undefined) {

@@ -6,6 +6,7 @@ import { crc32c, FORMAT_VERSION, recordBytes } from './record.ts';
 
 const MAGIC = 0x58444957;
 const FIXED_BYTES = 64;
+const LAST_FIELDS = 4;
 
 /** Row tags: low two bits are the entry kind (3: another record), then what differs from the group's row before. */
 const OTHER = 3;
@@ -56,7 +57,6 @@ export function createRow(): Row {
 }
 
 interface Slot {
-  number: number;
   index: number;
   term: number;
   epoch: number;
@@ -77,28 +77,47 @@ export interface SidecarInfo {
 export class SidecarBuilder {
   rows = 0;
   private readonly out = new ByteWriter(4096);
-  private readonly slots = new Map<number, Slot>();
+  private readonly numbers = new Map<number, number>();
+  /** By number: index, term, epoch and its first index of the group's last row. */
+  private readonly last: number[] = [];
   /** Where the next record would begin if nothing lay between. */
   private expected = 0;
 
+  /** The number that the group has, or gets with its next row if no other group comes before. */
+  numberOf(group: number): number {
+    return this.numbers.get(group) ?? this.numbers.size;
+  }
+
+  /** Reads what the next row is compared with, so that it is near by then. */
+  peek(number: number): number {
+    const at = number * LAST_FIELDS;
+    return at < this.last.length ? this.last[at] : 0;
+  }
+
   add(row: Row): void {
-    let slot = this.slots.get(row.group);
-    const fresh = slot === undefined;
-    if (slot === undefined) {
-      slot = { number: this.slots.size, index: 0, term: 0, epoch: 0, epochFrom: 0 };
-      this.slots.set(row.group, slot);
+    this.addNumbered(row, this.numberOf(row.group));
+  }
+
+  /** `number` is numberOf(row.group). */
+  addNumbered(row: Row, number: number): void {
+    const { last } = this;
+    const at = number * LAST_FIELDS;
+    const fresh = at === last.length;
+    if (fresh) {
+      this.numbers.set(row.group, number);
+      last.push(0, 0, 0, 0);
     }
     let tag = row.other === 0 ? row.kind : OTHER;
-    if (row.index === slot.index + 1) tag |= SAME_INDEX;
-    if (row.term === slot.term) tag |= SAME_TERM;
-    if (row.epoch === slot.epoch && row.epochFrom === slot.epochFrom) tag |= SAME_EPOCH;
+    if (row.index === last[at] + 1) tag |= SAME_INDEX;
+    if (row.term === last[at + 1]) tag |= SAME_TERM;
+    if (row.epoch === last[at + 2] && row.epochFrom === last[at + 3]) tag |= SAME_EPOCH;
     const extra = (row.staged ? STAGED : 0) | (row.damaged ? DAMAGED : 0) | (row.moved ? MOVED : 0);
     if (extra !== 0) tag |= EXTRA;
     if (row.offset === this.expected) tag |= IN_PLACE;
     const { out } = this;
     out.u8(tag);
     if (extra !== 0) out.u8(extra);
-    out.varint(slot.number);
+    out.varint(number);
     if (fresh) out.varint(row.group);
     if (row.other !== 0) out.u8(row.other);
     if ((tag & SAME_INDEX) === 0) out.varint(row.index);
@@ -106,10 +125,10 @@ export class SidecarBuilder {
     if ((tag & SAME_EPOCH) === 0) out.varint(row.epoch).varint(row.epochFrom);
     if ((tag & IN_PLACE) === 0) out.varint(row.offset);
     out.varint(row.bodyLength);
-    slot.index = row.index;
-    slot.term = row.term;
-    slot.epoch = row.epoch;
-    slot.epochFrom = row.epochFrom;
+    last[at] = row.index;
+    last[at + 1] = row.term;
+    last[at + 2] = row.epoch;
+    last[at + 3] = row.epochFrom;
     this.expected = row.offset + recordBytes(row.bodyLength);
     this.rows++;
   }
@@ -163,7 +182,7 @@ export class SidecarReader {
     const extra = (tag & EXTRA) !== 0 ? reader.u8() : 0;
     const number = reader.varint();
     if (number === slots.length) {
-      slots.push({ number, index: 0, term: 0, epoch: 0, epochFrom: 0 });
+      slots.push({ index: 0, term: 0, epoch: 0, epochFrom: 0 });
       groups.push(reader.varint());
     }
     const slot = slots[number];
