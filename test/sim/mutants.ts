@@ -7,9 +7,9 @@ import { Doubt } from '../../cluster/host/doubt.ts';
 import { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { HeldNews } from '../../cluster/host/held-news.ts';
 import { SnapshotReceiver } from '../../cluster/host/snapshot-receiver.ts';
+import { FrameBuilder } from '../../src/jetstream/publish-codec.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
-import { HeldQueue } from '../../src/stream/held-queue.ts';
 import { PartitionLeader } from '../../src/stream/leader.ts';
 import { Partition } from '../../src/stream/partition.ts';
 import { PubAckQueue } from '../../src/stream/pub-ack-queue.ts';
@@ -130,6 +130,39 @@ function giveBackUnderWay(): () => void {
       },
   );
   return both(attach, both(publish, pause));
+}
+
+/** In a frame of several publishes every second one leaves after the one behind it. */
+function swapForwards(): () => void {
+  const kept = new Map<FrameBuilder, () => void>();
+  const release = (builder: FrameBuilder): void => {
+    kept.get(builder)?.();
+    kept.delete(builder);
+  };
+  const add = replace(
+    FrameBuilder.prototype,
+    'addForward',
+    (original) =>
+      function (this: FrameBuilder, group, token, { subject, hdr, payload }) {
+        const message = { subject, hdr: hdr.slice(), payload: payload.slice() };
+        if (this.length > 0 && !kept.has(this)) {
+          kept.set(this, () => original.call(this, group, token, message));
+          return;
+        }
+        original.call(this, group, token, message);
+        release(this);
+      },
+  );
+  const take = replace(
+    FrameBuilder.prototype,
+    'take',
+    (original) =>
+      function (this: FrameBuilder, epoch) {
+        release(this);
+        return original.call(this, epoch);
+      },
+  );
+  return both(add, take);
 }
 
 const withHardState = (ready: Ready, hardState: HardState | undefined): Ready => ({ ...ready, hardState });
@@ -390,7 +423,7 @@ export const MUTANTS: readonly Mutant[] = [
           },
       ),
     options: gentle,
-    seeds: 4,
+    seeds: 8,
     found: /no-service/,
   },
   {
@@ -401,16 +434,8 @@ export const MUTANTS: readonly Mutant[] = [
     found: /is stored as seq/,
   },
   {
-    name: 'what waited for the next leader is given back in another order',
-    plant: () =>
-      replace(
-        HeldQueue.prototype,
-        'drain',
-        (drain) =>
-          function (this: HeldQueue) {
-            return drain.call(this).reverse();
-          },
-      ),
+    name: 'what waited for the next leader leaves in another order',
+    plant: swapForwards,
     options: gentle,
     seeds: 4,
     found: /send-order/,
