@@ -92,6 +92,9 @@ const NOBODY_ASKED: (CommandDone | undefined)[] = [];
 const EMPTY = new Uint8Array(0);
 /** Waits for markers. */
 const NOBODY: AckSink = { stored() {}, refused() {}, returned() {} };
+// What is found in the publish at hand: nothing of it outlives that, and with one for all leaders it is always in the processor's cache.
+const headers = new PublishHeaders();
+const key = new TextKey();
 const UNAVAILABLE = apiError(10008);
 const OVERLOADED = apiError(10167);
 
@@ -108,8 +111,6 @@ export class PartitionLeader implements Proposer {
   readonly #builder: BatchBuilder;
   readonly #tentative: Tentative;
   readonly #acks = new PubAckQueue();
-  readonly #headers = new PublishHeaders();
-  readonly #key = new TextKey();
   readonly #flights = new Fifo<Flight>();
   #flightBytes = 0;
   // Room that the messages in the builder take.
@@ -293,7 +294,7 @@ export class PartitionLeader implements Proposer {
     let stored = hdr;
     if (hdr.length > 0) {
       stored = withoutStatus(hdr);
-      if (this.#headers.scan(stored)) {
+      if (headers.scan(stored)) {
         const verdict = this.#checkHeaders(config, subject, stored, sink, token);
         if (verdict !== ADMITTED) return verdict;
       }
@@ -339,7 +340,7 @@ export class PartitionLeader implements Proposer {
     }
     if (this.#idEnd > this.#idAt) {
       tentative.ids.set(hdr, this.#idAt, this.#idEnd, tentative.lastSeq, builder.stampUs);
-      tentative.lastMsgId = this.#headers.text(Header.msgId);
+      tentative.lastMsgId = headers.text(Header.msgId);
     } else {
       tentative.lastMsgId = '';
     }
@@ -372,7 +373,6 @@ export class PartitionLeader implements Proposer {
   // ---- headers, in the replicated order of nats-surface B8
 
   #checkHeaders(config: StreamConfig, subject: string, hdr: Uint8Array, sink: AckSink, token: number): Verdict {
-    const headers = this.#headers;
     // The usual case: a message id and nothing else.
     const idOnly = headers.present === 1 << Header.msgId;
     if (!idOnly) {
@@ -403,7 +403,6 @@ export class PartitionLeader implements Proposer {
   }
 
   #checkExpectations(config: StreamConfig, subject: string, sink: AckSink, token: number): Verdict {
-    const headers = this.#headers;
     if (headers.has(Header.expectedLastSeq)) {
       const last = this.#toStream(this.#tentative.lastSeq);
       if (headers.number(Header.expectedLastSeq) !== last) {
@@ -443,7 +442,6 @@ export class PartitionLeader implements Proposer {
   }
 
   #checkSubjectSeq(config: StreamConfig, subject: string, sink: AckSink, token: number): Verdict {
-    const headers = this.#headers;
     const { index } = this.#machine;
     let of = subject;
     if (headers.has(Header.expectedLastSubjectSeqSubject)) of = headers.text(Header.expectedLastSubjectSeqSubject);
@@ -454,7 +452,6 @@ export class PartitionLeader implements Proposer {
     if (wildcard) {
       last = index.lastMatching(compileFilter([of]));
     } else {
-      const key = this.#key;
       key.set(of);
       last = this.#tentative.lastOfSubject(key.bytes, 0, key.length);
       const id = last > 0 ? 0 : index.findSubject(key.bytes, 0, key.length);
@@ -512,7 +509,6 @@ export class PartitionLeader implements Proposer {
     const total = config.max_msgs > 0 || config.max_bytes > 0;
     if (config.max_msgs_per_subject > 0 && (config.discard_new_per_subject || total)) {
       if (!this.#subjectsKnown()) return this.#holdForAll();
-      const key = this.#key;
       key.set(subject);
       const id = index.findSubject(key.bytes, 0, key.length);
       const applied = id === 0 ? 0 : index.countOfSubject(id);
@@ -554,9 +550,8 @@ export class PartitionLeader implements Proposer {
     )
       return false;
     const subject = index.subjectOf(seq);
-    this.#key.set(subject);
-    if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(this.#key.bytes, 0, this.#key.length) > 0)
-      return true;
+    key.set(subject);
+    if (!index.isLastOfSubject(seq) || this.#tentative.countOfSubject(key.bytes, 0, key.length) > 0) return true;
     this.#rollup = ROLLUP_SUBJECT;
     this.#idAt = 0;
     this.#idEnd = 0;

@@ -13,15 +13,17 @@ const SLOT_NUMBERS = 3;
 const SEQ = 0;
 const TOKEN = 1;
 const KIND = 2;
-const SLOTS_FIRST = 16;
+const SLOTS_FIRST = 4;
+const NO_NUMBERS = new Float64Array(0);
 
 export class PubAckQueue {
-  #mask = SLOTS_FIRST - 1;
+  /** Slots - 1. There are none before the first publish: most of a node's many replicas never lead. */
+  #mask = -1;
   #head = 0;
   #size = 0;
   /** Seq, token and kind side by side: with a thousand queues each array more is a walk through cold memory more. */
-  #numbers = new Float64Array(SLOTS_FIRST * SLOT_NUMBERS);
-  #sinks: (AckSink | undefined)[] = new Array<AckSink | undefined>(SLOTS_FIRST).fill(undefined);
+  #numbers: Float64Array = NO_NUMBERS;
+  #sinks: (AckSink | undefined)[] = [];
   /** Errors of refused entries, in the same order. */
   readonly #errors = new Fifo<ApiError>();
 
@@ -45,7 +47,7 @@ export class PubAckQueue {
   }
 
   #grow(): void {
-    const slots = (this.#mask + 1) * 2;
+    const slots = Math.max(SLOTS_FIRST, (this.#mask + 1) * 2);
     const numbers = new Float64Array(slots * SLOT_NUMBERS);
     const sinks = new Array<AckSink | undefined>(slots).fill(undefined);
     for (let i = 0; i < this.#size; i++) {

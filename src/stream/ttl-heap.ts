@@ -5,10 +5,11 @@ import { asBytes, wordsOf } from './paged-rows.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 
 const ITEMS_FIRST = 16;
+const NO_ITEMS = new Float64Array(0);
 
 export class TtlHeap {
   /** due, seq, due, seq … */
-  #items: Float64Array = new Float64Array(0);
+  #items: Float64Array = NO_ITEMS;
   size = 0;
 
   /** Stamp at which the next message is due; Infinity when there is none. */
@@ -96,7 +97,7 @@ export class TtlHeap {
   }
 
   clear(): void {
-    this.#items = new Float64Array(0);
+    this.#items = NO_ITEMS;
     this.size = 0;
   }
 
