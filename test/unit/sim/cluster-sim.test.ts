@@ -35,7 +35,7 @@ describe('the cluster under simulation', () => {
   it.each([2, 10])('fails no publish when nodes are restarted one after the other, with seed %i', (seed) => {
     const { findings, counts } = runScenario({ seed, durationMs: 8000, ...gentle });
     expect(findings).toEqual([]);
-    expect(counts.get('stopped cleanly')).toBeGreaterThan(3);
+    expect(counts.get('stopped cleanly')).toBeGreaterThan(1);
   });
 
   const start = Date.now() % 1e9;
