@@ -61,7 +61,7 @@ export function onPreVote(s: RaftState, m: MessageOf<'pre-vote'>): void {
   s.send(m.from, { type: 'pre-vote-reply', term: granted ? m.term : s.term, granted });
   if (!granted) {
     // Nobody leads, and this log is the better one.
-    if (isFree && s.role === 'follower') s.electionDueMs = Math.min(s.electionDueMs, s.nowMs);
+    if (isFree && s.role === 'follower') s.standAt(Math.min(s.electionDueMs, s.nowMs));
     return;
   }
   // Give way to the one who asked first, for a moment. Two that ask at once must not split the votes: the better log goes on,
@@ -71,7 +71,7 @@ export function onPreVote(s: RaftState, m: MessageOf<'pre-vote'>): void {
   if (s.role === 'pre-candidate' && better) becomeFollower(s, s.term, 0);
   if (s.role !== 'follower') return;
   const { heartbeatMs } = s.limits;
-  s.electionDueMs = Math.max(s.electionDueMs, s.nowMs + heartbeatMs * 2 * (1 + s.random()));
+  s.standAt(Math.max(s.electionDueMs, s.nowMs + heartbeatMs * 2 * (1 + s.random())));
 }
 
 export function onPreVoteReply(s: RaftState, m: MessageOf<'pre-vote-reply'>): void {

@@ -19,7 +19,7 @@ export interface Limits {
   nextHeirMs: number;
   /** Entries named by one append message. */
   appendEntriesMax: number;
-  /** Append messages on their way to one follower. */
+  /** Entries on their way to one follower: while there are fewer, another append may leave. */
   inflightMax: number;
   /** A follower that is sent nothing else is told at once what is committed. Else the next append, heartbeat or read tells it, and a
    * thousand groups with a message now and then cost a message and a pass less per entry and follower. */
@@ -36,9 +36,12 @@ export const defaultLimits: Limits = {
   heirMs: 10,
   nextHeirMs: 300,
   appendEntriesMax: 64,
-  inflightMax: 64,
+  inflightMax: 1024,
   promptCommits: true,
 };
+
+/** Before all times, and a small integer like those: of a field that may hold other numbers every object keeps the number in a place apart. */
+export const LONG_AGO_MS = -(2 ** 30);
 
 /** The last line of the grid at or before that time. */
 export function gridLine(limits: Limits, ms: number): number {

@@ -10,13 +10,13 @@ export interface TermRun {
 }
 
 export class LogTerms {
-  /** The position before the first entry: a snapshot's, or (0, 0). */
-  baseIndex: Index;
-  baseTerm: Term;
   lastIndex: Index;
   /** The last run, at hand because nearly every question is about it: of the base when there is none. */
   lastTerm: Term;
   private lastStart: Index;
+  /** The position before the first entry: a snapshot's, or (0, 0). */
+  baseIndex: Index;
+  baseTerm: Term;
   private starts: Index[] = [];
   private terms: Term[] = [];
 

@@ -25,12 +25,12 @@ export function isSingleStep(from: Membership, to: Membership): boolean {
 
 export class MembershipLog {
   // Of the latest change: what is asked with every message.
-  latest!: Membership;
-  /** The log's base or below when there is none in the log. */
-  latestIndex!: Index;
   quorum!: number;
   /** This replica is a voter. */
   selfVotes!: boolean;
+  /** The log's base or below when there is none in the log. */
+  latestIndex!: Index;
+  latest!: Membership;
   private readonly self: PeerId;
   private changes: MembershipChange[];
 

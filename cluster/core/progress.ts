@@ -1,61 +1,60 @@
 // What a leader knows of one other member, and how much it may send to it. Owned by the leadership of a group, driven by
 // replication.ts. `probe`: where the logs agree is unknown, one message at a time. `replicate`: appends are pipelined,
-// `next` runs ahead of the answers, at most `inflightMax` messages are under way. `snapshot`: waits for the host's transfer.
+// `next` runs ahead of the answers by about `inflightMax` entries. `snapshot`: waits for the host's transfer.
 // Invariant: match < next; everything up to match is durable on that member and equal to the leader's log.
+import type { Member } from './common.ts';
+import { LONG_AGO_MS } from './limits.ts';
 import type { Index, PeerId } from './types.ts';
 
 export class Progress {
-  readonly peer: PeerId;
+  readonly member: Member;
   state: 'probe' | 'replicate' | 'snapshot' = 'probe';
-  match: Index = 0;
-  next: Index;
   /** Its word counts. */
   voter = false;
-  /** Probe only: a message is under way; its answer or the next heartbeat's lets another one go. */
-  paused = false;
-  /** Probe only: the answer to a first message is late; those that follow carry no entries. */
-  repeating = false;
-  lastActiveMs: number;
   /** There is no link to it, says the host: the group may sleep without it. Ends with peerUp, or with a word of its own. */
   down = false;
-  /** When something was last sent that shows it that its leader lives. */
-  sentMs = Number.NEGATIVE_INFINITY;
-  /** When `match` last rose, or a silent pipeline was last examined. */
-  movedMs: number;
-  /** Highest read round that this member has answered. */
-  round = 0;
+  match: Index = 0;
+  next: Index;
   /** The commit index that this member knows once all that was sent has arrived. */
   sentCommit: Index = 0;
   /** Reads that it asked for wait there until it knows that this is committed. */
   awaited: Index = 0;
-  /** Last index of each append under way, ascending. */
-  private inflight: Index[] = [];
+  /** Highest read round that this member has answered. */
+  round = 0;
+  lastActiveMs: number;
+  /** When `match` last rose, or a silent pipeline was last examined. */
+  movedMs: number;
+  /** When something was last sent that shows it that its leader lives. */
+  sentMs = LONG_AGO_MS;
+  /** Probe only: a message is under way; its answer or the next heartbeat's lets another one go. */
+  paused = false;
+  /** Probe only: the answer to a first message is late; those that follow carry no entries. */
+  repeating = false;
 
-  constructor(peer: PeerId, next: Index, nowMs: number) {
-    this.peer = peer;
+  constructor(member: Member, next: Index, nowMs: number) {
+    this.member = member;
     this.next = next;
     this.lastActiveMs = nowMs;
     this.movedMs = nowMs;
   }
 
-  get inflightCount(): number {
-    return this.inflight.length;
+  get peer(): PeerId {
+    return this.member.id;
+  }
+
+  /** Replicate only: entries that were sent and not acknowledged. */
+  get underWay(): number {
+    return this.next - 1 - this.match;
   }
 
   /** Appends up to `last` were handed to the network. */
   sent(last: Index): void {
-    if (this.state === 'probe') {
-      this.paused = true;
-      return;
-    }
-    if (last < this.next) return;
-    this.inflight.push(last);
-    this.next = last + 1;
+    if (this.state === 'probe') this.paused = true;
+    else if (last >= this.next) this.next = last + 1;
   }
 
   /** The member holds everything up to `index`. True: that is news. */
   acked(index: Index, nowMs: number): boolean {
-    while (this.inflight.length > 0 && this.inflight[0] <= index) this.inflight.shift();
     if (this.next <= index) this.next = index + 1;
     if (index <= this.match) return false;
     this.match = index;
@@ -73,7 +72,6 @@ export class Progress {
   becomeReplicate(): void {
     this.state = 'replicate';
     this.next = this.match + 1;
-    this.inflight = [];
     this.paused = false;
     this.repeating = false;
   }
@@ -81,14 +79,12 @@ export class Progress {
   becomeProbe(next: Index): void {
     this.state = 'probe';
     this.next = Math.max(next, this.match + 1);
-    this.inflight = [];
     this.paused = false;
     this.repeating = false;
   }
 
   becomeSnapshot(): void {
     this.state = 'snapshot';
-    this.inflight = [];
     this.paused = false;
     this.repeating = false;
   }

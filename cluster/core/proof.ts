@@ -11,15 +11,12 @@ const MARK_EVERY_MS = 20;
 export interface Marks {
   rounds: number[];
   ms: number[];
-  /** Of the last one. */
-  lastMs: number;
 }
 
 /** The round of a message that is made now. */
 export function roundOfNow(s: RaftState, lead: Leadership): number {
-  const { marks } = lead;
-  if (s.nowMs - marks.lastMs < MARK_EVERY_MS) return lead.round;
-  const { rounds, ms } = marks;
+  if (s.nowMs - lead.markedMs < MARK_EVERY_MS) return lead.round;
+  const { rounds, ms } = lead.marks;
   while (ms.length > 0 && s.nowMs - ms[0] > s.limits.proofMs) {
     ms.shift();
     rounds.shift();
@@ -27,7 +24,7 @@ export function roundOfNow(s: RaftState, lead: Leadership): number {
   lead.round++;
   rounds.push(lead.round);
   ms.push(s.nowMs);
-  marks.lastMs = s.nowMs;
+  lead.markedMs = s.nowMs;
   return lead.round;
 }
 

@@ -3,11 +3,11 @@
 // chance in here: the same calls give the same effects. The rules are in election.ts, replication.ts, leadership.ts, reads.ts;
 // this file holds the door and the two tables that say which rule meets which message.
 import { assert } from './assert.ts';
+import type { Common } from './common.ts';
 import { campaign, onPreVote, onPreVoteReply, onTimeoutNow, onVote, onVoteReply, successionMs } from './election.ts';
 import * as leadership from './leadership.ts';
 import { settle } from './leadership.ts';
-import type { Limits } from './limits.ts';
-import { defaultLimits } from './limits.ts';
+import { LONG_AGO_MS } from './limits.ts';
 import { LogTerms, type TermRun } from './log-terms.ts';
 import { type MembershipChange, MembershipLog } from './membership.ts';
 import { provenUntilMs } from './proof.ts';
@@ -30,7 +30,8 @@ import type {
 } from './types.ts';
 
 export interface RaftOptions {
-  id: PeerId;
+  /** Of all groups of the node; names it. */
+  common: Common;
   group: GroupId;
   /** Uniform in [0, 1). */
   random: () => number;
@@ -51,7 +52,6 @@ export interface RaftOptions {
   mayVote: boolean;
   /** This node should lead the group: it stands first. */
   preferred: boolean;
-  limits?: Partial<Limits>;
 }
 
 type Handler<T extends RaftMessage['type']> = (s: RaftState, m: replication.MessageOf<T>) => void;
@@ -228,14 +228,13 @@ export class Raft {
     const base = options.snapshot ?? { index: 0, term: 0 };
     const log = new LogTerms(base, options.lastIndex, options.terms);
     this.state = new RaftState({
-      id: options.id,
+      common: options.common,
       group: options.group,
-      limits: options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits },
       random: options.random,
       nowMs: options.nowMs,
       hardState: options.hardState,
       log,
-      members: new MembershipLog(restoredMemberships(options, base.index), options.id),
+      members: new MembershipLog(restoredMemberships(options, base.index), options.common.self.id),
       mayVote: options.mayVote,
       preferred: options.preferred,
     });
@@ -258,6 +257,10 @@ export class Raft {
   }
   get term(): Term {
     return this.state.term;
+  }
+  /** Rises with each change of the term, the role or the leader. */
+  get reigns(): number {
+    return this.state.reigns;
   }
   get vote(): PeerId {
     return this.state.vote;
@@ -351,7 +354,7 @@ export class Raft {
 
   step(message: RaftMessage, nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     if (message.to !== s.id || message.from === s.id) return;
     if (s.quiesced && rouses(s, message)) this.wake(nowMs);
     if (message.term < s.term) {
@@ -365,7 +368,7 @@ export class Raft {
 
   tick(nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     reads.expireReads(s);
     if (s.lead !== undefined) {
       if (!s.quiesced) leadership.tickLeader(s);
@@ -374,8 +377,7 @@ export class Raft {
 
   /** Without news: what is made from now on is of this time. */
   setNow(nowMs: number): void {
-    const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    this.state.setNow(nowMs);
   }
 
   /** An entry of the leader's own term; it leaves with the next Ready. Undefined: not leading, or handing over. */
@@ -403,7 +405,7 @@ export class Raft {
    * first `numbers` of it are peer, index and round of each. */
   learn(index: Index, term: Term, acks: readonly number[], numbers: number, nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     replication.markStable(s, index, term);
     if (s.lead === undefined) return;
     for (let i = 0; i < numbers; i += 3) {
@@ -416,7 +418,7 @@ export class Raft {
   /** Votes, or requests for votes, have left, durable: from now on what they lead to is waited for. */
   votesLeft(nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     if (s.promising) s.promiseLeft();
   }
 
@@ -425,8 +427,8 @@ export class Raft {
   stalled(ms: number): void {
     const s = this.state;
     if (s.lead !== undefined || s.quiesced || s.stalledMs >= s.limits.electionMinMs) return;
-    s.stalledMs += ms;
-    s.electionDueMs += ms;
+    s.stalledMs += Math.ceil(ms);
+    s.standAt(s.electionDueMs + ms);
   }
 
   /** A read barrier: its answer is in a later Ready's `reads` under the same context. */
@@ -452,7 +454,7 @@ export class Raft {
   /** Ends quiescence. */
   wake(nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     if (!s.quiesced) return;
     s.quiesced = false;
     if (s.lead !== undefined) leadership.wakeLeader(s);
@@ -462,7 +464,7 @@ export class Raft {
   /** The link to that peer was reset or is silent. A lost leader is replaced at once, by its heir. */
   peerDown(peer: PeerId, nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     if (s.lead !== undefined) {
       const progress = s.progressOf(peer);
       if (progress === undefined) return;
@@ -472,16 +474,16 @@ export class Raft {
       progress.down = true;
     } else if (peer === s.leader) {
       s.quiesced = false;
-      s.heardLeaderMs = Number.NEGATIVE_INFINITY;
+      s.heardLeaderMs = LONG_AGO_MS;
       // The deadline of a group that slept is long past: all members would stand at once.
-      s.electionDueMs = s.nowMs + successionMs(s, peer);
+      s.standAt(s.nowMs + successionMs(s, peer));
     }
   }
 
   /** There is a link to that peer again. A group that fell asleep without it is woken, so that it gets what it lacks. */
   peerUp(peer: PeerId, nowMs: number): void {
     const s = this.state;
-    s.nowMs = Math.max(s.nowMs, nowMs);
+    s.setNow(nowMs);
     const progress = s.progressOf(peer);
     if (progress === undefined || !progress.down) return;
     progress.down = false;

@@ -3,7 +3,7 @@
 // one question for all its reads of a turn. Invariant: each context is answered exactly once, at the latest after an
 // election timeout or two, or when this replica's leader changes.
 import { isConfirmed } from './proof.ts';
-import { added, type MessageBody, type RaftState } from './state.ts';
+import { added, type MessageBody, NOTHING, type RaftState, without } from './state.ts';
 import type { Index, PeerId } from './types.ts';
 
 export function answer(s: RaftState, contexts: readonly number[], ok: boolean, index: Index): void {
@@ -13,13 +13,14 @@ export function answer(s: RaftState, contexts: readonly number[], ok: boolean, i
 /** A read asked here. */
 export function ask(s: RaftState, context: number): void {
   noteFirst(s);
-  s.readQueue.push(context);
+  s.readQueue = added(s.readQueue, context);
 }
 
 /** A follower's question to this leader. */
 export function onReadIndex(s: RaftState, from: PeerId, context: number): void {
   noteFirst(s);
-  s.lead!.asks.push({ from, context });
+  const lead = s.lead!;
+  lead.asks = added(lead.asks, { from, context });
 }
 
 function noteFirst(s: RaftState): void {
@@ -32,8 +33,7 @@ export function expireQueue(s: RaftState): void {
   if (s.nowMs - s.readsSinceMs < s.limits.electionMaxMs) return;
   answer(s, s.readQueue, false, 0);
   for (const { from, context } of lead.asks) s.send(from, refusal(context));
-  s.readQueue = [];
-  lead.asks = [];
+  s.readQueue = lead.asks = NOTHING;
 }
 
 /** Has a leader reads that a round may begin for? Only an own committed entry tells how far earlier terms had committed
@@ -49,13 +49,13 @@ export function beginRound(s: RaftState): boolean {
   if (!hasNewReads(s)) return false;
   const lead = s.lead!;
   lead.round++;
-  lead.readRounds.push({ round: lead.round, index: s.commit, contexts: s.readQueue, asks: lead.asks });
+  const round = { round: lead.round, index: s.commit, contexts: s.readQueue, asks: lead.asks };
+  lead.readRounds = added(lead.readRounds, round);
   for (const { from } of lead.asks) {
     const progress = s.progressOf(from);
     if (progress !== undefined) progress.awaited = s.commit;
   }
-  s.readQueue = [];
-  lead.asks = [];
+  s.readQueue = lead.asks = NOTHING;
   return true;
 }
 
@@ -64,7 +64,8 @@ export function settleRounds(s: RaftState): void {
   const lead = s.lead;
   if (lead === undefined || lead.readRounds.length === 0) return;
   while (lead.readRounds.length > 0 && isConfirmed(s, lead.readRounds[0].round)) {
-    const { index, contexts, asks } = lead.readRounds.shift()!;
+    const { index, contexts, asks } = lead.readRounds[0];
+    lead.readRounds = without(lead.readRounds, 0);
     answer(s, contexts, true, index);
     for (const ask of asks) s.send(ask.from, { type: 'read-index-reply', context: ask.context, ok: true, index });
   }
@@ -90,32 +91,34 @@ export function refusal(context: number): MessageBody {
 export function forwardReads(s: RaftState): void {
   if (s.readQueue.length === 0) return;
   const contexts = s.readQueue;
-  s.readQueue = [];
+  s.readQueue = NOTHING;
   if (s.leader === 0) {
     answer(s, contexts, false, 0);
     return;
   }
   const context = ++s.forwardContext;
-  s.forwarded.push({ context, contexts, untilMs: s.nowMs + s.limits.electionMinMs });
+  s.forwarded = added(s.forwarded, { context, contexts, untilMs: s.nowMs + s.limits.electionMinMs });
   s.send(s.leader, { type: 'read-index', context });
 }
 
 export function onReadReply(s: RaftState, from: PeerId, context: number, ok: boolean, index: Index): void {
   const at = s.forwarded.findIndex((reads) => reads.context === context);
   if (at < 0 || from !== s.leader) return;
-  const [reads] = s.forwarded.splice(at, 1);
-  answer(s, reads.contexts, ok, index);
+  const { contexts } = s.forwarded[at];
+  s.forwarded = without(s.forwarded, at);
+  answer(s, contexts, ok, index);
 }
 
 /** Refuses what the leader has left unanswered for too long. */
 export function expireReads(s: RaftState): void {
   while (s.forwarded.length > 0 && s.forwarded[0].untilMs <= s.nowMs) {
-    answer(s, s.forwarded.shift()!.contexts, false, 0);
+    answer(s, s.forwarded[0].contexts, false, 0);
+    s.forwarded = without(s.forwarded, 0);
   }
 }
 
 /** The leader changed or is unknown: what was sent to the old one is refused. */
 export function refuseForwarded(s: RaftState): void {
   for (const reads of s.forwarded) answer(s, reads.contexts, false, 0);
-  s.forwarded = [];
+  s.forwarded = NOTHING;
 }

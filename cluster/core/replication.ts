@@ -43,7 +43,7 @@ function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
     if (!progress.paused) sendAppend(s, lead, progress);
     return;
   }
-  while (progress.next <= s.log.lastIndex && progress.inflightCount < s.limits.inflightMax) {
+  while (progress.next <= s.log.lastIndex && progress.underWay < s.limits.inflightMax) {
     if (!sendAppend(s, lead, progress)) return;
   }
   // What is under way brings the commit index along; only an idle follower is told of it.
@@ -56,7 +56,7 @@ function flushPeer(s: RaftState, lead: Leadership, progress: Progress): void {
 
 function isUntold(s: RaftState, progress: Progress): boolean {
   const { sentCommit } = progress;
-  if (progress.inflightCount > 0 || sentCommit >= Math.min(s.commit, progress.match)) return false;
+  if (progress.underWay > 0 || sentCommit >= Math.min(s.commit, progress.match)) return false;
   return s.limits.promptCommits || sentCommit < progress.awaited;
 }
 
@@ -252,7 +252,8 @@ export function syncProgress(s: RaftState): void {
   const others = [...voters, ...learners].filter((peer) => peer !== s.id);
   lead.progress = lead.progress.filter(({ peer }) => others.includes(peer));
   for (const peer of others) {
-    if (s.progressOf(peer) === undefined) lead.progress.push(new Progress(peer, s.log.lastIndex + 1, s.nowMs));
+    if (s.progressOf(peer) !== undefined) continue;
+    lead.progress = added(lead.progress, new Progress(s.common.member(peer), s.log.lastIndex + 1, s.nowMs));
   }
   for (const progress of lead.progress) progress.voter = voters.includes(progress.peer);
 }

@@ -1,10 +1,10 @@
 // The four roles and the ways between them. Used by election.ts, leadership.ts and raft.ts; no rule about when, only what changes.
 // Invariants: one vote per term, the candidate's own included; a leader begins its term with a no-op.
 import { assert } from './assert.ts';
-import { gridLine } from './limits.ts';
+import { gridLine, LONG_AGO_MS } from './limits.ts';
 import * as reads from './reads.ts';
 import { appendOwn, syncProgress } from './replication.ts';
-import type { RaftState } from './state.ts';
+import { NOTHING, type RaftState } from './state.ts';
 import type { PeerId, Role, Term } from './types.ts';
 import { EntryKind } from './types.ts';
 
@@ -36,18 +36,19 @@ export function becomeLeader(s: RaftState): void {
   assert(s.role === 'candidate' && s.vote === s.id, 'a leader that was no candidate');
   leave(s, 'leader', s.id);
   s.lead = {
-    progress: [],
-    termStart: s.log.lastIndex + 1,
+    progress: NOTHING,
     muted: s.lone,
+    waking: false,
+    round: 0,
+    markedMs: LONG_AGO_MS,
+    termStart: s.log.lastIndex + 1,
+    transfer: undefined,
+    readRounds: NOTHING,
+    asks: NOTHING,
     heartbeatDueMs: gridLine(s.limits, s.nowMs) + s.limits.heartbeatMs,
     activeMs: s.nowMs,
     activeIndex: s.log.lastIndex,
-    waking: false,
-    transfer: undefined,
-    round: 0,
-    marks: { rounds: [], ms: [], lastMs: Number.NEGATIVE_INFINITY },
-    readRounds: [],
-    asks: [],
+    marks: { rounds: [], ms: [] },
   };
   syncProgress(s);
   appendOwn(s, EntryKind.noop, NO_BYTES, 0);
@@ -59,8 +60,7 @@ function leave(s: RaftState, role: Role, leader: PeerId): void {
   s.lead = undefined;
   s.votes = undefined;
   s.promisedMs = undefined;
-  s.role = role;
-  s.leader = leader;
+  s.rule(role, leader);
   s.quiesced = false;
   s.drawElectionTimeout();
 }

@@ -2,7 +2,8 @@
 // only by the rules in election.ts, replication.ts, reads.ts, leadership.ts on behalf of raft.ts. Invariants: the term never falls;
 // `vote` is cleared by a rise of the term and by nothing else; commit <= log.lastIndex; `lead` exists exactly on a leader.
 import { assert } from './assert.ts';
-import type { Limits } from './limits.ts';
+import { type Common, NOBODY } from './common.ts';
+import { type Limits, LONG_AGO_MS } from './limits.ts';
 import type { LogTerms } from './log-terms.ts';
 import type { MembershipLog } from './membership.ts';
 import type { Progress } from './progress.ts';
@@ -19,24 +20,28 @@ export interface ReadRound {
 
 /** What only a leader has. Made when it is elected, dropped when it steps down. */
 export interface Leadership {
+  // What every entry looks at stands first.
   /** Of every other member. A list: it is gone through at each message, and has a handful of items at most. */
   progress: Progress[];
-  /** Index of this term's no-op: nothing is served before it is committed. */
-  termStart: Index;
   /** A lone voter elects itself before its vote is durable; it says nothing to anyone until it is. */
   muted: boolean;
-  heartbeatDueMs: number;
-  /** When the log last grew, as seen by the heartbeat. */
-  activeMs: number;
-  activeIndex: Index;
   /** Woken by an event without a time: the next tick starts the clocks again. */
   waking: boolean;
-  transfer: { to: PeerId; untilMs: number; sent: boolean } | undefined;
   round: number;
-  marks: Marks;
+  /** When the latest mark of `marks` was made. */
+  markedMs: number;
+  /** Index of this term's no-op: nothing is served before it is committed. */
+  termStart: Index;
+  transfer: { to: PeerId; untilMs: number; sent: boolean } | undefined;
   readRounds: ReadRound[];
   /** Reads of followers that wait for the next round. */
   asks: { from: PeerId; context: number }[];
+  heartbeatDueMs: number;
+
+  /** When the log last grew, as seen by the heartbeat. */
+  activeMs: number;
+  activeIndex: Index;
+  marks: Marks;
 }
 
 /** Reads that a follower has sent to its leader under one context of its own. */
@@ -55,7 +60,7 @@ export interface Outbox {
   snapshotTo: PeerId[];
 }
 
-/** What most parts of most Readys are. Shared, so never added to: `added` makes a list of its own. */
+/** What most lists are most of the time. Shared, so never added to: `added` makes a list of its own. */
 export const NOTHING: never[] = [];
 
 function emptyOutbox(): Outbox {
@@ -70,14 +75,18 @@ export function added<T>(list: T[], item: T): T[] {
   return list;
 }
 
+/** The list with one item less. */
+export function without<T>(list: T[], at: number): T[] {
+  return list.length === 1 ? NOTHING : list.toSpliced(at, 1);
+}
+
 type Body<M> = M extends unknown ? Omit<M, 'from' | 'to' | 'term'> & { term?: Term } : never;
 /** A message without its address; its term is the sender's unless it says otherwise. */
 export type MessageBody = Body<RaftMessage>;
 
 export interface StateOptions {
-  id: PeerId;
+  common: Common;
   group: GroupId;
-  limits: Limits;
   random: () => number;
   nowMs: number;
   hardState: HardState;
@@ -88,37 +97,39 @@ export interface StateOptions {
 }
 
 export class RaftState {
-  // What nearly every message looks at stands first, and so side by side in memory.
-  readonly id: PeerId;
-  readonly limits: Limits;
-  readonly log: LogTerms;
-  readonly members: MembershipLog;
+  // What nearly every message looks at stands first, and so side by side in memory. All times are whole milliseconds, rounded down.
   term: Term;
   role: Role = 'follower';
-  leader: PeerId = 0;
+  /** Rises with each change of the term, the role or the leader. */
+  reigns = 0;
   commit: Index;
   reportedCommit: Index;
-  /** The WAL holds the log up to here. */
-  stable: Index;
-  nowMs: number;
   lead: Leadership | undefined;
   out: Outbox = emptyOutbox();
-  hardStateChanged = false;
   /** Followers may be owed appends. */
   flushDue = false;
+  hardStateChanged = false;
+  nowMs: number;
+  readonly log: LogTerms;
+  readonly members: MembershipLog;
+  readonly common: Common;
+  /** The WAL holds the log up to here. */
+  stable: Index;
   quiesced = false;
+  /** Contexts of this turn's reads here. */
+  readQueue: number[] = NOTHING;
+  private leading = NOBODY;
   /** The host is about to replace the log by a snapshot: nothing is appended meanwhile. */
   installing = false;
   mayVote: boolean;
-  electionDueMs = 0;
-  electionTimeoutMs = 0;
-  heardLeaderMs = -Infinity;
-  /** The stalls of this node's loop for which the present deadline was put off. */
-  stalledMs = 0;
   /** Since when a vote, or a candidate's requests, have waited for the disk: the time in which a leader must be heard has not begun. */
   promisedMs: number | undefined;
-  /** Contexts of this turn's reads here. */
-  readQueue: number[] = [];
+  electionDueMs = 0;
+  electionTimeoutMs = 0;
+  heardLeaderMs = LONG_AGO_MS;
+  /** The stalls of this node's loop for which the present deadline was put off. */
+  stalledMs = 0;
+  forwarded: ForwardedReads[] = NOTHING;
 
   readonly group: GroupId;
   readonly random: () => number;
@@ -128,14 +139,12 @@ export class RaftState {
   votes: Set<PeerId> | undefined;
   /** When the first read was asked that waits for a round. */
   readsSinceMs = 0;
-  forwarded: ForwardedReads[] = [];
   /** Begins at random, so that an answer to an earlier life of this process fits nothing. */
   forwardContext: number;
 
   constructor(options: StateOptions) {
-    this.id = options.id;
+    this.common = options.common;
     this.group = options.group;
-    this.limits = options.limits;
     this.random = options.random;
     this.log = options.log;
     this.members = options.members;
@@ -146,7 +155,7 @@ export class RaftState {
     this.reportedCommit = this.commit;
     this.stable = options.log.lastIndex;
     this.mayVote = options.mayVote;
-    this.nowMs = options.nowMs;
+    this.nowMs = Math.floor(options.nowMs);
     if (this.term < this.log.lastTerm) {
       // A snapshot brought a later term and the crash came before the hard state followed. No vote was given in it: a vote leaves
       // only after its hard state.
@@ -154,6 +163,31 @@ export class RaftState {
     }
     this.forwardContext = Math.floor(options.random() * 2 ** 31);
     this.drawElectionTimeout();
+  }
+
+  get id(): PeerId {
+    return this.common.self.id;
+  }
+
+  get limits(): Limits {
+    return this.common.limits;
+  }
+
+  /** 0: nobody that is known. */
+  get leader(): PeerId {
+    return this.leading.id;
+  }
+
+  rule(role: Role, leader: PeerId): void {
+    this.role = role;
+    this.leading = this.common.member(leader);
+    this.reigns++;
+  }
+
+  /** Time does not go back. */
+  setNow(nowMs: number): void {
+    const ms = Math.floor(nowMs);
+    if (ms > this.nowMs) this.nowMs = ms;
   }
 
   /** May this node stand for election? A removed voter too, until its removal is committed: it may be the only one with all
@@ -205,6 +239,7 @@ export class RaftState {
     assert(term > this.term, `term ${term} after ${this.term}`);
     this.term = term;
     this.vote = vote;
+    this.reigns++;
     this.hardStateChanged = true;
   }
 
@@ -217,19 +252,18 @@ export class RaftState {
   /** A new random timeout from now. The preferred leader's is short; a group that never had a leader hurries (a stream is being created,
    * its preferred leader waits no longer than the others may need to open it); a lone voter need not wait. */
   drawElectionTimeout(): void {
-    const { electionMinMs, electionMaxMs, heartbeatMs } = this.limits;
-    const chance = this.random();
-    if (this.lone) this.electionTimeoutMs = 0;
-    else if (this.term === 0) {
-      const first = this.role === 'follower' ? heartbeatMs / 15 : heartbeatMs / 3;
-      this.electionTimeoutMs = this.preferred ? chance * first : heartbeatMs * (1 + 2 * chance);
-    } else {
-      const span = electionMaxMs - electionMinMs;
-      this.electionTimeoutMs = this.preferred
-        ? electionMinMs + (chance * span) / 4
-        : electionMinMs + span * (0.2 + 0.8 * chance);
-    }
+    this.electionTimeoutMs = this.lone ? 0 : Math.ceil(this.patience(this.random()));
     this.restartElectionTimer();
+  }
+
+  private patience(chance: number): number {
+    const { electionMinMs, electionMaxMs, heartbeatMs } = this.limits;
+    if (this.term === 0) {
+      const first = this.role === 'follower' ? heartbeatMs / 15 : heartbeatMs / 3;
+      return this.preferred ? chance * first : heartbeatMs * (1 + 2 * chance);
+    }
+    const span = electionMaxMs - electionMinMs;
+    return this.preferred ? electionMinMs + (chance * span) / 4 : electionMinMs + span * (0.2 + 0.8 * chance);
   }
 
   get promising(): boolean {
@@ -241,12 +275,17 @@ export class RaftState {
     const tookMs = this.nowMs - (this.promisedMs ?? this.nowMs);
     this.promisedMs = undefined;
     this.restartElectionTimer();
-    this.electionDueMs += Math.min(tookMs, this.limits.electionMaxMs);
+    this.standAt(this.electionDueMs + Math.min(tookMs, this.limits.electionMaxMs));
   }
 
   restartElectionTimer(): void {
     this.stalledMs = 0;
-    this.electionDueMs = this.nowMs + this.electionTimeoutMs;
+    this.standAt(this.nowMs + this.electionTimeoutMs);
+  }
+
+  /** Whole like `nowMs`: what is due a part of a millisecond later would be looked at over and over until then. */
+  standAt(dueMs: number): void {
+    this.electionDueMs = Math.ceil(dueMs);
   }
 
   /** The current leader has just spoken. */

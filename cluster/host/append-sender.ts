@@ -2,7 +2,7 @@
 // the core has just made, else they come from the WAL's memory tail, else from disk, one read per follower at a time. Invariants: the messages of
 // one group to one peer keep their order; what was sent to a peer and not answered stays below the window (a group that has nothing under
 // way may always send one piece), so neither the link's queue nor heartbeats behind it grow with a slow follower.
-import { NOTHING } from '../core/state.ts';
+import { added, NOTHING, without } from '../core/state.ts';
 import type { GroupId, Index, LogEntry, PeerId, RaftMessage, Term } from '../core/types.ts';
 import type { Wal } from '../wal/types.ts';
 
@@ -24,7 +24,7 @@ export interface AppendSenderOwner {
   unreadable(group: GroupId, index: Index): void;
 }
 
-/** Last index and bytes of each message under way, oldest first: a ring, because there is one for each entry. */
+/** Last index and bytes of each message under way but the oldest, in their order: a ring, because there may be one for each entry. */
 class Flights {
   private pairs: number[] = [0, 0, 0, 0, 0, 0, 0, 0];
   private head = 0;
@@ -73,22 +73,32 @@ class Flights {
   }
 }
 
+/** Whose messages they are; it keeps its lanes, so that none has to be looked for. */
+export interface LaneOwner {
+  readonly id: GroupId;
+  /** To each peer that it has sent entries. Written here only. */
+  lanes: Lane[];
+}
+
 /** One group to one peer. */
-interface Lane {
-  group: GroupId;
-  peer: Peer;
+export interface Lane {
+  readonly peer: Peer;
   queue: Append[];
   reading: boolean;
   dropped: boolean;
-  underWay: Flights;
-  bytes: number;
+  /** Last index and bytes of the oldest message under way; 0 bytes: there is none. */
+  oldestTo: Index;
+  oldestBytes: number;
+  /** Mostly there are no others. */
+  later: Flights | undefined;
+  readonly owner: LaneOwner;
 }
 
 interface Peer {
-  id: PeerId;
-  lanes: Map<GroupId, Lane>;
+  readonly id: PeerId;
+  readonly lanes: Set<Lane>;
   bytes: number;
-  blocked: Set<Lane>;
+  readonly blocked: Set<Lane>;
 }
 
 export class AppendSender {
@@ -102,16 +112,15 @@ export class AppendSender {
   }
 
   /** `fresh`: entries that the group was just given; mostly they are what the message names. */
-  push(group: GroupId, message: Append, fresh: readonly LogEntry[]): void {
+  push(owner: LaneOwner, message: Append, fresh: readonly LogEntry[]): void {
     if (message.last < message.first) {
       message.entries = NOTHING;
-      this.owner.send(group, message);
+      this.owner.send(owner.id, message);
       return;
     }
-    const lane = this.lane(group, message.to);
-    const { underWay, queue } = lane;
-    while (!underWay.isEmpty && underWay.lastIndex >= message.first) release(lane, underWay.pop());
-    const isNext = queue.length === 0 && !lane.reading && !isBlocked(lane);
+    const lane = laneTo(owner, message.to) ?? this.newLane(owner, message.to);
+    sentAgain(lane, message.first);
+    const isNext = lane.queue.length === 0 && !lane.reading && !isBlocked(lane);
     if (isNext && names(message, fresh)) {
       const bytes = bytesOf(fresh);
       if (bytes <= PIECE_BYTES) {
@@ -119,7 +128,7 @@ export class AppendSender {
         return;
       }
     }
-    queue.push(message);
+    lane.queue = added(lane.queue, message);
     this.pump(lane);
   }
 
@@ -130,54 +139,52 @@ export class AppendSender {
   }
 
   /** The peer has answered for everything up to `index`, or (not ok) wants to begin elsewhere. */
-  onReply(group: GroupId, from: PeerId, ok: boolean, index: Index): void {
-    const peer = this.peers.get(from);
-    const lane = peer?.lanes.get(group);
-    if (peer === undefined || lane === undefined) return;
-    const { underWay } = lane;
-    while (!underWay.isEmpty && (!ok || underWay.firstIndex <= index)) release(lane, underWay.shift());
-    if (!ok) lane.queue = [];
+  onReply(owner: LaneOwner, from: PeerId, ok: boolean, index: Index): void {
+    const lane = laneTo(owner, from);
+    if (lane === undefined) return;
+    const { peer } = lane;
+    while (lane.oldestBytes > 0 && (!ok || lane.oldestTo <= index)) shift(lane);
+    if (!ok) lane.queue = NOTHING;
     if (lane.queue.length > 0) this.pump(lane);
     if (peer.blocked.size === 0) return;
     for (const blocked of [...peer.blocked]) if (peer.bytes < WINDOW_BYTES) this.pump(blocked);
   }
 
   /** Leadership of the group ended, or the group did. */
-  dropGroup(group: GroupId): void {
-    for (const peer of this.peers.values()) {
-      const lane = peer.lanes.get(group);
-      if (lane !== undefined) this.drop(lane);
-    }
+  dropGroup(owner: LaneOwner): void {
+    for (const lane of owner.lanes) drop(lane);
+    owner.lanes = NOTHING;
   }
 
   /** The link is gone, and what was under way with it. */
   dropPeer(id: PeerId): void {
     const peer = this.peers.get(id);
     if (peer === undefined) return;
-    for (const lane of [...peer.lanes.values()]) this.drop(lane);
+    for (const lane of peer.lanes) {
+      drop(lane);
+      lane.owner.lanes = lane.owner.lanes.filter((other) => other !== lane);
+    }
     this.peers.delete(id);
   }
 
-  private drop(lane: Lane): void {
-    const { peer } = lane;
-    lane.dropped = true;
-    lane.queue = [];
-    peer.bytes -= lane.bytes;
-    peer.blocked.delete(lane);
-    peer.lanes.delete(lane.group);
-  }
-
-  private lane(group: GroupId, to: PeerId): Lane {
+  private newLane(owner: LaneOwner, to: PeerId): Lane {
     let peer = this.peers.get(to);
     if (peer === undefined) {
-      peer = { id: to, lanes: new Map(), bytes: 0, blocked: new Set() };
+      peer = { id: to, lanes: new Set(), bytes: 0, blocked: new Set() };
       this.peers.set(to, peer);
     }
-    let lane = peer.lanes.get(group);
-    if (lane === undefined) {
-      lane = { group, peer, queue: [], reading: false, dropped: false, underWay: new Flights(), bytes: 0 };
-      peer.lanes.set(group, lane);
-    }
+    const lane: Lane = {
+      peer,
+      queue: NOTHING,
+      reading: false,
+      dropped: false,
+      oldestTo: 0,
+      oldestBytes: 0,
+      later: undefined,
+      owner,
+    };
+    peer.lanes.add(lane);
+    owner.lanes = added(owner.lanes, lane);
     return lane;
   }
 
@@ -187,15 +194,15 @@ export class AppendSender {
     blocked.delete(lane);
     while (lane.queue.length > 0 && !lane.reading) {
       const message = lane.queue[0];
-      if (!this.owner.leads(lane.group, message.term)) {
-        lane.queue = [];
+      if (!this.owner.leads(lane.owner.id, message.term)) {
+        lane.queue = NOTHING;
         return;
       }
       if (isBlocked(lane)) {
         blocked.add(lane);
         return;
       }
-      const entries = this.wal.entriesFromMemory(lane.group, message.first, message.last, PIECE_BYTES);
+      const entries = this.wal.entriesFromMemory(lane.owner.id, message.first, message.last, PIECE_BYTES);
       if (entries !== undefined) this.piece(lane, message, entries);
       else this.read(lane, message);
     }
@@ -203,15 +210,15 @@ export class AppendSender {
 
   private read(lane: Lane, message: Append): void {
     lane.reading = true;
-    this.wal.readEntries(lane.group, message.first, message.last, PIECE_BYTES, (entries) => {
+    this.wal.readEntries(lane.owner.id, message.first, message.last, PIECE_BYTES, (entries) => {
       lane.reading = false;
       if (lane.dropped) return;
       // A refusal may have emptied the queue meanwhile.
       if (lane.queue[0] === message) {
         if (entries === undefined) {
-          lane.queue.shift();
-          this.owner.unreadable(lane.group, message.first);
-        } else if (this.owner.leads(lane.group, message.term)) {
+          lane.queue = without(lane.queue, 0);
+          this.owner.unreadable(lane.owner.id, message.first);
+        } else if (this.owner.leads(lane.owner.id, message.term)) {
           this.piece(lane, message, entries);
         }
       }
@@ -229,26 +236,57 @@ export class AppendSender {
       this.leave(lane, { ...message, last: index }, entries, bytes);
       return;
     }
-    queue.shift();
+    lane.queue = without(queue, 0);
     this.leave(lane, message, entries, bytes);
   }
 
   private leave(lane: Lane, message: Append, entries: readonly LogEntry[], bytes: number): void {
-    lane.underWay.push(message.last, bytes);
-    lane.bytes += bytes;
+    if (lane.oldestBytes === 0) {
+      lane.oldestTo = message.last;
+      lane.oldestBytes = bytes;
+    } else {
+      lane.later ??= new Flights();
+      lane.later.push(message.last, bytes);
+    }
     lane.peer.bytes += bytes;
     message.entries = entries;
-    this.owner.send(lane.group, message);
+    this.owner.send(lane.owner.id, message);
   }
 }
 
-function release(lane: Lane, bytes: number): void {
-  lane.peer.bytes -= bytes;
-  lane.bytes -= bytes;
+function laneTo({ lanes }: LaneOwner, to: PeerId): Lane | undefined {
+  for (let i = 0; i < lanes.length; i++) if (lanes[i].peer.id === to) return lanes[i];
+  return undefined;
 }
 
-function isBlocked({ bytes, peer }: Lane): boolean {
-  return bytes > 0 && peer.bytes >= WINDOW_BYTES;
+/** The oldest message is not under way any more. */
+function shift(lane: Lane): void {
+  const { later } = lane;
+  lane.peer.bytes -= lane.oldestBytes;
+  lane.oldestTo = later?.firstIndex ?? 0;
+  lane.oldestBytes = later?.shift() ?? 0;
+  if (later?.isEmpty) lane.later = undefined;
+}
+
+/** What is sent again takes the place of what is under way, which may be lost: nobody would answer for it. */
+function sentAgain(lane: Lane, first: Index): void {
+  const { later } = lane;
+  while (later !== undefined && !later.isEmpty && later.lastIndex >= first) lane.peer.bytes -= later.pop();
+  if (later?.isEmpty) lane.later = undefined;
+  if (lane.oldestBytes > 0 && lane.oldestTo >= first) shift(lane);
+}
+
+function isBlocked({ oldestBytes, peer }: Lane): boolean {
+  return oldestBytes > 0 && peer.bytes >= WINDOW_BYTES;
+}
+
+/** Its owner forgets it. */
+function drop(lane: Lane): void {
+  lane.dropped = true;
+  lane.queue = NOTHING;
+  while (lane.oldestBytes > 0) shift(lane);
+  lane.peer.blocked.delete(lane);
+  lane.peer.lanes.delete(lane);
 }
 
 function names({ first, last }: Append, entries: readonly LogEntry[]): boolean {

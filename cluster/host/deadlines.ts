@@ -4,10 +4,13 @@
 // and only the last time at their own moment. Invariant: a group with a finite deadline is in the heap at or before that time.
 import { defaultLimits, gridLine } from '../core/limits.ts';
 
+/** A small integer, as deadlines are: a field that may hold another kind of number is kept in a place apart. */
+export const NOT_QUEUED_MS = -1;
+
 export interface HasDeadline {
   /** Infinity: none. */
   readonly deadlineMs: number;
-  /** Key of its valid entry in the heap; Infinity: it has none. Written here only. */
+  /** Key of its valid entry in the heap; NOT_QUEUED_MS: it has none. Written here only. */
   queuedMs: number;
 }
 
@@ -23,7 +26,8 @@ export class Deadlines<T extends HasDeadline> {
   /** Call when the item's deadline may have come nearer. */
   update(item: T): void {
     const ms = item.deadlineMs;
-    if (ms < item.queuedMs) this.queue(ms, item);
+    if (ms < item.queuedMs || (item.queuedMs === NOT_QUEUED_MS && ms !== Number.POSITIVE_INFINITY))
+      this.queue(ms, item);
   }
 
   /** Takes everything that is due; `due` may call update. */
@@ -33,7 +37,7 @@ export class Deadlines<T extends HasDeadline> {
       const item = this.pop();
       // An earlier entry took its place.
       if (ms !== item.queuedMs) continue;
-      item.queuedMs = Number.POSITIVE_INFINITY;
+      item.queuedMs = NOT_QUEUED_MS;
       if (item.deadlineMs <= nowMs) due(item);
       else this.lookAgain(nowMs, item);
     }

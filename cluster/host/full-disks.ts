@@ -36,6 +36,11 @@ export class FullDisks {
     return peer === this.self ? this.isOwnLow() : this.low.has(peer);
   }
 
+  /** Another one's. Asked at every message, so that without one nobody need look at who the members are. */
+  get isAnyLow(): boolean {
+    return this.low.size > 0;
+  }
+
   /** Would a new entry of the group rest on a disk that is nearly full: this one's, or one that the majority needs? */
   restsOnLow(voters: readonly PeerId[]): boolean {
     if (this.isOwnLow()) return true;
@@ -44,7 +49,7 @@ export class FullDisks {
 
   /** Metadata is small, and a node without it could not even say that it has no room. */
   isHeldBack(group: GroupId, voters: readonly PeerId[], peer: PeerId): boolean {
-    return this.low.size > 0 && this.low.has(peer) && group !== META_GROUP && this.isEnough(voters);
+    return this.low.has(peer) && group !== META_GROUP && this.isEnough(voters);
   }
 
   /** A member to lead in place of this node, which has no room; undefined: it must stay, or has room. */

@@ -5,7 +5,7 @@
 import { crc32c } from '@node-rs/crc32';
 import type { Env } from '../../src/kit/env.ts';
 import type { Raft } from '../core/raft.ts';
-import { NOTHING } from '../core/state.ts';
+import { added, NOTHING } from '../core/state.ts';
 import {
   EntryKind,
   type GroupId,
@@ -17,7 +17,8 @@ import {
   type Term,
 } from '../core/types.ts';
 import type { Wal } from '../wal/types.ts';
-import type { HasDeadline } from './deadlines.ts';
+import type { Lane, LaneOwner } from './append-sender.ts';
+import { type HasDeadline, NOT_QUEUED_MS } from './deadlines.ts';
 import { ACK_NUMBERS } from './held-news.ts';
 import type { OpenedRaft } from './open-raft.ts';
 import type { Group, GroupMachine, GroupStatus } from './types.ts';
@@ -30,6 +31,9 @@ export const ENTRY_BYTES_MAX = 12 * 1024 * 1024;
 const FAREWELL_MS = 100;
 const ENTRY_OVERHEAD_BYTES = 64;
 const READ_BODY_BYTES = 64 * 1024 * 1024;
+
+/** Of a core of which nothing was seen yet. */
+const UNSEEN = -1;
 
 const bodyOf = (entry: LogEntry): Uint8Array => entry.body;
 
@@ -62,74 +66,78 @@ interface WaitingRead {
   done: (ok: boolean) => void;
 }
 
-export class GroupRunner implements Group, HasDeadline {
-  readonly id: GroupId;
-  readonly machine: GroupMachine;
-  readonly preferredLeader: PeerId;
-  queuedMs = Number.POSITIVE_INFINITY;
+export class GroupRunner implements Group, HasDeadline, LaneOwner {
+  // What nearly every visit looks at stands first, and so side by side in memory.
+  private readonly owner: RunnerOwner;
+  /** Replaced only while `termsUnknown`. */
+  private bare: Raft;
+  closed = false;
+  leading = false;
   /** It is in the host's list for the next pass. */
   queued = false;
-  /** It is in the host's list of those that have something to apply. */
-  applyQueued = false;
-  closed = false;
-  /** It is in the host's list of those whose committed entries may wait (late-apply.ts). */
-  late = false;
-  /** Bodies handed to the log since what was committed was applied. */
-  backlogBytes = 0;
-  leading = false;
-  /** Its machine was told that nothing can be proposed. */
-  private paused = false;
-  applied: Index;
-  /** Up to here it is committed, as of the last Ready. */
-  committed: Index;
   // ---- what held-news.ts keeps here
   steadiness: 'none' | 'leads' | 'follows' = 'none';
   steadyTerm: Term = 0;
-  /** Peer, index and round of each; the first `ackNumbers` count. */
-  acks: number[] = NOTHING;
   ackNumbers = 0;
-  /** It is in the list of those that hold what may commit something. */
-  acksDue = false;
   /** The most that any other member has acknowledged, or that is known to be synced here, held or not. */
   ackedTo: Index = 0;
   syncedTo: Index = 0;
   syncedTerm: Term = 0;
   syncHeld = false;
+  /** It is in the list of those that hold what may commit something. */
+  acksDue = false;
+  /** Peer, index and round of each; the first `ackNumbers` count. */
+  acks: number[] = NOTHING;
+  // ---- until here
+  /** Terms of damaged entries are unknown: it takes no part until they are repaired. */
+  termsUnknown = false;
+  private seenReigns: number;
+  /** The barriers asked for in this turn, under one context. */
+  private newReads: ((ok: boolean) => void)[] = NOTHING;
+  lanes: Lane[] = NOTHING;
+  /** Up to here it is committed, as of the last Ready. */
+  committed: Index;
+  applied: Index;
+  private applying = false;
+  /** The machine's state is not that of `applied`: nothing may be applied (its snapshot is unreadable). */
+  stateMissing = false;
+  /** The machine takes a state: a received snapshot, put in place of the log first, or a large one at start-up. */
+  installing = false;
+  /** Nobody knows which replica's state is right: nothing is applied, read or voted for in this life. */
+  stopped = false;
+  /** Its log's end or its hard state is not known for sure: no vote in this life. */
+  voteUnsafe = false;
+  /** Key of its entry in the host's heap of deadlines. */
+  queuedMs = NOT_QUEUED_MS;
+  readonly id: GroupId;
+  /** Bodies handed to the log since what was committed was applied. */
+  backlogBytes = 0;
   inFlightBytes = 0;
-  /** Not handed back to the preferred leader before. */
-  handBackMs = 0;
+  /** It is in the host's list of those whose committed entries may wait (late-apply.ts). */
+  late = false;
+  /** It is in the host's list of those that have something to apply. */
+  applyQueued = false;
+  readonly machine: GroupMachine;
   /** Applied since the last snapshot. */
   logBytes = 0;
   logEntries = 0;
-  /** The machine's state is not that of `applied`: nothing may be applied (its snapshot is unreadable). */
-  stateMissing = false;
-  /** Nobody knows which replica's state is right: nothing is applied, read or voted for in this life. */
-  stopped = false;
+  private waitingReads: WaitingRead[] = NOTHING;
+
+  readonly preferredLeader: PeerId;
+  /** Its machine was told that nothing can be proposed. */
+  private paused = false;
+  /** Not handed back to the preferred leader before. */
+  handBackMs = 0;
   /** Entries or state are missing here that others no longer have as such: a snapshot at or above this index is wanted. */
   snapshotWanted: Index | undefined;
-  /** Its log's end or its hard state is not known for sure: no vote in this life. */
-  voteUnsafe = false;
-  /** Terms of damaged entries are unknown: it takes no part until they are repaired. */
-  termsUnknown = false;
-  /** The machine takes a state: a received snapshot, put in place of the log first, or a large one at start-up. */
-  installing = false;
   /** Its own snapshot is being written. */
   savingSnapshot = false;
-
   /** Makes the core anew from what the WAL knows. */
   reopen!: () => OpenedRaft;
-
-  private readonly owner: RunnerOwner;
-  /** Replaced only while `termsUnknown`. */
-  private bare: Raft;
-  private applying = false;
   private seenTerm: Term;
   private seenLeader: PeerId = 0;
-  /** The barriers asked for in this turn, under one context. */
-  private newReads: ((ok: boolean) => void)[] = [];
   private nextContext = 1;
   private readonly askedReads = new Map<number, ((ok: boolean) => void)[]>();
-  private waitingReads: WaitingRead[] = [];
 
   constructor(
     owner: RunnerOwner,
@@ -147,6 +155,7 @@ export class GroupRunner implements Group, HasDeadline {
     this.applied = applied;
     this.committed = applied;
     this.seenTerm = raft.term;
+    this.seenReigns = raft.reigns;
   }
 
   // ---- its core
@@ -166,6 +175,7 @@ export class GroupRunner implements Group, HasDeadline {
 
   replaceCore(raft: Raft): void {
     this.bare = raft;
+    this.seenReigns = UNSEEN;
     this.steadiness = 'none';
   }
 
@@ -225,7 +235,7 @@ export class GroupRunner implements Group, HasDeadline {
       this.owner.env.clock.endOfTurn(() => done(false));
       return;
     }
-    this.newReads.push(done);
+    this.newReads = added(this.newReads, done);
     this.owner.dirty(this);
   }
 
@@ -298,16 +308,13 @@ export class GroupRunner implements Group, HasDeadline {
 
   /** Must the next pass look at it? Not after a word that changed nothing but what a core knows of its peers. */
   get hasNews(): boolean {
-    const { raft } = this;
-    return (
-      raft.term !== this.seenTerm || raft.leader !== this.seenLeader || this.newReads.length > 0 || raft.hasReady()
-    );
+    const { bare } = this;
+    return bare.reigns !== this.seenReigns || this.newReads.length > 0 || bare.hasReady();
   }
 
   /** Nothing but the log's growth is to be done here, which ends with no call of the machine or of a reader. */
   get isPlain(): boolean {
-    const { raft } = this;
-    return this.steadiness !== 'none' && !this.queued && raft.term === this.seenTerm && raft.leader === this.seenLeader;
+    return this.steadiness !== 'none' && !this.queued && this.bare.reigns === this.seenReigns;
   }
 
   tick(nowMs: number): void {
@@ -331,25 +338,33 @@ export class GroupRunner implements Group, HasDeadline {
     const raft = this.bare;
     if (this.holdsNews) this.settle(nowMs);
     raft.setNow(nowMs);
-    if (raft.term !== this.seenTerm || raft.leader !== this.seenLeader) {
-      const wasLeading = this.leading;
-      const leaderChanged = raft.leader !== this.seenLeader;
-      this.seenTerm = raft.term;
-      this.seenLeader = raft.leader;
-      // What it has committed it answers still: whoever comes next does not know who asked.
-      if (wasLeading) this.apply(nowMs + FAREWELL_MS);
-      this.setLeading(false);
-      this.inFlightBytes = 0;
-      const other = raft.leader === raft.id ? 0 : raft.leader;
-      if (wasLeading || (leaderChanged && raft.leader !== raft.id)) this.machine.onNotLeading(other);
-      this.owner.leaderChanged(this);
-    }
+    if (raft.reigns !== this.seenReigns) this.seeReign(raft, nowMs);
     if (this.newReads.length > 0) {
       const context = this.nextContext++;
       this.askedReads.set(context, this.newReads);
-      this.newReads = [];
+      this.newReads = NOTHING;
       raft.readIndex(context, nowMs);
     }
+  }
+
+  private seeReign(raft: Raft, nowMs: number): void {
+    const wasLeading = this.leading;
+    const { seenTerm, seenLeader } = this;
+    this.noteReign(raft);
+    if (raft.term === seenTerm && raft.leader === seenLeader) return;
+    // What it has committed it answers still: whoever comes next does not know who asked.
+    if (wasLeading) this.apply(nowMs + FAREWELL_MS);
+    this.setLeading(false);
+    this.inFlightBytes = 0;
+    const other = raft.leader === raft.id ? 0 : raft.leader;
+    if (wasLeading || (raft.leader !== seenLeader && raft.leader !== raft.id)) this.machine.onNotLeading(other);
+    this.owner.leaderChanged(this);
+  }
+
+  private noteReign(raft: CoreView): void {
+    this.seenReigns = raft.reigns;
+    this.seenTerm = raft.term;
+    this.seenLeader = raft.leader;
   }
 
   get hasReady(): boolean {
@@ -369,7 +384,7 @@ export class GroupRunner implements Group, HasDeadline {
       for (const done of asked) {
         if (!ok) done(false);
         else if (index <= this.applied && this.isWhole) done(true);
-        else this.waitingReads.push({ index, done });
+        else this.waitingReads = added(this.waitingReads, { index, done });
       }
     }
   }
@@ -458,8 +473,7 @@ export class GroupRunner implements Group, HasDeadline {
       if (this.leading && entry.term === raft.term) this.inFlightBytes -= entry.body.length;
     } else if (entry.kind === EntryKind.noop && raft.role === 'leader' && raft.termStart === entry.index) {
       // The turn in which leadership was won may not have been noticed yet.
-      this.seenTerm = raft.term;
-      this.seenLeader = raft.leader;
+      this.noteReign(raft);
       this.setLeading(true);
       this.inFlightBytes = 0;
       this.paused = raft.transferringTo !== 0;
@@ -482,7 +496,8 @@ export class GroupRunner implements Group, HasDeadline {
     if (this.waitingReads.length === 0) return;
     const ready = this.waitingReads.filter((read) => read.index <= this.applied);
     if (ready.length === 0) return;
-    this.waitingReads = this.waitingReads.filter((read) => read.index > this.applied);
+    const later = this.waitingReads.filter((read) => read.index > this.applied);
+    this.waitingReads = later.length === 0 ? NOTHING : later;
     for (const read of ready) read.done(true);
   }
 
@@ -510,9 +525,8 @@ export class GroupRunner implements Group, HasDeadline {
       ...[...this.askedReads.values()].flat(),
       ...this.waitingReads.map((read) => read.done),
     ];
-    this.newReads = [];
+    this.newReads = this.waitingReads = NOTHING;
     this.askedReads.clear();
-    this.waitingReads = [];
     for (const done of reads) done(false);
   }
 }

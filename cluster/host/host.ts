@@ -22,7 +22,7 @@ import { FullDisks } from './full-disks.ts';
 import { GroupRunner, type RunnerOwner } from './group-runner.ts';
 import { HeldNews } from './held-news.ts';
 import { LateApply } from './late-apply.ts';
-import { openRaft } from './open-raft.ts';
+import { type Commons, commonsOf, openRaft } from './open-raft.ts';
 import { Outgoing } from './outgoing.ts';
 import { Rebalance } from './rebalance.ts';
 import { Repair } from './repair.ts';
@@ -82,6 +82,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   readonly stats = emptyHostStats();
   readonly transport: Transport;
   private readonly options: HostOptions;
+  private readonly commons: Commons;
   private readonly runners = new Map<GroupId, GroupRunner>();
   private readonly sender: AppendSender;
   private readonly deadlines = new Deadlines<GroupRunner>();
@@ -122,6 +123,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     const { env, wal, transport, rpc, self, bootId } = options;
     this.options = options;
     this.self = self;
+    this.commons = commonsOf(self, options.limits);
     this.env = env;
     this.wal = wal;
     this.transport = transport;
@@ -160,20 +162,18 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
 
   openGroup(id: GroupId, membership: Membership, machine: GroupMachine, preferredLeader: PeerId): Group {
     if (this.runners.has(id)) throw new Error(`group ${id} is open already`);
-    const { env, wal, self } = this;
+    const { env, wal, commons } = this;
     const recovered = this.taken.has(id) ? undefined : wal.recovered.get(id);
     this.taken.add(id);
-    const { limits } = this.options;
-    const preferred = preferredLeader === self;
-    const openOptions = { env, wal, self, group: id, recovered, membership, preferred, limits };
-    const opened = openRaft(openOptions);
-    const { raft, snapshotIndex } = opened;
+    const preferred = preferredLeader === this.self;
+    const openOptions = { env, wal, commons, group: id, recovered, membership, preferred };
+    const { raft, snapshotIndex, voteUnsafe, termsUnknown } = openRaft(openOptions);
     const runner = new GroupRunner(this, id, raft, machine, preferredLeader, snapshotIndex);
     // A machine without its state cannot tell what is dead.
     wal.setLiveCheck(id, (index) => runner.stateMissing || runner.installing || machine.isEntryLive(index));
     restoreMachine(this, runner, snapshotIndex);
-    runner.voteUnsafe = opened.voteUnsafe;
-    runner.termsUnknown = opened.termsUnknown;
+    runner.voteUnsafe = voteUnsafe;
+    runner.termsUnknown = termsUnknown;
     runner.reopen = () => openRaft(openOptions);
     this.runners.set(id, runner);
     this.stats.groups++;
@@ -262,7 +262,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   leaderChanged(runner: GroupRunner): void {
     const { raft } = runner;
     if (raft.role !== 'leader') {
-      this.sender.dropGroup(runner.id);
+      this.sender.dropGroup(runner);
       this.snapshotSender.dropGroup(runner.id);
     } else {
       this.stats.electionsWon++;
@@ -272,7 +272,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   }
 
   acknowledged(runner: GroupRunner, from: PeerId, index: Index): void {
-    this.sender.onReply(runner.id, from, true, index);
+    this.sender.onReply(runner, from, true, index);
   }
 
   leadingChanged(leading: boolean): void {
@@ -375,7 +375,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
       const { type } = message;
       if (!runner.raft.mayVote && this.isDeaf(runner, from)) return;
       const core = runner.core(nowMs);
-      if (type === 'append-reply') this.sender.onReply(group, from, message.ok, message.index);
+      if (type === 'append-reply') this.sender.onReply(runner, from, message.ok, message.index);
       core.step(message, nowMs);
       if (type === 'append' && runner.isPlain) this.serve(runner, nowMs);
       else this.review(runner);
@@ -574,11 +574,11 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     if (message.type !== 'append') this.send(runner.id, message);
     // Like a loss on the way: the core finds out with the next heartbeats, and sends again when the member has room.
     else if (message.last < message.first || !this.isHeldBack(runner, message.to))
-      this.sender.push(runner.id, message, fresh);
+      this.sender.push(runner, message, fresh);
   }
 
   private isHeldBack(runner: GroupRunner, peer: PeerId): boolean {
-    return this.fullDisks.isHeldBack(runner.id, runner.raft.membership.voters, peer);
+    return this.fullDisks.isAnyLow && this.fullDisks.isHeldBack(runner.id, runner.raft.membership.voters, peer);
   }
 
   private applySoon(runner: GroupRunner): void {
@@ -690,7 +690,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   }
 
   private forget(runner: GroupRunner): void {
-    this.sender.dropGroup(runner.id);
+    this.sender.dropGroup(runner);
     this.snapshotSender.dropGroup(runner.id);
     this.snapshotReceiver.dropGroup(runner.id);
     this.repairs.dropGroup(runner.id);

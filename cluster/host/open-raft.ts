@@ -2,22 +2,27 @@
 // again after a repair that told the terms of entries. Invariant: the core starts with exactly what is durable here; terms
 // of damaged entries are only filled in where both neighbours agree (terms never fall along a log).
 import type { Env } from '../../src/kit/env.ts';
-import type { Limits } from '../core/limits.ts';
+import { Common } from '../core/common.ts';
+import { defaultLimits, type Limits } from '../core/limits.ts';
 import type { TermRun } from '../core/log-terms.ts';
 import { Raft } from '../core/raft.ts';
 import { type GroupId, type Index, META_GROUP, type Membership, type PeerId } from '../core/types.ts';
 import type { RecoveredGroup, Wal } from '../wal/types.ts';
 
+export interface Commons {
+  metadata: Common;
+  others: Common;
+}
+
 export interface OpenOptions {
   env: Env;
   wal: Wal;
-  self: PeerId;
+  commons: Commons;
   group: GroupId;
   recovered: RecoveredGroup | undefined;
   /** Of a new group, or of one whose own is lost. */
   membership: Membership;
   preferred: boolean;
-  limits: Partial<Limits> | undefined;
 }
 
 export interface OpenedRaft {
@@ -29,13 +34,20 @@ export interface OpenedRaft {
   termsUnknown: boolean;
 }
 
+/** What exists and where is to be known everywhere at once; in all other groups nobody but a reader waits for a follower. */
+export function commonsOf(self: PeerId, limits: Partial<Limits> | undefined): Commons {
+  return {
+    metadata: new Common(self, { ...defaultLimits, promptCommits: true, ...limits }),
+    others: new Common(self, { ...defaultLimits, promptCommits: false, ...limits }),
+  };
+}
+
 export function openRaft(options: OpenOptions): OpenedRaft {
-  const { env, wal, self, group, recovered, preferred } = options;
+  const { env, wal, commons, group, recovered, preferred } = options;
   const nowMs = env.clock.nowMs();
   const random = () => env.random.float();
-  // What exists and where is to be known everywhere at once; in all other groups nobody but a reader waits for a follower.
-  const limits = { promptCommits: group === META_GROUP, ...options.limits };
-  const fixed = { id: self, group, random, nowMs, mayVote: false, preferred, limits };
+  const common = group === META_GROUP ? commons.metadata : commons.others;
+  const fixed = { common, group, random, nowMs, mayVote: false, preferred };
   if (recovered === undefined) {
     wal.createGroup(group, options.membership);
     const raft = new Raft({

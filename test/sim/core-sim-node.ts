@@ -1,7 +1,8 @@
 // One node of test/sim/core-sim.ts: a core, its disk, and the smallest honest host around them: it does what each Ready
 // says, in the order that types.ts demands, and reports every step to the checker.
+import { Common } from '../../cluster/core/common.ts';
 import { isVote } from '../../cluster/core/election.ts';
-import type { Limits } from '../../cluster/core/limits.ts';
+import { defaultLimits, type Limits } from '../../cluster/core/limits.ts';
 import type { Raft } from '../../cluster/core/raft.ts';
 import type { Index, Membership, PeerId, RaftMessage, Ready, SnapshotMeta, Term } from '../../cluster/core/types.ts';
 import { EntryKind } from '../../cluster/core/types.ts';
@@ -88,13 +89,12 @@ export class CoreNode {
     const found = this.disk.recover();
     if (this.world.bugs.forgetsVote) found.hardState = { term: found.hardState.term, vote: 0 };
     this.raft = new this.world.Core({
-      id: this.id,
+      common: new Common(this.id, { ...defaultLimits, ...this.world.limits }),
       group: 1,
       random: this.prng.float,
       nowMs: this.nowMs,
       mayVote: this.mayVote,
       preferred: this.preferred,
-      limits: this.world.limits,
       ...found,
     });
     this.applied = found.snapshot?.index ?? 0;

@@ -1,5 +1,7 @@
 // One core without a cluster around it: messages are put in by hand, Readys taken out. Used by the tests of this folder.
+import { Common } from '../../../cluster/core/common.ts';
 import { isVote } from '../../../cluster/core/election.ts';
+import { defaultLimits, type Limits } from '../../../cluster/core/limits.ts';
 import { Raft, type RaftOptions } from '../../../cluster/core/raft.ts';
 import type { LogEntry, Membership, PeerId, RaftMessage, Ready, Term } from '../../../cluster/core/types.ts';
 import { EntryKind } from '../../../cluster/core/types.ts';
@@ -21,9 +23,14 @@ export class OneCore {
   nowMs = 0;
 
   /** `terms[i]` is the term of entry i + 1. Voters 1 2 3, this is node 1. */
-  constructor(terms: readonly Term[] = [], options: Partial<RaftOptions> = {}) {
+  constructor(
+    terms: readonly Term[] = [],
+    options: Partial<RaftOptions> = {},
+    limits: Partial<Limits> = {},
+    id: PeerId = 1,
+  ) {
     this.raft = new Raft({
-      id: 1,
+      common: new Common(id, { ...defaultLimits, ...limits }),
       group: 5,
       random: () => 0.5,
       nowMs: 0,

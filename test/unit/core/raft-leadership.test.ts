@@ -59,8 +59,8 @@ describe('elections', () => {
   });
 
   /** When this member of the group stands after its leader, node 2, is lost at 100 ms. */
-  function standsMs(options: Partial<RaftOptions>): number {
-    const core = new OneCore([1], options);
+  function standsMs(id: PeerId, options: Partial<RaftOptions>): number {
+    const core = new OneCore([1], options, {}, id);
     core.append(2, 1, [1, 1], []);
     core.nowMs = 100;
     core.raft.peerDown(3, 100);
@@ -76,15 +76,15 @@ describe('elections', () => {
     const heirs = { 1: 0, 3: 0 };
     for (let group = 64; group < 64 * 1001; group += 64) {
       const [one, three] = [
-        standsMs({ group }),
-        standsMs({ group, id: 3, membership: { voters: [1, 2, 3], learners: [] } }),
+        standsMs(1, { group }),
+        standsMs(3, { group, membership: { voters: [1, 2, 3], learners: [] } }),
       ];
       expect([one, three].sort((a, b) => a - b)).toEqual([110, 410]);
       heirs[one < three ? 1 : 3]++;
     }
     expect(Math.min(heirs[1], heirs[3])).toBeGreaterThan(450);
-    expect(standsMs({ preferred: true })).toBe(100);
-    const five = [1, 3, 4, 5].map((id) => standsMs({ id, membership: { voters: [5, 4, 3, 2, 1], learners: [] } }));
+    expect(standsMs(1, { preferred: true })).toBe(100);
+    const five = [1, 3, 4, 5].map((id) => standsMs(id, { membership: { voters: [5, 4, 3, 2, 1], learners: [] } }));
     expect(five.sort((a, b) => a - b)).toEqual([110, 410, 710, 1010]);
   });
 

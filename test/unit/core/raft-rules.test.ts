@@ -384,9 +384,27 @@ describe('membership', () => {
   });
 });
 
+describe('time', () => {
+  test('deadlines are whole milliseconds, whatever the clock and chance say: one that is due is met by a tick at it', () => {
+    expect(() => new OneCore([], {}, { heirMs: 0.5 })).toThrow('whole milliseconds');
+    const core = new OneCore([1], { nowMs: 0.7, random: () => 0.123 });
+    core.nowMs = 10.9;
+    core.append(2, 1, [1, 1], []);
+    const heardMs = core.raft.nextDeadlineMs;
+    core.raft.stalled(0.3);
+    core.raft.peerDown(2, 11.2);
+    const lostMs = core.raft.nextDeadlineMs;
+    expect([heardMs, lostMs].every(Number.isInteger)).toBe(true);
+    core.tick(lostMs);
+    expect(core.raft.role).toBe('pre-candidate');
+    expect(core.raft.nextDeadlineMs).toBeGreaterThan(lostMs);
+    expect(Number.isInteger(core.raft.nextDeadlineMs)).toBe(true);
+  });
+});
+
 describe('flow control', () => {
-  test('a bounded number of messages is under way, each with a bounded number of entries', () => {
-    const core = new OneCore([], { limits: { appendEntriesMax: 2, inflightMax: 3 } });
+  test('a bounded number of entries is under way, in messages of a bounded number', () => {
+    const core = new OneCore([], {}, { appendEntriesMax: 2, inflightMax: 5 });
     core.leadAndCommit();
     for (let i = 0; i < 20; i++) core.raft.propose(EntryKind.batch, NO_BYTES, i);
     const to2 = () =>
@@ -398,7 +416,7 @@ describe('flow control', () => {
       [4, 5],
       [6, 7],
     ]);
-    // The host may have cut a range in two: an answer to half of it frees nothing.
+    // Still as many as may be.
     core.ack(2, 2);
     expect(to2()).toEqual([]);
     core.ack(2, 5);
@@ -424,7 +442,7 @@ describe('flow control', () => {
   });
 
   test('without prompt notices the next append, heartbeat or read tells what is committed', () => {
-    const core = new OneCore([], { limits: { promptCommits: false } });
+    const core = new OneCore([], {}, { promptCommits: false });
     core.leadAndCommit();
     const propose = () => {
       core.raft.propose(EntryKind.batch, NO_BYTES, 1);

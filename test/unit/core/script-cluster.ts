@@ -1,7 +1,8 @@
 // A cluster of cores under the full control of a script: no chance, time moves only by command, messages wait in a queue until
 // they are delivered, disks may be slow. Everything that happens is written to `lines`. Used by scripts.test.ts.
+import { Common } from '../../../cluster/core/common.ts';
 import { isVote } from '../../../cluster/core/election.ts';
-import type { Limits } from '../../../cluster/core/limits.ts';
+import { defaultLimits, type Limits } from '../../../cluster/core/limits.ts';
 import { Raft, type RaftOptions } from '../../../cluster/core/raft.ts';
 import type {
   HardState,
@@ -256,7 +257,7 @@ export class ScriptCluster {
     const latest = changes.at(-1);
     const genesis = snapshot?.membership ?? node.genesis;
     const options: RaftOptions = {
-      id: node.id,
+      common: new Common(node.id, { ...defaultLimits, ...this.limits }),
       group: 1,
       random: () => node.id / 10,
       nowMs: this.nowMs,
@@ -269,7 +270,6 @@ export class ScriptCluster {
       terms: entries.map(({ index, term }) => ({ start: index, term })),
       mayVote: node.mayVote,
       preferred: node.preferred,
-      limits: this.limits,
     };
     node.raft = new Raft(options);
     node.alive = true;

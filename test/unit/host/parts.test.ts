@@ -2,8 +2,8 @@ import { crc32c } from '@node-rs/crc32';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LogEntry, PeerId, RaftMessage } from '../../../cluster/core/types.ts';
-import { type Append, AppendSender } from '../../../cluster/host/append-sender.ts';
-import { Deadlines } from '../../../cluster/host/deadlines.ts';
+import { type Append, AppendSender, type LaneOwner } from '../../../cluster/host/append-sender.ts';
+import { Deadlines, NOT_QUEUED_MS } from '../../../cluster/host/deadlines.ts';
 import { loadIdentity, saveIdentity } from '../../../cluster/host/identity.ts';
 import { Outgoing } from '../../../cluster/host/outgoing.ts';
 import { emptyHostStats } from '../../../cluster/host/stats.ts';
@@ -23,7 +23,7 @@ describe('deadlines', () => {
         const heap = new Deadlines<{ deadlineMs: number; queuedMs: number }>();
         const items = Array.from({ length: 10 }, () => ({
           deadlineMs: Number.POSITIVE_INFINITY,
-          queuedMs: Number.POSITIVE_INFINITY,
+          queuedMs: NOT_QUEUED_MS,
         }));
         let nowMs = 0;
         for (const [at, delay, advance] of steps) {
@@ -74,6 +74,7 @@ describe('append sender', () => {
       },
     } as unknown as Wal;
     const world = { leads: true };
+    const owner: LaneOwner = { id: 7, lanes: [] };
     const sender = new AppendSender(wal, {
       send: (_, message) => sent.push(message as Append),
       leads: () => world.leads,
@@ -81,7 +82,7 @@ describe('append sender', () => {
     });
     const push = (first: number, last: number, fresh: LogEntry[] = []) =>
       sender.push(
-        7,
+        owner,
         {
           type: 'append',
           from: 1,
@@ -108,28 +109,29 @@ describe('append sender', () => {
       }
       return next - 1;
     };
-    return { sender, sent, reads, push, contiguous, world };
+    const reply = (ok: boolean, index: number) => sender.onReply(owner, 2, ok, index);
+    return { sender, reply, sent, reads, push, contiguous, world };
   }
 
   test('cuts ranges by size, keeps order, and stops at the window until answers come', () => {
-    const { sender, sent, push, contiguous } = setup(() => MIB / 2);
+    const { reply, sent, push, contiguous } = setup(() => MIB / 2);
     push(1, 64);
     push(65, 70);
     const last = contiguous();
     expect(last).toBe(16);
     for (const message of sent)
       expect(message.entries!.reduce((sum, e) => sum + e.body.length, 0)).toBeLessThanOrEqual(MIB);
-    sender.onReply(7, 2, true, 8);
+    reply(true, 8);
     expect(contiguous()).toBe(24);
-    for (let acked = 9; acked <= 70; acked++) sender.onReply(7, 2, true, acked);
+    for (let acked = 9; acked <= 70; acked++) reply(true, acked);
     expect(contiguous()).toBe(70);
   });
 
   test('one entry larger than everything still leaves, alone', () => {
-    const { sender, push, contiguous } = setup(() => 12 * MIB);
+    const { reply, push, contiguous } = setup(() => 12 * MIB);
     push(1, 2);
     expect(contiguous()).toBe(1);
-    sender.onReply(7, 2, true, 1);
+    reply(true, 1);
     expect(contiguous()).toBe(2);
   });
 
@@ -148,7 +150,7 @@ describe('append sender', () => {
   });
 
   test('entries that were just made leave as they are, within the window and behind what waits', () => {
-    const { sender, sent, push, contiguous } = setup(() => MIB / 2, 1_000);
+    const { reply, sent, push, contiguous } = setup(() => MIB / 2, 1_000);
     const made = (first: number, last: number) =>
       Array.from({ length: last - first + 1 }, (_, i) => entry(first + i, MIB / 2));
     for (let index = 1; index <= 16; index++) push(index, index, made(index, index));
@@ -157,7 +159,7 @@ describe('append sender', () => {
     push(17, 17, made(17, 17));
     expect(sent).toHaveLength(16);
     // What waits was not kept: it is read, and what is made meanwhile does not overtake it.
-    sender.onReply(7, 2, true, 16);
+    reply(true, 16);
     push(18, 18, made(18, 18));
     expect(sent).toHaveLength(16);
   });
@@ -170,20 +172,20 @@ describe('append sender', () => {
   });
 
   test('answers free the window whatever number of messages is under way', () => {
-    const { sender, sent, push } = setup(() => MIB / 4);
+    const { reply, sent, push } = setup(() => MIB / 4);
     for (let round = 0; round < 5; round++) {
       for (let index = 1; index <= 40; index++) push(round * 40 + index, round * 40 + index);
       expect(sent).toHaveLength(round * 40 + 32);
-      for (let acked = 1; acked <= 40; acked += 3) sender.onReply(7, 2, true, round * 40 + acked);
+      for (let acked = 1; acked <= 40; acked += 3) reply(true, round * 40 + acked);
       expect(sent).toHaveLength(round * 40 + 40);
-      sender.onReply(7, 2, true, round * 40 + 40);
+      reply(true, round * 40 + 40);
     }
   });
 
   test('a refusal, a lost link or a lost leadership empties the lane', () => {
-    const { sender, sent, reads, push, world } = setup(() => 1_000, 50);
+    const { sender, reply, sent, reads, push, world } = setup(() => 1_000, 50);
     push(1, 10);
-    sender.onReply(7, 2, false, 0);
+    reply(false, 0);
     reads.shift()!();
     expect(sent).toEqual([]);
     push(1, 10);

@@ -3,7 +3,7 @@
 // (it is whole, or reported as damaged, or the vote is given up), and entries given back by peers make it whole again.
 import { expect, test } from 'vitest';
 import type { LogEntry } from '../../../cluster/core/types.ts';
-import { type OpenedRaft, openRaft } from '../../../cluster/host/open-raft.ts';
+import { commonsOf, type OpenedRaft, openRaft } from '../../../cluster/host/open-raft.ts';
 import { createPrng, type Prng } from '../../sim/prng.ts';
 import { CrashModel, type GroupModel, makeSteps } from './crash-model.ts';
 import {
@@ -285,7 +285,7 @@ function scrubAll(world: World, life: Life): void {
 
 /** Whatever is left of a log, the core can be opened on it: it asserts that terms are known and never fall. */
 function openCores({ env, wal }: Life): void {
-  const fixed = { env, wal, self: 11, membership: MEMBERS, preferred: false, limits: undefined };
+  const fixed = { env, wal, commons: commonsOf(11, undefined), membership: MEMBERS, preferred: false };
   for (const [group, recovered] of wal.recovered) {
     const { raft, voteUnsafe, termsUnknown } = env.run(() => openRaft({ ...fixed, group, recovered })) as OpenedRaft;
     expect(raft.lastIndex).toBe(recovered.lastIndex);
