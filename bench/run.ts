@@ -2,7 +2,7 @@
 // printed as ratios. Absolute figures depend on the machine; only ratios of one run count. Flotilla syncs before every ack;
 // nats-server runs with its default (a sync every two minutes) and, with --always, with `sync_interval: always` as well.
 //   npm run bench -- [--rounds n] [--scale f] [--only name,name] [--always]
-//   npm run bench -- --only many [--streams 1000] [--window n] [--alone] [--rounds n] [--scale f]  many streams, in many.ts
+//   npm run bench -- --only many [--streams 1000] [--windows 500,4000] [--alone] [--rounds n] [--scale f]  many streams, in many.ts
 import { execFileSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -76,7 +76,7 @@ const { values } = parseArgs({
     scale: { type: 'string', default: '1' },
     only: { type: 'string' },
     streams: { type: 'string', default: '1000' },
-    window: { type: 'string', default: '500' },
+    windows: { type: 'string', default: '500,4000' },
     alone: { type: 'boolean', default: false },
     always: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
@@ -120,12 +120,17 @@ function diskSyncMs(dir: string): number {
 async function main(): Promise<number> {
   if (values.help) {
     process.stdout.write(
-      'usage: npm run bench -- [--rounds n] [--scale f] [--only text,text] [--always]\n       npm run bench -- --only many [--streams 1000] [--window n] [--alone] [--rounds n] [--scale f]\n',
+      'usage: npm run bench -- [--rounds n] [--scale f] [--only text,text] [--always]\n       npm run bench -- --only many [--streams 1000] [--windows 500,4000] [--alone] [--rounds n] [--scale f]\n',
     );
     return 0;
   }
   const rounds = Number(values.rounds);
   const scale = Number(values.scale);
+  const windows = values.windows.split(',').map(Number);
+  if (!windows.every((window) => Number.isInteger(window) && window > 0)) {
+    process.stderr.write(`--windows ${values.windows}: not a list of numbers above 0\n`);
+    return 1;
+  }
   const scenarios = SCENARIOS.filter(
     (scenario) => !values.only || values.only.split(',').some((part) => scenario.name.includes(part)),
   );
@@ -137,7 +142,7 @@ async function main(): Promise<number> {
       await runMany({
         binary,
         streams: Number(values.streams),
-        window: Number(values.window),
+        windows,
         alone: values.alone,
         rounds,
         scale,
