@@ -17,8 +17,11 @@ import type { Writer } from './writer.ts';
 
 /** Segments looked at by one call. */
 export const SEGMENTS_PER_COMPACTION = 8;
-/** Rows judged before others get a turn. */
+/** Rows judged before others get a turn, … */
 const ROWS_PER_SLICE = 5_000;
+/** … which is longer where hardly any of them was dead: most of a large log is looked at in vain, again and again. */
+const REST_MS = 20;
+const DEAD_SHARE_MIN = 0.01;
 /** Bytes read, enqueued and flushed at once. */
 const COPY_BYTES = 1024 * 1024;
 /** Small segments (from restarts) are merged when there are so many. */
@@ -84,8 +87,8 @@ export class Compactor {
     const segment = rest[i];
     segment.examined = ++this.turn;
     const next = (left: number): void => this.examineNext(rest, i + 1, gone, left, done);
-    this.examine(segment, (live, lostAndWanted) => {
-      if (live === undefined) {
+    this.examine(segment, undefined, (known, lostAndWanted) => {
+      if (!known) {
         next(budget);
       } else if (segment.liveRecords === 0) {
         // The table of a damaged segment may be all that still knows of a lost entry.
@@ -95,9 +98,15 @@ export class Compactor {
         next(budget);
       } else {
         const bytes = segment.liveBytes;
-        this.copy(segment, live, 0, () => {
-          if (segment.liveRecords === 0) gone.push(segment);
-          next(budget - bytes);
+        // Few segments come here, so only of them it is listed what lives.
+        const live: Live[] = [];
+        this.examine(segment, live, (listed) => {
+          if (!listed) next(budget);
+          else
+            this.copy(segment, live, 0, () => {
+              if (segment.liveRecords === 0) gone.push(segment);
+              next(budget - bytes);
+            });
         });
       }
     });
@@ -113,23 +122,32 @@ export class Compactor {
     return runts >= RUNTS_MIN;
   }
 
-  /** Which entries of the segment count; those that a snapshot made superfluous are forgotten on the way. */
-  private examine(segment: Segment, done: (live: Live[] | undefined, lostAndWanted: boolean) => void): void {
+  /** Which entries of the segment count; those that a snapshot made superfluous are forgotten on the way. `live`: they are added to it.
+   * Not `known`: the table is unreadable, or the log is being closed. */
+  private examine(
+    segment: Segment,
+    live: Live[] | undefined,
+    done: (known: boolean, lostAndWanted: boolean) => void,
+  ): void {
     const { context } = this;
     readTable(context, segment.id, (bytes) => {
       if (bytes === undefined) {
         segment.doubtful = true;
-        done(undefined, false);
+        done(false, false);
         return;
       }
       const reader = new SidecarReader(bytes);
       const row = createRow();
-      const live: Live[] = [];
       let lostAndWanted = false;
       const slice = (): void => {
+        if (this.closed !== undefined) {
+          done(false, false);
+          return;
+        }
+        let dead = 0;
         for (let i = 0; i < ROWS_PER_SLICE; i++) {
           if (!reader.next(row)) {
-            done(live, lostAndWanted);
+            done(true, lostAndWanted);
             return;
           }
           const log = row.other === 0 ? context.groups.get(row.group) : undefined;
@@ -141,14 +159,16 @@ export class Compactor {
             lostAndWanted ||=
               segment.doubtful && log.isCurrent(row.epoch, index, row.staged) && index <= log.last && log.isLive(index);
           } else if (table.segment === segment.id && table.offset === offset) {
-            if (staging || log.isLive(index)) live.push({ log, table, index, offset, bodyLength });
+            if (staging || log.isLive(index)) live?.push({ log, table, index, offset, bodyLength });
             else {
               table.delete(index);
               table.shrink(index);
+              dead++;
             }
           }
         }
-        context.env.clock.after(0, slice);
+        const inVain = live === undefined && dead < ROWS_PER_SLICE * DEAD_SHARE_MIN;
+        context.env.clock.after(inVain ? REST_MS : 0, slice);
       };
       slice();
     });

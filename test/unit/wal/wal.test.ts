@@ -133,6 +133,33 @@ describe('wal', () => {
     expect(texts(read(world, life, 1, 1, 100))).toEqual(Array.from({ length: 100 }, (_, i) => `${i + 1}-`.repeat(60)));
   });
 
+  test('a large segment in which all is live is looked at in small pieces with rests; closing does not wait for it', () => {
+    const world = createWorld(6, { segmentBytes: 3 << 20 });
+    const life = bootSurely(world);
+    life.env.run(() => life.wal.createGroup(1, MEMBERS));
+    for (let i = 1; i <= 40_000; i += 500) {
+      const entries = Array.from({ length: 500 }, (_, k) => entryOf(i + k, 1, `${i + k}`));
+      life.env.run(() => life.wal.append(1, entries));
+      flush(world, life);
+    }
+    expect(life.wal.stats.segments).toBeGreaterThan(1);
+    const tookMs = (call: (done: () => void) => void): number => {
+      const beganMs = life.env.clock.nowMs();
+      expect(settle(world, life, call)).toBe(true);
+      return life.env.clock.nowMs() - beganMs;
+    };
+    expect(tookMs((done) => life.wal.compact(() => done()))).toBeGreaterThan(80);
+    expect(texts(read(world, life, 1, 1, 2))).toEqual(['1', '2']);
+    let compacted = false;
+    life.env.run(() =>
+      life.wal.compact(() => {
+        compacted = true;
+      }),
+    );
+    expect(tookMs((done) => life.wal.close(done))).toBeLessThan(60);
+    expect(compacted).toBe(true);
+  });
+
   test('snapshots, live entries below them, compaction, and restarts', () => {
     const world = createWorld(5, { segmentBytes: 4096 });
     let life = bootSurely(world);
