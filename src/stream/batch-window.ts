@@ -2,18 +2,22 @@
 // memory that the others have pushed out of the processor's caches; of few at a time everything stays at hand, and the batches of those that wait
 // grow meanwhile. One for all partitions of a node, owned by node.ts, asked by leader.ts at the end of a turn. Up to BATCHES busy partitions
 // never notice it.
-// Invariants: who waits is let go exactly once, in the order of asking; where nothing comes through for STUCK_MS (a far follower, a lost
-// majority, a slow disk) all that wait go, so nobody waits for those longer than that.
+// Invariants: who waits is let go exactly once, in the order of asking; where nothing comes through for STUCK_MS (a lost majority, a slow disk)
+// all that wait go; and nobody waits longer than PATIENCE looks, though some come through: with far followers few batches are applied in a
+// second, however many there could be, and publishers give up after some.
 import type { Clock, Timer } from '../kit/env.ts';
 import { Fifo } from './fifo.ts';
 
 /** With half or twice as many a thousand streams are as fast; with a quarter the disk waits for work. */
 export const BATCHES = 64;
 const STUCK_MS = 20;
+/** Half a second. A thousand partitions that use the processors up wait half as long. */
+const PATIENCE = 25;
+export const WAITS_NOT = -1;
 
 export interface Proposer {
-  /** In the window's queue; kept by the window. */
-  waits: boolean;
+  /** In the window's queue since it has looked so often, or WAITS_NOT; kept by the window. */
+  waitsSince: number;
   /** Its batch may leave. */
   letGo(): void;
 }
@@ -27,6 +31,7 @@ export class BatchWindow {
   #timer: Timer | undefined;
   /** Batches that have left since it was armed. */
   #left = 0;
+  #looks = 0;
 
   readonly #endTurn = () => {
     this.#turnAsked = false;
@@ -34,7 +39,12 @@ export class BatchWindow {
   };
   readonly #review = () => {
     this.#timer = undefined;
-    if (this.#left === 0) for (let waiting = this.#waiting.size; waiting > 0; waiting--) this.#letNextGo();
+    const patientSince = this.#left === 0 ? this.#looks : this.#looks - PATIENCE;
+    this.#looks++;
+    for (let waiting = this.#waiting.size; waiting > 0; waiting--) {
+      if ((this.#waiting.peek() as Proposer).waitsSince > patientSince) break;
+      this.#letNextGo();
+    }
     this.#arm();
   };
 
@@ -45,9 +55,9 @@ export class BatchWindow {
 
   /** True: not now, letGo will be called. */
   keeps(proposer: Proposer): boolean {
-    if (proposer.waits) return true;
+    if (proposer.waitsSince !== WAITS_NOT) return true;
     if (this.#underWay < this.#size && this.#waiting.size === 0) return false;
-    proposer.waits = true;
+    proposer.waitsSince = this.#looks;
     this.#waiting.push(proposer);
     this.#arm();
     return true;
@@ -69,7 +79,7 @@ export class BatchWindow {
 
   #letNextGo(): void {
     const next = this.#waiting.shift() as Proposer;
-    next.waits = false;
+    next.waitsSince = WAITS_NOT;
     next.letGo();
   }
 

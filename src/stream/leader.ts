@@ -17,7 +17,7 @@ import {
   SUBJECT_BYTES_MAX,
   TTL_NEVER,
 } from './batch-codec.ts';
-import type { BatchWindow, Proposer } from './batch-window.ts';
+import { type BatchWindow, type Proposer, WAITS_NOT } from './batch-window.ts';
 import type { BodySlab } from './body-slab.ts';
 import type { StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
@@ -106,7 +106,7 @@ export class PartitionLeader implements Proposer {
   readonly #partition: number;
   #group: Group | undefined;
   leading = false;
-  waits = false;
+  waitsSince = WAITS_NOT;
 
   readonly #builder: BatchBuilder;
   readonly #tentative: Tentative;

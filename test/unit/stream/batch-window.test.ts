@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { BatchWindow, type Proposer } from '../../../src/stream/batch-window.ts';
+import { BatchWindow, type Proposer, WAITS_NOT } from '../../../src/stream/batch-window.ts';
 import { FakeClock, World } from './fake-world.ts';
 
 class Partition implements Proposer {
-  waits = false;
+  waitsSince = WAITS_NOT;
   readonly #leave: () => void;
   constructor(leave: () => void) {
     this.#leave = leave;
@@ -78,6 +78,23 @@ test('while something comes through, the others wait on', () => {
   expect(gone).toHaveLength(11);
   clock.advance(1);
   expect(gone).toHaveLength(20);
+});
+
+test('nobody waits for ever behind batches that are stuck, while somebody whose batches are full goes on', () => {
+  const clock = new FakeClock();
+  const window = new BatchWindow(clock, 1);
+  window.entered();
+  const gone: number[] = [];
+  ask(window, 2, gone);
+  for (let ms = 0; ms < 600; ms += 10) {
+    if (ms === 300) ask(window, 1, gone);
+    window.entered();
+    clock.advance(10);
+    window.left(1);
+    clock.turn();
+    if (ms < 450) expect(gone).toEqual([]);
+  }
+  expect(gone).toEqual([0, 1]);
 });
 
 /** Leaders of one node, which lets one batch be under way. */
