@@ -1,7 +1,10 @@
 // A bounded cache that admits a key only when it is asked for twice within a short while, so that keys used once
 // (reply inboxes) neither fill it nor push out hot ones. Pure; used by the subject index and by broker routes.
-// Invariant: at most 2 × `halfMax` entries; an entry not asked for during `halfMax` admissions is gone.
+// Invariant: at most 2 × `halfMax` entries, of short keys; an entry not asked for during `halfMax` admissions is gone.
 import { Door } from './door.ts';
+
+/** Longer ones are never kept: thousands of them, of as many kilobytes each as a client likes, would be most of a node's memory. */
+const KEY_LENGTH_MAX = 255;
 
 export class RepeatCache<V> {
   readonly #halfMax: number;
@@ -31,7 +34,7 @@ export class RepeatCache<V> {
 
   /** Keeps `value` if `key` was offered lately; otherwise only remembers that it was. */
   offer(key: string, value: V): void {
-    if (this.#door.knows(hashOf(key))) this.#store(key, value);
+    if (key.length <= KEY_LENGTH_MAX && this.#door.knows(hashOf(key))) this.#store(key, value);
   }
 
   delete(key: string): void {

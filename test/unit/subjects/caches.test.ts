@@ -45,6 +45,17 @@ test('names that come once are not kept, and push nothing out', () => {
   expect(cache.size).toBeLessThan(5);
 });
 
+test('what is kept of names is bounded in bytes: long ones are not', () => {
+  const cache = new RepeatCache<number>(64);
+  const long = 'x'.repeat(256);
+  for (let i = 0; i < 10; i++) {
+    cache.offer(long, 1);
+    cache.offer(long.slice(1), 2);
+  }
+  expect(cache.get(long)).toBe(undefined);
+  expect(cache.get(long.slice(1))).toBe(2);
+});
+
 test('many names in turn are interned, and a name that shares all slots with others is still the right one', () => {
   const names = new Interner();
   const texts = Array.from({ length: 10_000 }, (_, i) => `größe.${i}.${'x'.repeat(i % 130)}`);
