@@ -365,15 +365,23 @@ class Router implements PublishRouter {
   #releaseHold(way: Way): void {
     const { link } = way;
     if (link === undefined || this.#closed) return;
-    if (this.#waitsForFormer(way, link)) {
-      this.#env.clock.after(FORMER_POLL_MS, () => this.#releaseHold(way));
-      return;
-    }
+    const isWaiting = this.#waitsForFormer(way, link);
     const { hold } = way;
     if (hold === undefined) return;
+    if (isWaiting) {
+      // Another look may have ended the waiting: it does not begin anew.
+      this.#env.clock.after(FORMER_POLL_MS, () => {
+        if (way.hold === hold) this.#releaseHold(way);
+      });
+      return;
+    }
     this.#dropHold(way);
+    // Those were waited for long enough, and may yet be stored: what came before them has lost its place.
+    const lastAway = this.#slots.lastWithFormer(way);
     for (const held of hold.queue) {
-      if (this.#isOvertaken(this.#slots.claim(held.token))) this.#settleRefused(held.token, apiError(10008));
+      const slot = this.#slots.claim(held.token);
+      const isTooLate = slot >= 0 && this.#slots.orders[slot] < lastAway;
+      if (isTooLate || this.#isOvertaken(slot)) this.#settleRefused(held.token, apiError(10008));
       else this.#toLeader(way, link, held, held.token);
     }
   }

@@ -1,6 +1,8 @@
 // Publishes that wait for their PubAck on the node where they entered (pure): one slot each, columns side by side, found again by a token
 // that fits into 32 bits; and who else has them, counted per partition. Used by publish-router.ts.
-// Invariant: a token is that of one publish until its slot has been used 4,095 times more; the counts of a way are those of its slots.
+// Invariant: a token is that of one publish until its slot has been used 4,095 times more, which takes millions of publishes: an answer that comes
+// after all must never find somebody else's; the counts of a way are those of its slots.
+import { Fifo } from '../stream/fifo.ts';
 
 /** The token of a publish for which nobody waits. */
 export const NO_ANSWER = 0xffffffff;
@@ -9,6 +11,8 @@ const SLOT_BITS = 20;
 const SLOTS_MAX = 1 << SLOT_BITS;
 /** The all-ones token means "no answer", so that generation is skipped. */
 const GENERATIONS = (1 << (32 - SLOT_BITS)) - 1;
+/** A free slot is used again after so many others. */
+const RESTING = 1024;
 
 export interface AwayCounts {
   /** How often the leader changed: whoever has a publish from before is none any more, or leads again. */
@@ -30,21 +34,17 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
   readonly #awayBy: (Link | undefined)[] = [];
   readonly #leftAt: number[] = [];
   readonly #generations: number[] = [];
-  readonly #free: number[] = [];
+  readonly #free = new Fifo<number>();
   #taken = 0;
 
   get count(): number {
-    return this.replies.length - this.#free.length;
+    return this.replies.length - this.#free.size;
   }
 
   /** Its token; -1: too many wait already. */
   take(account: string, reply: string, way: Way, nowMs: number): number {
-    let slot = this.#free.pop();
-    if (slot === undefined) {
-      slot = this.replies.length;
-      if (slot === SLOTS_MAX) return -1;
-      this.#generations.push(0);
-    }
+    const slot = this.#freeSlot();
+    if (slot < 0) return -1;
     this.replies[slot] = reply;
     this.accounts[slot] = account;
     this.ways[slot] = way;
@@ -53,6 +53,13 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
     this.#awayBy[slot] = undefined;
     this.#leftAt[slot] = 0;
     return this.tokenOf(slot);
+  }
+
+  #freeSlot(): number {
+    const slots = this.replies.length;
+    if (this.#free.size > RESTING || slots === SLOTS_MAX) return this.#free.shift() ?? -1;
+    this.#generations.push(0);
+    return slots;
   }
 
   /** The slot of a token that still waits; -1 when it was settled before. */
@@ -105,6 +112,16 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
   isWithFormer(slot: number, way: Way): boolean {
     if (slot < 0 || this.#awayBy[slot] === undefined) return false;
     return this.ways[slot] === way && this.#leftAt[slot] !== way.changes;
+  }
+
+  /** The last one, in the order in which they came, that left on that way before the leader changed last and is not back; 0: none. */
+  lastWithFormer(way: Way): number {
+    let last = 0;
+    if (way.withFormer === 0) return last;
+    for (let slot = 0; slot < this.orders.length; slot++) {
+      if (this.isWithFormer(slot, way)) last = Math.max(last, this.orders[slot]);
+    }
+    return last;
   }
 
   /** Who has a publish of that way leads no longer, or anew. */

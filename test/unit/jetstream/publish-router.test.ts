@@ -417,6 +417,42 @@ describe('a publish that a leader returns', () => {
     expect(frames.flatMap(subjectsOf)).toEqual(['S.2']);
   });
 
+  test('has lost its place when a later one is still away after the waiting: that one may yet be stored', () => {
+    const { answers, frames, lead, publish, receive, receivers, scheduler } = world(THERE);
+    publish('r1', 'S.1');
+    scheduler.runFor(1);
+    publish('r2', 'S.2');
+    scheduler.runFor(1);
+    lead(0);
+    publish('r3', 'S.3');
+    lead(ELSEWHERE);
+    scheduler.runFor(10);
+    receive(returnOf(frames[0]));
+    scheduler.runFor(250);
+    expect(answers).toEqual([expect.stringMatching(/r1 \{"error".*10008/)]);
+    expect(receivers).toEqual([THERE, THERE, ELSEWHERE]);
+    expect(subjectsOf(frames[2])).toEqual(['S.3']);
+    receive(ackOf(frames[1], 1));
+    receive(ackOf(frames[2], 2), ELSEWHERE);
+    expect(answers).toHaveLength(3);
+  });
+
+  test('is not waited for again because the leader changes twice meanwhile', () => {
+    const { lead, publish, receivers, scheduler } = world(THERE);
+    publish('r1');
+    scheduler.runFor(2);
+    lead(ELSEWHERE);
+    scheduler.runFor(2);
+    lead(HERE);
+    lead(ELSEWHERE);
+    publish('r2');
+    scheduler.runFor(250);
+    expect(receivers).toEqual([THERE, ELSEWHERE]);
+    publish('r3');
+    scheduler.runFor(1);
+    expect(receivers).toEqual([THERE, ELSEWHERE, ELSEWHERE]);
+  });
+
   test('and those behind it are answered in time when the next leader goes while the former one is waited for', () => {
     const { answers, lead, publish, scheduler } = world(THERE);
     publish('r1');

@@ -67,3 +67,30 @@ test('counts are those of the publishes that wait, whatever happens to them', ()
     }),
   );
 });
+
+test('an answer that comes after all does not find the publish of somebody who publishes one after the other', () => {
+  const slots = new WaitingPublishes<AwayCounts, string>();
+  const way = { changes: 0, away: 0, withFormer: 0 };
+  const settled = slots.take('$G', 'r', way, 0);
+  slots.release(slots.claim(settled));
+  let again = 0;
+  for (let i = 0; i < 2_000_000; i++) {
+    const token = slots.take('$G', 'r', way, 0);
+    if (token === settled) again++;
+    slots.release(slots.claim(token));
+  }
+  expect(again).toBe(0);
+  expect(slots.count).toBe(0);
+});
+
+test('all slots are used when so many wait, and no more', () => {
+  const slots = new WaitingPublishes<AwayCounts, string>();
+  const way = { changes: 0, away: 0, withFormer: 0 };
+  const tokens = Array.from({ length: 1 << 20 }, () => slots.take('$G', 'r', way, 0));
+  expect(new Set(tokens).size).toBe(1 << 20);
+  expect(slots.take('$G', 'r', way, 0)).toBe(-1);
+  slots.release(slots.claim(tokens[7]));
+  const next = slots.take('$G', 'r', way, 0);
+  expect(next).not.toBe(tokens[7]);
+  expect(slots.claim(next)).toBe(7);
+});
