@@ -1,7 +1,5 @@
 // The node where a publish entered always answers it: when the leader never does, when it does late, when the link has no room.
 import { describe, expect, test } from 'vitest';
-import type { Channel, PeerInfo, Transport } from '../../../cluster/rpc/types.ts';
-import type { Broker, Message, Sink } from '../../../src/broker/types.ts';
 import {
   ANSWERS,
   FORWARD,
@@ -10,127 +8,10 @@ import {
   RETURNED,
   readFrame,
 } from '../../../src/jetstream/publish-codec.ts';
-import { createPublishRouter } from '../../../src/jetstream/publish-router.ts';
-import { type Catalog, groupOf, type StreamRecord } from '../../../src/meta/types.ts';
-import type { AckSink, PartitionOps } from '../../../src/stream/types.ts';
-import { createPrng } from '../../sim/prng.ts';
-import { createScheduler } from '../../sim/scheduler.ts';
-import { createSimEnv } from '../../sim/sim-env.ts';
-import { streamConfig } from '../meta/meta-world.ts';
-
-const HERE = 1;
-const THERE = 2;
-const ELSEWHERE = 3;
-const EMPTY = new Uint8Array(0);
-const RECORD: StreamRecord = {
-  streamId: 5,
-  account: '$G',
-  name: 'S',
-  config: streamConfig('S'),
-  createdUs: 0,
-  revision: 5,
-  partitions: 1,
-  stride: 1,
-  replicas: [[HERE, THERE]],
-};
-
-function world(firstLeader: number) {
-  let leader = firstLeader;
-  let onLeader: ((group: number, leader: number) => void) | undefined;
-  const scheduler = createScheduler(createPrng(1).stream('scheduler'));
-  const env = createSimEnv({ scheduler, seed: 'router', node: 'here' });
-  let sink: Sink | undefined;
-  const answers: string[] = [];
-  const broker = {
-    addSink: (_account: string, _subject: string, added: Sink) => {
-      sink = added;
-      return { remove: () => undefined };
-    },
-    deliverTo: (_account: string, inbox: string, { hdr, payload }: Message) => {
-      answers.push(`${Math.round(scheduler.nowMs)} ${inbox} ${Buffer.from(hdr)}${Buffer.from(payload)}`);
-      return true;
-    },
-  } as unknown as Broker;
-  const frames: Uint8Array[] = [];
-  /** Of the frames. */
-  const receivers: number[] = [];
-  const link = { full: false, up: true };
-  let onFrame: ((from: number, bytes: Uint8Array) => void) | undefined;
-  let onDown: ((peer: number) => void) | undefined;
-  const transport = {
-    self: { id: HERE } as PeerInfo,
-    send: (to: number, _channel: Channel, parts: readonly Uint8Array[]) => {
-      if (link.full || !link.up) return false;
-      receivers.push(to);
-      frames.push(Buffer.concat(parts));
-      return true;
-    },
-    isUp: () => link.up,
-    onMessage: (_channel: Channel, handler: (from: number, bytes: Uint8Array) => void) => {
-      onFrame = handler;
-    },
-    onPeerDown: (handler: (peer: number) => void) => {
-      onDown = handler;
-    },
-  } as unknown as Transport;
-  const published: { sink: AckSink; token: number }[] = [];
-  const local = { leading: firstLeader === HERE };
-  const ops = {
-    get leading() {
-      return local.leading;
-    },
-    publish: (_s: string, _h: Uint8Array, _p: Uint8Array, to: AckSink, token: number) => {
-      published.push({ sink: to, token });
-    },
-  } as unknown as PartitionOps;
-  env.run(() => {
-    createPublishRouter({
-      env,
-      broker,
-      transport,
-      catalog: {
-        onChange: (handler) => handler({ account: '$G', name: 'S', before: undefined, record: RECORD }),
-      } as Catalog,
-      partitions: {
-        local: () => ops,
-        leaderOf: () => leader,
-        onLeaderChange: (handler) => {
-          onLeader = handler;
-        },
-      },
-    });
-  });
-  return {
-    answers,
-    frames,
-    receivers,
-    link,
-    local,
-    published,
-    scheduler,
-    publish: (reply: string, subject = 'S.a') =>
-      env.run(() => sink!({ subject, reply, hdr: EMPTY, payload: EMPTY }, '$G', undefined)),
-    lead: (next: number) => {
-      leader = next;
-      env.run(() => onLeader!(groupOf(5, 0), next));
-    },
-    receive: (bytes: Uint8Array, from = THERE) => env.run(() => onFrame!(from, bytes)),
-    down: () => env.run(() => onDown!(THERE)),
-    run: (fn: () => void) => env.run(fn),
-  };
-}
+import { groupOf } from '../../../src/meta/types.ts';
+import { ackOf, ELSEWHERE, EMPTY, HERE, returnOf, THERE, world } from './router-world.ts';
 
 const UNKNOWN = /^\d+ r\d+ \{"error":\{"code":503,"err_code":10008,.*"stream":"S","seq":0\}$/;
-
-function ackOf(frame: Uint8Array, seq: number): Uint8Array {
-  const builder = new FrameBuilder(ANSWERS);
-  readFrame(frame, {
-    onForward: (_group, token) => builder.addStored(token, seq, false),
-    onStored: () => undefined,
-    onRefused: () => undefined,
-  });
-  return builder.take(frameHeader(frame)!.epoch);
-}
 
 describe('a publish is answered once', () => {
   test.each([HERE, THERE])('10008 when its leader (%i) never answers; a late answer changes nothing', (leader) => {
@@ -205,17 +86,6 @@ describe('a publish is answered once', () => {
     expect(stored()).toEqual([1, 2, 3]);
   });
 });
-
-/** The frame of publishes comes back as it is. */
-function returnOf(frame: Uint8Array): Uint8Array {
-  const builder = new FrameBuilder(RETURNED);
-  readFrame(frame, {
-    onForward: (group, token, subject, hdr, payload) => builder.addForward(group, token, { subject, hdr, payload }),
-    onStored: () => undefined,
-    onRefused: () => undefined,
-  });
-  return builder.take(frameHeader(frame)!.epoch);
-}
 
 function subjectsOf(frame: Uint8Array): string[] {
   const subjects: string[] = [];
