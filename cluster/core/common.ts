@@ -18,8 +18,8 @@ export class Common {
   private readonly members = new Map<PeerId, Member>();
 
   constructor(self: PeerId, limits: Limits) {
-    const { proofMs, heartbeatMs, electionMinMs, electionMaxMs } = limits;
-    const whole = [proofMs, heartbeatMs, electionMinMs, electionMaxMs, limits.heirMs, limits.nextHeirMs];
+    const { proofMs, heartbeatMs, gridMs, electionMinMs, electionMaxMs } = limits;
+    const whole = [proofMs, heartbeatMs, gridMs, electionMinMs, electionMaxMs, limits.heirMs, limits.nextHeirMs];
     assert(whole.every(Number.isInteger), 'cores count whole milliseconds');
     this.limits = limits;
     this.members.set(NOBODY.id, NOBODY);

@@ -354,6 +354,8 @@ export class GroupRunner implements Group, HasDeadline, LaneOwner {
     if (raft.term === seenTerm && raft.leader === seenLeader) return;
     // What it has committed it answers still: whoever comes next does not know who asked.
     if (wasLeading) this.apply(nowMs + FAREWELL_MS);
+    // What was applied, or who was answered, may have ended the group.
+    if (this.closed) return;
     this.setLeading(false);
     this.inFlightBytes = 0;
     const other = raft.leader === raft.id ? 0 : raft.leader;

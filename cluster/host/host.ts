@@ -524,10 +524,10 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   }
 
   /** Everything that its core wants done, but for application and the flush, which are the pass's. What is known of a group is looked at in one
-   * go: with many groups in a pass it has left the processor's caches when the next step comes to it. */
+   * go: with many groups in a pass it has left the processor's caches when the next step comes to it. Whoever is answered may end the group. */
   private takeReadys(runner: GroupRunner, nowMs: number): void {
     runner.beginPass(nowMs);
-    while (runner.hasReady) this.takeReady(runner, runner.takeReady());
+    while (!runner.closed && runner.hasReady) this.takeReady(runner, runner.takeReady());
     runner.endPass();
     this.deadlines.update(runner);
   }

@@ -1,7 +1,11 @@
 // The one event queue of a simulated world. Time only moves when an event is taken from it, so a run has no waiting
 // and no races. Events at the same time run in an order drawn from the seed, never in the order of insertion.
 // Invariant: the sequence of events is a function of the seed alone.
+import { NOTHING } from '../../cluster/core/state.ts';
 import type { Prng } from './prng.ts';
+
+// All groups of all nodes share it: in a simulated world whoever adds something to it fails.
+Object.freeze(NOTHING);
 
 /** Opaque; give it to cancel(). */
 export interface ScheduledEvent {

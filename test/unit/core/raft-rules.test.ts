@@ -386,7 +386,8 @@ describe('membership', () => {
 
 describe('time', () => {
   test('deadlines are whole milliseconds, whatever the clock and chance say: one that is due is met by a tick at it', () => {
-    expect(() => new OneCore([], {}, { heirMs: 0.5 })).toThrow('whole milliseconds');
+    for (const limits of [{ heirMs: 0.5 }, { gridMs: 12.5 }])
+      expect(() => new OneCore([], {}, limits)).toThrow('whole milliseconds');
     const core = new OneCore([1], { nowMs: 0.7, random: () => 0.123 });
     core.nowMs = 10.9;
     core.append(2, 1, [1, 1], []);

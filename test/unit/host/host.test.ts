@@ -310,6 +310,26 @@ describe('three nodes', () => {
     world.put('put with 1 and 4');
     expect(world.node(4).group().status().membership).toEqual({ voters: [1, 2, 4], learners: [] });
   });
+
+  test('what a leader that is none any more still applies may end the group', () => {
+    const world = new World({ seed: 41, nodes: 3 });
+    world.start();
+    const from = world.untilLeader();
+    const machine = from.machine();
+    const runner = from.group() as GroupRunner;
+    const apply = runner.apply.bind(runner);
+    // Its turn does not come before leadership is lost.
+    runner.apply = (untilMs) => untilMs > world.scheduler.nowMs + 50 && apply(untilMs);
+    from.env.run(() => from.group().propose(Buffer.from('put end')));
+    world.until('committed', () => runner.backlog > 0);
+    machine.onApply = () => from.host.deleteGroup(0);
+    from.env.run(() => from.group().transferLeadership(world.nodes.find((node) => node !== from)!.id));
+    world.until('ended', () => runner.closed);
+    world.scheduler.runFor(500);
+    expect(from.env.deathReason).toBeUndefined();
+    expect(machine.count).toBe(1);
+    expect(machine.calls.filter((call) => call === 'not leading, 0')).toHaveLength(1);
+  });
 });
 
 describe('what a node cannot be sure of', () => {
