@@ -1,6 +1,7 @@
 // Cluster time (DESIGN §7): the median of the wall clocks that can be heard, advanced by the local monotonic clock. Fed by heartbeats,
 // asked by leaders for stamps. Invariants: one wrong clock among three or more nodes moves it never ahead, also when just one other node
-// can be heard, and also after a restart; once the time is known it never runs backwards here.
+// can be heard, and also after a restart; once the time is known it never runs backwards here. A node that knows that it has peers and has heard
+// none of them in this life has no time: what it leads alone goes on with the stamps it has.
 
 import type { Clock, Logger } from '../../src/kit/env.ts';
 import type { PeerId } from '../core/types.ts';
@@ -9,10 +10,14 @@ import type { PeerId } from '../core/types.ts';
 const FRESH_MS = 3_000;
 const FAR_US = 5_000_000;
 const ALARM_EVERY_MS = 60_000;
+/** Of `nowUs`: nobody has told it. */
+export const NO_TIME_US = 0;
 
 export class ClusterClock {
   private readonly clock: Clock;
   private readonly log: Logger;
+  /** This node is all there is. */
+  private readonly isAlone: () => boolean;
   /** Wall clock minus monotonic clock, in microseconds, and when it was heard. */
   private readonly offsets = new Map<PeerId, { offsetUs: number; heardMs: number }>();
   private offsetUs: number;
@@ -25,13 +30,15 @@ export class ClusterClock {
   private lastUs = 0;
   private alarmMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock, log: Logger) {
+  constructor(clock: Clock, log: Logger, isAlone: () => boolean) {
     this.clock = clock;
     this.log = log;
+    this.isAlone = isAlone;
     this.offsetUs = this.ownOffsetUs();
   }
 
   nowUs(): number {
+    if (!this.hasPeers && !this.isAlone()) return NO_TIME_US;
     const us = Math.floor(this.clock.nowMs() * 1_000 + this.offsetUs);
     // What was believed before anyone was heard binds nobody.
     if (this.hasPeers && !this.known) return us;

@@ -11,6 +11,7 @@ import {
   type GroupId,
   type Index,
   type LogEntry,
+  META_GROUP,
   type Membership,
   type PeerId,
   type Ready,
@@ -531,4 +532,12 @@ export class GroupRunner implements Group, HasDeadline, LaneOwner {
     this.askedReads.clear();
     for (const done of reads) done(false);
   }
+}
+
+/** The members of the meta group are the cluster's nodes; without it this node is in no cluster yet. */
+export function isAlone(runners: ReadonlyMap<GroupId, GroupRunner>): boolean {
+  const metadata = runners.get(META_GROUP);
+  if (metadata === undefined) return true;
+  const { voters, learners } = metadata.raft.membership;
+  return voters.length + learners.length <= 1;
 }

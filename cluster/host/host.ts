@@ -19,7 +19,7 @@ import { Doubt } from './doubt.ts';
 import { drain } from './drain.ts';
 import { Durables } from './durables.ts';
 import { FullDisks } from './full-disks.ts';
-import { GroupRunner, type RunnerOwner } from './group-runner.ts';
+import { GroupRunner, isAlone, type RunnerOwner } from './group-runner.ts';
 import { HeldNews } from './held-news.ts';
 import { LateApply } from './late-apply.ts';
 import { type Commons, commonsOf, openRaft } from './open-raft.ts';
@@ -127,7 +127,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.env = env;
     this.wal = wal;
     this.transport = transport;
-    this.time = new ClusterClock(env.clock, env.log);
+    this.time = new ClusterClock(env.clock, env.log, () => isAlone(this.runners));
     this.outgoing = new Outgoing(transport, this.stats);
     this.sender = new AppendSender(wal, this);
     this.held = new HeldNews(this.sender, () => this.queuePass());

@@ -8,7 +8,7 @@
 import type { Clock, Timer } from '../kit/env.ts';
 import { Fifo } from './fifo.ts';
 
-/** With half or twice as many a thousand streams are as fast; with a quarter the disk waits for work. */
+/** With half as many a thousand streams are as fast, twice as many gain half as much; with a quarter the disk waits for work (ADR 0010). */
 export const BATCHES = 64;
 const STUCK_MS = 20;
 /** Half a second. A thousand partitions that use the processors up wait half as long. */

@@ -1,6 +1,7 @@
 // Wakes the leader when messages grow too old or message ids leave the duplicate window, and proposes that they go: only the log
 // removes them, equally everywhere (DESIGN §7). Also proposes what works off a backlog (backlog.ts). Used by partition.ts. Nothing ticks
 // while nothing is due: one timer, at the earliest due time. Invariant: at most one expiry is in flight.
+import { NO_TIME_US } from '../../cluster/host/cluster-clock.ts';
 import type { Env, Timer } from '../kit/env.ts';
 import { CommandType, EXPIRE_AGE, EXPIRE_BACKLOG, EXPIRE_IDS, EXPIRE_TTL, encodeExpire } from './batch-codec.ts';
 import type { PartitionLeader } from './leader.ts';
@@ -13,6 +14,8 @@ const MARKERS_MAX = 1000;
 const SLACK_MS = 50;
 /** Ids that are past the window are ignored anyway; they only hold memory. */
 const IDS_SLACK_MS = 1000;
+/** Nobody has told the time yet: so long until it is asked for again. */
+const NO_TIME_MS = 500;
 /** Timers are 32 bit. */
 const DELAY_MS_MAX = 1 << 30;
 
@@ -53,7 +56,9 @@ export class ExpiryTimers {
     if (dueUs === Number.POSITIVE_INFINITY) return;
     this.#dueUs = dueUs;
     this.#revision = machine.configRevision;
-    const delayMs = Math.min(Math.max((dueUs - clusterTimeUs()) / 1000, 0) + SLACK_MS, DELAY_MS_MAX);
+    const nowUs = clusterTimeUs();
+    const delayMs =
+      nowUs === NO_TIME_US ? NO_TIME_MS : Math.min(Math.max((dueUs - nowUs) / 1000, 0) + SLACK_MS, DELAY_MS_MAX);
     this.#timer = env.clock.after(delayMs, this.#wake);
   }
 

@@ -2,6 +2,7 @@
 // is applied (DESIGN §4). Owned and called by partition.ts. It is the one place that answers publishers.
 // Invariants: no answer rests on an uncommitted fact (a refusal that quotes the stream's state also waits for proof that this
 // node still leads); every publish and command is answered exactly once; records enter the log in the order in which they came.
+import { NO_TIME_US } from '../../cluster/host/cluster-clock.ts';
 import type { Group } from '../../cluster/host/types.ts';
 import type { Env } from '../kit/env.ts';
 import { hasWildcard } from '../subjects/subject.ts';
@@ -606,7 +607,10 @@ export class PartitionLeader implements Proposer {
 
   #batchStampUs(): number {
     if (!this.#builder.empty) return this.#builder.stampUs;
-    return Math.max(this.#stampUs, Math.floor(this.#options.clusterTimeUs()));
+    const nowUs = Math.floor(this.#options.clusterTimeUs());
+    // Nobody has told the time: a stamp that stands still expires nothing too early. The first one is this node's own.
+    if (nowUs === NO_TIME_US && this.#stampUs === 0) return this.#env.clock.wallUs();
+    return Math.max(this.#stampUs, nowUs);
   }
 
   #beginBatch(): void {

@@ -1,13 +1,13 @@
 // Cluster time with one wrong clock: which of two clocks is believed, before and after a restart.
 import { describe, expect, test } from 'vitest';
-import { ClusterClock } from '../../../cluster/host/cluster-clock.ts';
+import { ClusterClock, NO_TIME_US } from '../../../cluster/host/cluster-clock.ts';
 
 const TRUE_US = 1_700_000_000_000_000;
 const HOUR_US = 3_600_000_000;
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A node whose wall clock is `wrongUs` off; `tell` is a heartbeat of a peer. */
-function node(wrongUs: number) {
+function node(wrongUs: number, alone = true) {
   let nowMs = 0;
   const state = { wrongUs };
   const clock = {
@@ -17,7 +17,7 @@ function node(wrongUs: number) {
     cancel() {},
     endOfTurn() {},
   };
-  const time = new ClusterClock(clock, log);
+  const time = new ClusterClock(clock, log, () => alone);
   return {
     time,
     state,
@@ -83,5 +83,20 @@ describe('cluster time', () => {
     a.state.wrongUs = 0;
     a.time.recompute();
     expect(a.errorUs()).toBe(HOUR_US);
+  });
+
+  test('a node that has peers and has heard none of them has no time', () => {
+    const a = node(HOUR_US, false);
+    expect(a.time.nowUs()).toBe(NO_TIME_US);
+    a.pass(60_000);
+    a.time.recompute();
+    expect(a.time.nowUs()).toBe(NO_TIME_US);
+    expect(a.time.toldUs).toBe(0);
+    a.tell(2, 0, true);
+    expect(a.errorUs()).toBe(0);
+    // Cut off afterwards, it goes on.
+    a.time.lost(2);
+    a.pass(1000);
+    expect(a.errorUs()).toBe(0);
   });
 });

@@ -9,6 +9,8 @@ const FIXED = [1, 3, 4, 6, 8, 11, 19];
 /** Leaders that were cut off handed out here, up to 1.6 s later, what had been acknowledged through their successors. */
 const CUT_OFF = [182272033, 182272046, 182272123, 182272139];
 const CUT_OFF_MS = 15_000;
+/** A stream of one replica, all nodes without power, and a clock that is wrong by two hours. */
+const WRONG_CLOCK = 373376982;
 const FRESH = 3;
 const DURATION_MS = 5000;
 /** Planted here; `npm run sim -- --mutants` plants all. */
@@ -30,6 +32,10 @@ describe('the cluster under simulation', () => {
 
   it.each(CUT_OFF)('hands out nothing that was acknowledged with seed %i', { timeout: 240_000 }, (seed) => {
     expect(runScenario({ seed, durationMs: CUT_OFF_MS }).findings).toEqual([]);
+  });
+
+  it('expires nothing by the clock of a node that has heard nobody yet', { timeout: 120_000 }, () => {
+    expect(runScenario({ seed: WRONG_CLOCK, durationMs: 15_000 }).findings).toEqual([]);
   });
 
   it.each([2, 10])('fails no publish when nodes are restarted one after the other, with seed %i', (seed) => {

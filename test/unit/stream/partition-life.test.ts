@@ -1,5 +1,6 @@
 // One partition over time: leaders that come and go, snapshots, what leaves by age, consumers in the same log.
 import { describe, expect, test } from 'vitest';
+import { NO_TIME_US } from '../../../cluster/host/cluster-clock.ts';
 import { isApiError } from '../../../src/stream/errors.ts';
 import { NONE, streamConfig, World } from './fake-world.ts';
 import { get, info, stored, subjectsOf, text } from './partition-asks.ts';
@@ -108,6 +109,37 @@ describe('time', () => {
     world.clock.advance(1060);
     world.settle();
     expect(info(world).messages).toBe(0);
+  });
+
+  test('while nobody has told the time, stamps stand still and nothing expires', () => {
+    let told = true;
+    const world: World = new World(
+      { max_age: 1_000_000_000, duplicate_window: 0 },
+      { clusterTimeUs: () => (told ? world.clock.wall : NO_TIME_US) },
+    );
+    world.lead();
+    world.store('a');
+    const { stampUs } = world.partition.machine;
+    told = false;
+    world.clock.advance(5000);
+    world.store('b');
+    expect(world.partition.machine.stampUs).toBe(stampUs);
+    world.clock.advance(60_000);
+    world.settle();
+    expect(info(world).messages).toBe(2);
+    told = true;
+    world.clock.advance(600);
+    world.settle();
+    expect(info(world).messages).toBe(0);
+  });
+
+  test('the first stamp of all is of this node when nobody has told the time', () => {
+    const world = new World({ max_age: 1_000_000_000 }, { clusterTimeUs: () => NO_TIME_US }).lead();
+    world.store('a');
+    expect(world.partition.machine.stampUs).toBe(world.clock.wall);
+    world.clock.advance(5000);
+    world.store('b');
+    expect(info(world).messages).toBe(2);
   });
 
   test('a follower does not wake; the next leader takes over', () => {
