@@ -1,7 +1,7 @@
 // How many batches a node's leaders have on their way to being applied at once. With a thousand busy partitions each visit to one is a walk through
 // memory that the others have pushed out of the processor's caches; of few at a time everything stays at hand, and the batches of those that wait
-// grow meanwhile. One for all partitions of a node, owned by node.ts, asked by leader.ts at the end of a turn. Up to BATCHES busy partitions
-// never notice it.
+// grow meanwhile. One for all partitions of a node, owned by node.ts, asked by leader.ts at the end of a turn. While fewer than
+// BATCHES are under way nobody notices it.
 // Invariants: who waits is let go exactly once, in the order of asking; where nothing comes through for STUCK_MS (a lost majority, a slow disk)
 // all that wait go; and nobody waits longer than PATIENCE looks, though some come through: with far followers few batches are applied in a
 // second, however many there could be, and publishers give up after some.
