@@ -144,7 +144,8 @@ export interface Host {
   deleteGroup(group: GroupId): void;
   group(group: GroupId): Group | undefined;
   groups(): Iterable<Group>;
-  /** Median of a majority's wall clocks, advanced by the monotonic clock; microseconds (DESIGN §7). */
+  /** Median of a majority's wall clocks, advanced by the monotonic clock; microseconds (DESIGN §7). NO_TIME_US (cluster-clock.ts) while this node
+   * of a cluster has heard no other. */
   clusterTimeUs(): number;
   /** Hands all leaderships to others, then calls done, or when the time is over. */
   drain(bounds: DrainBounds, done: () => void): void;
