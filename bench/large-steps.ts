@@ -276,7 +276,7 @@ class Meter {
 function fill(world: World, messages: number, subject: Naming): void {
   const payload = new Uint8Array(16);
   for (let n = 0; n < messages; n++) {
-    world.partition.publish(subject(n), NONE, payload, NOBODY, 0);
+    world.partition.publish(subject(n), NONE, payload, NOBODY, 0, world.group.term);
     if (n % IN_FLIGHT === IN_FLIGHT - 1) world.settle();
   }
   world.settle();
@@ -304,7 +304,8 @@ function measureFilling(messages: number, print: (line: string) => void): void {
   const payload = new Uint8Array(16);
   for (let n = 0; n < messages; ) {
     meter.step('turn', () => {
-      for (const end = n + PER_TURN; n < end; n++) world.partition.publish(each(n), NONE, payload, NOBODY, 0);
+      for (const end = n + PER_TURN; n < end; n++)
+        world.partition.publish(each(n), NONE, payload, NOBODY, 0, world.group.term);
       world.settle();
     });
   }

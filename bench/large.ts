@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { runtimeEnv, V8_FLAGS } from '../src/cli/runtime.mjs';
 import { startNode } from '../src/index.ts';
+import { groupOf } from '../src/meta/types.ts';
 import type { AckSink } from '../src/stream/types.ts';
 import { RawClient } from '../test/conformance/raw.ts';
 import { freePorts, Target } from '../test/conformance/target.ts';
@@ -60,6 +61,7 @@ async function fill(dir: string, messages: number, distinct: boolean): Promise<v
   client.close();
   const partition = [...(server.node?.partitions.values() ?? [])].find((each) => each.streamName === STREAM);
   if (partition === undefined) throw new Error('the stream has no partition here');
+  const term = server.node?.meta.partitions.termOf(groupOf(partition.streamId, 0)) ?? 0;
   const payload = new Uint8Array(PAYLOAD_BYTES).fill(120);
   const none = new Uint8Array(0);
   let sent = 0;
@@ -75,7 +77,7 @@ async function fill(dir: string, messages: number, distinct: boolean): Promise<v
     };
     const more = (): void => {
       for (; sent < messages && sent - stored < IN_FLIGHT; sent++) {
-        partition.publish(`${STREAM}.${distinct ? sent : 'x'}`, none, payload, sink, 0);
+        partition.publish(`${STREAM}.${distinct ? sent : 'x'}`, none, payload, sink, 0, term);
       }
     };
     more();

@@ -169,7 +169,7 @@ function leaderPath(hdr: Uint8Array | undefined, what: string, expect = false): 
         const number = expect ? i : ++id;
         for (let d = 7, rest = number; d >= 0; d--, rest = (rest / 10) | 0) hdr[digits + d] = 48 + (rest % 10);
       }
-      partition.publish(expect ? subjects[0] : pick(), hdr ?? NONE, PAYLOAD, sink, i);
+      partition.publish(expect ? subjects[0] : pick(), hdr ?? NONE, PAYLOAD, sink, i, 1);
     }
     while (turn.length > 0) turn.shift()?.();
     const bodies = log;

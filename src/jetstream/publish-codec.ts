@@ -1,10 +1,11 @@
 // Frames of Channel.publish (pure): the publishes that one node forwards to another in one turn, and their answers.
 // Called by publish-router. Invariant: whatever bytes arrive, decoding ends with a result or `undefined`, never a throw.
 //
-// forward: u8 1, u32 epoch, then per message: f64 group, u32 token, u16 subject, u32 hdr, u32 payload lengths, bytes
+// forward: u8 1, u32 epoch, then per message: f64 group, f64 term, u32 token, u16 subject, u32 hdr, u32 payload lengths, bytes
 // answers: u8 2, u32 epoch, then per answer:  u32 token, u8 outcome, then stored/duplicate: f64 seq,
 //          refused: u16 err_code, u16 code, u16 text length, text
 // returned: u8 3, and the rest as in forward: publishes that were not looked at, for whoever leads next
+// `term` is that of the leader to which the publish is sent; it comes back with that term
 
 import { RawMessage } from '../broker/raw-message.ts';
 import type { Message } from '../broker/types.ts';
@@ -17,7 +18,7 @@ export const RETURNED = 3;
 export const Outcome = { stored: 0, duplicate: 1, refused: 2 } as const;
 
 const HEADER_BYTES = 5;
-const FORWARD_FIXED = 22;
+const FORWARD_FIXED = 30;
 const ANSWER_FIXED = 5;
 const INITIAL_BYTES = 16 * 1024;
 
@@ -53,7 +54,7 @@ export class FrameBuilder {
     this.length = start;
   }
 
-  addForward(group: number, token: number, message: Body): void {
+  addForward(group: number, term: number, token: number, message: Body): void {
     const { subject } = message;
     const raw = message instanceof RawMessage ? message : undefined;
     const hdrBytes = raw !== undefined ? raw.payloadStart - raw.hdrStart : message.hdr.length;
@@ -63,10 +64,11 @@ export class FrameBuilder {
     const body = at + FORWARD_FIXED;
     const subjectBytes = writeText(this.#bytes, body, subject);
     this.#view.setFloat64(at, group);
-    this.#view.setUint32(at + 8, token);
-    this.#view.setUint16(at + 12, subjectBytes);
-    this.#view.setUint32(at + 14, hdrBytes);
-    this.#view.setUint32(at + 18, payloadBytes);
+    this.#view.setFloat64(at + 8, term);
+    this.#view.setUint32(at + 16, token);
+    this.#view.setUint16(at + 20, subjectBytes);
+    this.#view.setUint32(at + 22, hdrBytes);
+    this.#view.setUint32(at + 26, payloadBytes);
     const hdrAt = body + subjectBytes;
     if (raw !== undefined) raw.bytes.copy(this.#bytes, hdrAt, raw.hdrStart, raw.end);
     else {
@@ -120,7 +122,7 @@ function writeText(target: Uint8Array, at: number, text: string): number {
 
 export interface FrameReader {
   /** Also of what was returned. */
-  onForward(group: number, token: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
+  onForward(group: number, term: number, token: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
   onStored(token: number, seq: number, duplicate: boolean): void;
   onRefused(token: number, errCode: number, code: number, text: string): void;
 }
@@ -141,13 +143,14 @@ export function readFrame(bytes: Uint8Array, reader: FrameReader): boolean {
   if (bytes[0] !== ANSWERS) {
     while (at < bytes.length) {
       if (at + FORWARD_FIXED > bytes.length) return false;
-      const subjectEnd = at + FORWARD_FIXED + view.getUint16(at + 12);
-      const hdrEnd = subjectEnd + view.getUint32(at + 14);
-      const end = hdrEnd + view.getUint32(at + 18);
+      const subjectEnd = at + FORWARD_FIXED + view.getUint16(at + 20);
+      const hdrEnd = subjectEnd + view.getUint32(at + 22);
+      const end = hdrEnd + view.getUint32(at + 26);
       if (end > bytes.length) return false;
       reader.onForward(
         view.getFloat64(at),
-        view.getUint32(at + 8),
+        view.getFloat64(at + 8),
+        view.getUint32(at + 16),
         subjects.intern(buf, at + FORWARD_FIXED, subjectEnd),
         hdrEnd > subjectEnd ? bytes.subarray(subjectEnd, hdrEnd) : NO_BYTES,
         bytes.subarray(hdrEnd, end),

@@ -1,9 +1,10 @@
 // From a client's publish to the partition that stores it, and back with the PubAck (DESIGN §4, "who owns the answer").
 // Runs on every node; a publish is answered by the node where it entered. Invariants: every publish with a reply gets exactly one
 // answer; a publish is never sent to a leader twice by this node, unless the first one returned it without having looked at it; per partition,
-// publishes leave in the order they came.
+// publishes are stored in the order in which they came. For each is sent to the leader of one term, which takes it in no other; so what was
+// stored in a later term came later in the log, and what comes back from an earlier term than one that was sent to since is given up.
 
-import type { PeerId } from '../../cluster/core/types.ts';
+import type { PeerId, Term } from '../../cluster/core/types.ts';
 import { Channel, type Transport } from '../../cluster/rpc/types.ts';
 import type { Broker, Message, Sink, SinkHandle } from '../broker/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
@@ -17,8 +18,6 @@ import { type AwayCounts, NO_ANSWER, WaitingPublishes } from './waiting-publishe
 
 /** How long a publish waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
-/** What a leader has returned goes there again after this, if it is still, or again, the one that is known. */
-const RETURN_AGAIN_MS = 200;
 /** A publish without answer for so long is told that its outcome is unknown, … */
 const ANSWER_MS_MAX = 2500;
 /** … or later, while others of its partition are answered: a long queue is not a hang. */
@@ -96,14 +95,16 @@ interface Way extends AwayCounts {
   readonly group: number;
   /** To its leader; undefined: not known. */
   link: PeerLink | undefined;
+  /** In which that leads, or the last one did. */
+  term: Term;
+  /** In which that led to which a publish was last sent. */
+  sentTerm: Term;
   hold: Hold | undefined;
   noAck: boolean;
   /** What a PubAck says before the seq. */
   readonly ackHead: Uint8Array;
   /** After how many sweeps a publish was last stored. */
   storedAt: number;
-  /** The last one, in the order in which they came, that was stored. */
-  storedOrder: number;
   readonly name: string;
 }
 
@@ -164,7 +165,7 @@ class Router implements PublishRouter {
   readonly #localSink: AckSink = {
     stored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
     refused: (token, error) => this.#settleRefused(token, error),
-    returned: (token, group, subject, hdr, payload) => this.#takeBack(this.#here, token, group, subject, hdr, payload),
+    returned: (token, group, term, subject, hdr, payload) => this.#takeBack(token, group, term, subject, hdr, payload),
   };
 
   constructor(options: PublishRouterOptions) {
@@ -178,9 +179,9 @@ class Router implements PublishRouter {
       if (before !== undefined && record?.streamId !== before.streamId) this.#removeStream(before);
       if (record !== undefined) this.#setStream(record);
     });
-    this.#partitions.onLeaderChange((group, leader) => {
+    this.#partitions.onLeaderChange((group, leader, term) => {
       const way = this.#ways.get(group);
-      if (way !== undefined) this.#leaderChanged(way, leader);
+      if (way !== undefined) this.#leaderChanged(way, leader, term);
     });
     this.#transport.onMessage(Channel.publish, (from, bytes) => this.#onFrame(from, bytes));
     this.#transport.onPeerDown((peer) => this.#onPeerDown(peer));
@@ -222,6 +223,8 @@ class Router implements PublishRouter {
     const way: Way = {
       group,
       link: leader === 0 ? undefined : this.#link(leader),
+      term: this.#partitions.termOf(group),
+      sentTerm: 0,
       hold: undefined,
       noAck: false,
       ackHead,
@@ -229,7 +232,6 @@ class Router implements PublishRouter {
       away: 0,
       withFormer: 0,
       storedAt: -1 - FLOWING_SWEEPS,
-      storedOrder: 0,
       name,
     };
     this.#ways.set(group, way);
@@ -249,8 +251,9 @@ class Router implements PublishRouter {
     }
   }
 
-  #leaderChanged(way: Way, leader: PeerId): void {
+  #leaderChanged(way: Way, leader: PeerId, term: Term): void {
     way.link = leader === 0 ? undefined : this.#link(leader);
+    way.term = term;
     this.#slots.leaderChanged(way);
     this.#releaseHold(way);
   }
@@ -275,15 +278,16 @@ class Router implements PublishRouter {
   }
 
   #toLeader(way: Way, link: PeerLink, message: Body, token: number): void {
-    const { group } = way;
+    const { group, term } = way;
+    way.sentTerm = term;
     if (link === this.#here) {
       const ops = this.#partitions.local(group);
       if (ops === undefined) this.#settleRefused(token, apiError(10008));
-      else ops.publish(message.subject, message.hdr, message.payload, this.#localSink, token);
+      else ops.publish(message.subject, message.hdr, message.payload, this.#localSink, token, term);
       return;
     }
     this.#slots.leaves(token, link);
-    link.forward.addForward(group, token, message);
+    link.forward.addForward(group, term, token, message);
     this.stats.forwarded++;
     if (link.forward.length > FORWARD_BYTES_FLUSH) this.#sendForwards(link);
     else this.#askFlush();
@@ -303,9 +307,9 @@ class Router implements PublishRouter {
     return true;
   }
 
-  /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. Where that one,
-   * or the same one in a later term, is known already and has got later ones, its place in the order is gone; so it is where one has stored them. */
-  #takeBack(from: PeerLink, token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
+  /** A leader that is none any more gives back what it has not looked at: it waits for the next one, before what came later. All that comes
+   * back into a hold is of one term, and so of one leader, in the order in which it was sent. */
+  #takeBack(token: number, group: number, term: Term, subject: string, hdr: Uint8Array, payload: Uint8Array): void {
     const slot = this.#slots.claim(token);
     if (token !== NO_ANSWER && slot < 0) return;
     const way = this.#ways.get(group);
@@ -314,38 +318,24 @@ class Router implements PublishRouter {
       this.#settleNoResponders(token);
       return;
     }
-    const { link, hold } = way;
-    const isTooLate =
-      hold === undefined && link !== undefined && (link !== from || this.#slots.isWithFormer(slot, way));
-    if (isTooLate || this.#isOvertaken(slot)) {
+    if (term < way.sentTerm) {
+      // Later ones went to a later leader, and may be stored there: its place in the order is gone.
       this.#settleRefused(token, apiError(10008));
       return;
     }
+    // The word of the next leader, or of the next term of this one, is on its way.
+    if (term === way.term) way.link = undefined;
     if (slot >= 0) this.#slots.isBack(slot);
+    const { hold } = way;
     const queue = hold?.queue ?? [];
-    const at = this.#placeOf(slot, hold);
+    const at = hold?.returned ?? 0;
     const sinceMs = slot >= 0 ? this.#slots.startMs[slot] : this.#env.clock.nowMs();
     const dueMs = Math.min(sinceMs + HOLD_MS_MAX, queue[at]?.dueMs ?? Number.POSITIVE_INFINITY);
     // What is due does not wait behind one that nobody waits for.
     for (let i = at - 1; i >= 0 && queue[i].dueMs > dueMs; i--) queue[i].dueMs = dueMs;
     if (this.#hold(way, at, { subject, hdr, payload, token, dueMs })) way.hold!.returned++;
-    // It may lead again, and the word of that may have come before this: then no other will.
-    if (link !== undefined) this.#armHolds(this.#env.clock.nowMs() + RETURN_AGAIN_MS);
-  }
-
-  /** Among those that came back, maybe from another leader. `slot` -1: behind them. */
-  #placeOf(slot: number, hold: Hold | undefined): number {
-    if (hold === undefined) return 0;
-    const isLater = ({ token }: Held): boolean =>
-      slot >= 0 && token !== NO_ANSWER && this.#slots.orderOf(token) > this.#slots.orders[slot];
-    let at = hold.returned;
-    while (at > 0 && isLater(hold.queue[at - 1])) at--;
-    return at;
-  }
-
-  /** Has one that came later been stored? `slot` -1: nobody knows. */
-  #isOvertaken(slot: number): boolean {
-    return slot >= 0 && this.#slots.orders[slot] < this.#slots.ways[slot].storedOrder;
+    // That word came first, and no other will: it goes on when those that come back with it are here.
+    if (hold === undefined && way.link !== undefined) this.#releaseSoon(way);
   }
 
   #holdOf(way: Way): Hold {
@@ -369,21 +359,19 @@ class Router implements PublishRouter {
     const { hold } = way;
     if (hold === undefined) return;
     if (isWaiting) {
-      // Another look may have ended the waiting: it does not begin anew.
-      this.#env.clock.after(FORMER_POLL_MS, () => {
-        if (way.hold === hold) this.#releaseHold(way);
-      });
+      this.#releaseSoon(way);
       return;
     }
     this.#dropHold(way);
-    // Those were waited for long enough, and may yet be stored: what came before them has lost its place.
-    const lastAway = this.#slots.lastWithFormer(way);
-    for (const held of hold.queue) {
-      const slot = this.#slots.claim(held.token);
-      const isTooLate = slot >= 0 && this.#slots.orders[slot] < lastAway;
-      if (isTooLate || this.#isOvertaken(slot)) this.#settleRefused(held.token, apiError(10008));
-      else this.#toLeader(way, link, held, held.token);
-    }
+    for (const held of hold.queue) this.#toLeader(way, link, held, held.token);
+  }
+
+  #releaseSoon(way: Way): void {
+    const { hold } = way;
+    // Another look may have ended the waiting: it does not begin anew.
+    this.#env.clock.after(FORMER_POLL_MS, () => {
+      if (way.hold === hold) this.#releaseHold(way);
+    });
   }
 
   /** What came before must not be overtaken: it may yet come back from whoever led before, who may be the one that leads now. */
@@ -466,7 +454,6 @@ class Router implements PublishRouter {
     if (slot < 0) return;
     const way = this.#slots.ways[slot];
     way.storedAt = this.#sweeps;
-    way.storedOrder = Math.max(way.storedOrder, this.#slots.orders[slot]);
     this.#observeLatency(this.#turnMs() - this.#slots.startMs[slot]);
     const reply = this.#slots.replies[slot];
     const answer = this.#ackBodies.stored(reply, way.ackHead, seq, duplicate);
@@ -567,7 +554,7 @@ class Router implements PublishRouter {
     if (this.#transport.send(link.peer, Channel.publish, [frame])) return;
     const { err_code, code, description } = apiError(10008);
     readFrame(frame, {
-      onForward: (_group, token) => {
+      onForward: (_group, _term, token) => {
         if (token !== NO_ANSWER) link.answers.addRefused(token, err_code, code, description);
       },
       onStored: () => undefined,
@@ -586,7 +573,7 @@ class Router implements PublishRouter {
     if (this.#transport.send(peer, Channel.publish, [frame])) return;
     const error = this.#transport.isUp(peer) ? apiError(10167) : apiError(10008);
     readFrame(frame, {
-      onForward: (_group, token) => this.#settleRefused(token, error),
+      onForward: (_group, _term, token) => this.#settleRefused(token, error),
       onStored: () => undefined,
       onRefused: () => undefined,
     });
@@ -607,17 +594,18 @@ class Router implements PublishRouter {
       }
       const { sink } = link;
       whole = readFrame(bytes, {
-        onForward: (group, token, subject, hdr, payload) => {
+        onForward: (group, term, token, subject, hdr, payload) => {
           const ops = this.#partitions.local(group);
           if (ops === undefined) sink.refused(token, apiError(10008));
-          else ops.publish(subject, hdr, payload, sink, token);
+          else ops.publish(subject, hdr, payload, sink, token, term);
         },
         onStored: () => undefined,
         onRefused: () => undefined,
       });
     } else if (header !== undefined && header.epoch === link.epoch) {
       whole = readFrame(bytes, {
-        onForward: (group, token, subject, hdr, payload) => this.#takeBack(link, token, group, subject, hdr, payload),
+        onForward: (group, term, token, subject, hdr, payload) =>
+          this.#takeBack(token, group, term, subject, hdr, payload),
         onStored: (token, seq, duplicate) => this.#settleStored(token, seq, duplicate),
         onRefused: (token, errCode, code, description) =>
           this.#settleRefused(token, { code, err_code: errCode, description }),
@@ -642,9 +630,9 @@ class Router implements PublishRouter {
         this.#askFlush();
       },
       // Also those that nobody waits for.
-      returned: (token, group, subject, hdr, payload) => {
+      returned: (token, group, term, subject, hdr, payload) => {
         if (link.answersEpoch !== epoch) return;
-        link.returns.addForward(group, token, { subject, hdr, payload });
+        link.returns.addForward(group, term, token, { subject, hdr, payload });
         if (link.returns.length > FORWARD_BYTES_FLUSH) this.#sendReturns(link);
         this.#askFlush();
       },

@@ -27,15 +27,12 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
   readonly replies: string[] = [];
   readonly accounts: string[] = [];
   readonly ways: Way[] = [];
-  /** The how manyth it is. */
-  readonly orders: number[] = [];
   readonly startMs: number[] = [];
   /** Undefined while no other node has it; and after how many changes of leaders it left, when one has. */
   readonly #awayBy: (Link | undefined)[] = [];
   readonly #leftAt: number[] = [];
   readonly #generations: number[] = [];
   readonly #free = new Fifo<number>();
-  #taken = 0;
 
   get count(): number {
     return this.replies.length - this.#free.size;
@@ -48,7 +45,6 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
     this.replies[slot] = reply;
     this.accounts[slot] = account;
     this.ways[slot] = way;
-    this.orders[slot] = ++this.#taken;
     this.startMs[slot] = nowMs;
     this.#awayBy[slot] = undefined;
     this.#leftAt[slot] = 0;
@@ -81,10 +77,6 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
     return ((this.#generations[slot] << SLOT_BITS) | slot) >>> 0;
   }
 
-  orderOf(token: number): number {
-    return this.orders[token & (SLOTS_MAX - 1)];
-  }
-
   /** It goes to another node; nobody has it so far. */
   leaves(token: number, by: Link): void {
     const slot = this.claim(token);
@@ -106,22 +98,6 @@ export class WaitingPublishes<Way extends AwayCounts, Link> {
 
   isAwayBy(slot: number, link: Link): boolean {
     return this.#awayBy[slot] === link;
-  }
-
-  /** Did it leave on that way before the leader changed last? `slot` -1: nobody waits for it, and nobody knows. */
-  isWithFormer(slot: number, way: Way): boolean {
-    if (slot < 0 || this.#awayBy[slot] === undefined) return false;
-    return this.ways[slot] === way && this.#leftAt[slot] !== way.changes;
-  }
-
-  /** The last one, in the order in which they came, that left on that way before the leader changed last and is not back; 0: none. */
-  lastWithFormer(way: Way): number {
-    let last = 0;
-    if (way.withFormer === 0) return last;
-    for (let slot = 0; slot < this.orders.length; slot++) {
-      if (this.isWithFormer(slot, way)) last = Math.max(last, this.orders[slot]);
-    }
-    return last;
   }
 
   /** Who has a publish of that way leads no longer, or anew. */

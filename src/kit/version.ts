@@ -6,4 +6,4 @@ export const NATS_VERSION = '2.14.0';
 /** JetStream API level (ADR-44). */
 export const API_LEVEL = 1;
 /** Of everything on disk and between nodes: a node that meets a newer one refuses. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;

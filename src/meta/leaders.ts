@@ -27,7 +27,7 @@ export class Leaders {
   #news = new Map<GroupId, Term>();
   /** Peers that need the full list: just up, or their link was full. */
   readonly #behind = new Set<PeerId>();
-  readonly #handlers: ((group: GroupId, leader: PeerId) => void)[] = [];
+  readonly #handlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
   #flushAsked = false;
   #closed = false;
 
@@ -49,7 +49,13 @@ export class Leaders {
     return this.#known.get(group)?.leader ?? 0;
   }
 
-  onChange(handler: (group: GroupId, leader: PeerId) => void): void {
+  /** Of the leader that is known, or was last; 0 when none ever was. */
+  termOf(group: GroupId): Term {
+    return this.#known.get(group)?.term ?? 0;
+  }
+
+  /** Also of a leader that leads again, in a later term: it knows nothing any more of what it was asked in the earlier one. */
+  onChange(handler: (group: GroupId, leader: PeerId, term: Term) => void): void {
     this.#handlers.push(handler);
   }
 
@@ -95,12 +101,12 @@ export class Leaders {
       this.#known.set(group, { leader, term });
     } else {
       if (term < known.term) return;
-      const isNews = known.leader !== leader;
+      const isNews = known.leader !== leader || (leader !== 0 && known.term !== term);
       known.term = term;
       known.leader = leader;
       if (!isNews) return;
     }
-    for (const handler of this.#handlers) handler(group, leader);
+    for (const handler of this.#handlers) handler(group, leader, term);
   }
 
   #clear(group: GroupId, term: Term, leader: PeerId): void {

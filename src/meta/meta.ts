@@ -163,6 +163,7 @@ class MetaNode implements Meta {
     this.partitions = {
       local: (group) => this.#reconcile.ops(group),
       leaderOf: (group) => this.#leaders.leaderOf(group),
+      termOf: (group) => this.#leaders.termOf(group),
       onLeaderChange: (handler) => this.#leaders.onChange(handler),
     };
     host.onLeaderChange((group, _leader, term) => {

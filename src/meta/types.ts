@@ -1,5 +1,5 @@
 // The door of the metadata group: what exists and where. Every node has the applied state as its `Catalog`.
-import type { GroupId, PeerId } from '../../cluster/core/types.ts';
+import type { GroupId, PeerId, Term } from '../../cluster/core/types.ts';
 import type { StreamConfig } from '../stream/config.ts';
 import type { ApiError } from '../stream/errors.ts';
 import type { PartitionOps } from '../stream/types.ts';
@@ -97,5 +97,8 @@ export interface Partitions {
   local(group: GroupId): PartitionOps | undefined;
   /** 0 when unknown. */
   leaderOf(group: GroupId): PeerId;
-  onLeaderChange(handler: (group: GroupId, leader: PeerId) => void): void;
+  /** Of the leader that is known, or was last. */
+  termOf(group: GroupId): Term;
+  /** Also when the same one leads in a later term. */
+  onLeaderChange(handler: (group: GroupId, leader: PeerId, term: Term) => void): void;
 }

@@ -1,7 +1,9 @@
 // The leader's side of a partition: decides which records enter the log, builds this turn's batch, proposes it, and answers when it
 // is applied (DESIGN §4). Owned and called by partition.ts. It is the one place that answers publishers.
 // Invariants: no answer rests on an uncommitted fact (a refusal that quotes the stream's state also waits for proof that this
-// node still leads); every publish and command is answered exactly once; records enter the log in the order in which they came.
+// node still leads); every publish and command is answered exactly once; records enter the log in the order in which they came, and only those
+// that were sent to the leader of this very term: one that was long on its way may have been overtaken under other leaders.
+import type { Term } from '../../cluster/core/types.ts';
 import { NO_TIME_US } from '../../cluster/host/cluster-clock.ts';
 import type { Group } from '../../cluster/host/types.ts';
 import type { Env } from '../kit/env.ts';
@@ -107,6 +109,8 @@ export class PartitionLeader implements Proposer {
   readonly #partition: number;
   #group: Group | undefined;
   leading = false;
+  /** In which it leads, or led last. */
+  #term = 0;
   waitsSince = WAITS_NOT;
 
   readonly #builder: BatchBuilder;
@@ -188,8 +192,9 @@ export class PartitionLeader implements Proposer {
   // ---- leadership
 
   /** `firstSeq`: local seq of the first message when the log has no configuration yet. */
-  begin(firstSeq: number, paused: boolean): void {
+  begin(term: Term, firstSeq: number, paused: boolean): void {
     this.leading = true;
+    this.#term = term;
     this.#reign++;
     this.#stampUs = this.#machine.stampUs;
     this.#proposed = 0;
@@ -219,22 +224,23 @@ export class PartitionLeader implements Proposer {
     this.#flights.drain();
     this.#flightBytes = 0;
     this.#tentative.reset(0, '');
-    const held = this.#held.drain();
     const commands = this.#commands.drain();
     const refusals = this.#confirming;
     this.#confirming = [];
+    const held = this.#held.drain();
+    // First of all: whoever hears an answer may publish again.
+    for (const item of held) {
+      if ('sink' in item) this.#giveBack(item.subject, item.hdr, item.payload, item.sink, item.token, this.#term);
+    }
     this.#acks.fail(UNAVAILABLE);
     for (const { sink, token } of refusals) sink.refused(token, UNAVAILABLE);
     for (const done of commands) done?.(UNAVAILABLE);
-    for (const item of held) {
-      if ('sink' in item) this.#giveBack(item.subject, item.hdr, item.payload, item.sink, item.token);
-      else item.done?.(UNAVAILABLE);
-    }
+    for (const item of held) if ('type' in item) item.done?.(UNAVAILABLE);
   }
 
-  #giveBack(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
+  #giveBack(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number, term: Term): void {
     if (this.#group === undefined) sink.refused(token, UNAVAILABLE);
-    else sink.returned(token, this.#group.id, subject, hdr, payload);
+    else sink.returned(token, this.#group.id, term, subject, hdr, payload);
   }
 
   /** Publishes without an answer. */
@@ -254,9 +260,9 @@ export class PartitionLeader implements Proposer {
 
   // ---- publish
 
-  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
-    if (!this.leading) {
-      this.#giveBack(subject, hdr, payload, sink, token);
+  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number, term: Term): void {
+    if (!this.leading || term !== this.#term) {
+      this.#giveBack(subject, hdr, payload, sink, token, term);
       return;
     }
     const { inFlightBytesMax, inFlightMessagesMax } = this.#options.limits;

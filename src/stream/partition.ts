@@ -311,7 +311,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#stopLeading();
     const { machine } = this;
     machine.watcher = this.#engine;
-    this.#leader.begin(this.#toLocalFrom(this.#config.first_seq ?? 0), paused);
+    this.#leader.begin(term, this.#toLocalFrom(this.#config.first_seq ?? 0), paused);
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
     this.#engine.onLeading(term);
     this.#home?.onLeading(term);
@@ -374,9 +374,9 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   // ---- writes
 
-  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void {
+  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number, term: number): void {
     if (this.leading && this.#isDiskLow()) sink.refused(token, DISK_LOW);
-    else this.#leader.publish(subject, hdr, payload, sink, token);
+    else this.#leader.publish(subject, hdr, payload, sink, token, term);
   }
 
   deleteMessage(seq: number, done: Done<true>): void {

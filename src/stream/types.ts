@@ -1,7 +1,7 @@
 // The door of one partition: what jetstream/ asks of it, and the words between its machine and its consumers.
 // Seqs at this door are the stream's (seq = local * stride + partition mapping is done inside).
 
-import type { PeerId } from '../../cluster/core/types.ts';
+import type { PeerId, Term } from '../../cluster/core/types.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import type { ApiError } from './errors.ts';
 import type { SubjectsPage } from './subjects-page.ts';
@@ -12,8 +12,9 @@ export interface AckSink {
   stored(token: number, seq: number, duplicate: boolean): void;
   /** Certainly not stored, except 10008 whose outcome is unknown. */
   refused(token: number, error: ApiError): void;
-  /** Certainly not stored either: it was not looked at before this replica stopped leading `group`. Whoever leads next may store it. */
-  returned(token: number, group: number, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
+  /** Certainly not stored either: it was not looked at before this replica stopped leading `group` in `term`, and what was published here behind
+   * it in that term will not be. Whoever leads next may store it. */
+  returned(token: number, group: number, term: Term, subject: string, hdr: Uint8Array, payload: Uint8Array): void;
 }
 
 export interface StoredMessage {
@@ -120,8 +121,9 @@ export interface LastRequest {
 export interface PartitionOps {
   readonly leading: boolean;
 
-  /** Hot path. `hdr`/`payload`/`msg` bytes are copied into the batch during the call. `subject` is literal and belongs to the stream. */
-  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number): void;
+  /** Hot path. `hdr`/`payload`/`msg` bytes are copied into the batch during the call. `subject` is literal and belongs to the stream. `term`: in
+   * which this replica was known to lead when the publish left for it; leading in another one, it returns it: later ones may be stored since. */
+  publish(subject: string, hdr: Uint8Array, payload: Uint8Array, sink: AckSink, token: number, term: Term): void;
 
   info(want: InfoRequest, done: (state: StreamState | ApiError) => void): void;
   get(request: GetRequest, done: (message: StoredMessage | ApiError) => void): void;

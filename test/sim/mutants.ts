@@ -103,10 +103,10 @@ function giveBackUnderWay(): () => void {
     PartitionLeader.prototype,
     'publish',
     (original) =>
-      function (this: PartitionLeader, subject, hdr, payload, sink, token) {
+      function (this: PartitionLeader, subject, hdr, payload, sink, token, term) {
         const all = underWay.get(this)!;
         const [headers, body] = [hdr.slice(), payload.slice()];
-        const giveBack = (): void => sink.returned(token, groups.get(this)!, subject, headers, body);
+        const giveBack = (): void => sink.returned(token, groups.get(this)!, term, subject, headers, body);
         all.add(giveBack);
         const settled = (answer: () => void): void => {
           all.delete(giveBack);
@@ -117,7 +117,7 @@ function giveBackUnderWay(): () => void {
           refused: (...is) => settled(() => sink.refused(...is)),
           returned: (...is) => settled(() => sink.returned(...is)),
         };
-        original.call(this, subject, hdr, payload, watched, token);
+        original.call(this, subject, hdr, payload, watched, token, term);
       },
   );
   const pause = replace(
@@ -143,13 +143,13 @@ function swapForwards(): () => void {
     FrameBuilder.prototype,
     'addForward',
     (original) =>
-      function (this: FrameBuilder, group, token, { subject, hdr, payload }) {
+      function (this: FrameBuilder, group, term, token, { subject, hdr, payload }) {
         const message = { subject, hdr: hdr.slice(), payload: payload.slice() };
         if (this.length > 0 && !kept.has(this)) {
-          kept.set(this, () => original.call(this, group, token, message));
+          kept.set(this, () => original.call(this, group, term, token, message));
           return;
         }
-        original.call(this, group, token, message);
+        original.call(this, group, term, token, message);
         release(this);
       },
   );

@@ -269,8 +269,7 @@ export class StreamLoad {
         replicas,
         removed: new Set(),
         drained: [],
-        // With faults a publish that its former leader gives back late may be stored behind later ones (src/jetstream/README.md).
-        inSendOrder: this.run.isGentle,
+        inSendOrder: true,
         ...this.judge(),
       };
       for (const [name, check] of Object.entries(CHECKERS)) {

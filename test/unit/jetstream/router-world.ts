@@ -2,7 +2,7 @@
 import type { Channel, PeerInfo, Transport } from '../../../cluster/rpc/types.ts';
 import type { Broker, Message, Sink } from '../../../src/broker/types.ts';
 import { ANSWERS, FrameBuilder, frameHeader, RETURNED, readFrame } from '../../../src/jetstream/publish-codec.ts';
-import { createPublishRouter } from '../../../src/jetstream/publish-router.ts';
+import { createPublishRouter, type PublishRouter } from '../../../src/jetstream/publish-router.ts';
 import { type Catalog, groupOf, type StreamRecord } from '../../../src/meta/types.ts';
 import type { AckSink, PartitionOps } from '../../../src/stream/types.ts';
 import { createPrng } from '../../sim/prng.ts';
@@ -28,7 +28,8 @@ const RECORD: StreamRecord = {
 
 export function world(firstLeader: number) {
   let leader = firstLeader;
-  let onLeader: ((group: number, leader: number) => void) | undefined;
+  let term = 1;
+  let onLeader: ((group: number, leader: number, term: number) => void) | undefined;
   const scheduler = createScheduler(createPrng(1).stream('scheduler'));
   const env = createSimEnv({ scheduler, seed: 'router', node: 'here' });
   let sink: Sink | undefined;
@@ -65,17 +66,17 @@ export function world(firstLeader: number) {
       onDown = handler;
     },
   } as unknown as Transport;
-  const published: { subject: string; sink: AckSink; token: number }[] = [];
+  const published: { subject: string; sink: AckSink; token: number; term: number }[] = [];
   const local = { leading: firstLeader === HERE };
   const ops = {
     get leading() {
       return local.leading;
     },
-    publish: (subject: string, _h: Uint8Array, _p: Uint8Array, to: AckSink, token: number) => {
-      published.push({ subject, sink: to, token });
+    publish: (subject: string, _h: Uint8Array, _p: Uint8Array, to: AckSink, token: number, at: number) => {
+      published.push({ subject, sink: to, token, term: at });
     },
   } as unknown as PartitionOps;
-  env.run(() => {
+  const router = env.run(() =>
     createPublishRouter({
       env,
       broker,
@@ -86,12 +87,13 @@ export function world(firstLeader: number) {
       partitions: {
         local: () => ops,
         leaderOf: () => leader,
+        termOf: () => term,
         onLeaderChange: (handler) => {
           onLeader = handler;
         },
       },
-    });
-  });
+    }),
+  ) as PublishRouter;
   return {
     answers,
     frames,
@@ -102,20 +104,26 @@ export function world(firstLeader: number) {
     scheduler,
     publish: (reply: string, subject = 'S.a') =>
       env.run(() => sink!({ subject, reply, hdr: EMPTY, payload: EMPTY }, '$G', undefined)),
-    lead: (next: number) => {
+    /** Each leader in a term of its own, unless said otherwise. */
+    lead: (next: number, at = next === 0 ? term : term + 1) => {
       leader = next;
-      env.run(() => onLeader!(groupOf(5, 0), next));
+      term = at;
+      env.run(() => onLeader!(groupOf(5, 0), next, at));
     },
+    /** This node's leader gives a publish back. */
+    giveBack: ({ sink: to, token, term: at, subject }: (typeof published)[number]) =>
+      env.run(() => to.returned(token, groupOf(5, 0), at, subject, EMPTY, EMPTY)),
     receive: (bytes: Uint8Array, from = THERE) => env.run(() => onFrame!(from, bytes)),
     down: (peer = THERE) => env.run(() => onDown!(peer)),
     run: (fn: () => void) => env.run(fn),
+    stats: router.stats,
   };
 }
 
 export function ackOf(frame: Uint8Array, seq: number): Uint8Array {
   const builder = new FrameBuilder(ANSWERS);
   readFrame(frame, {
-    onForward: (_group, token) => builder.addStored(token, seq, false),
+    onForward: (_group, _term, token) => builder.addStored(token, seq, false),
     onStored: () => undefined,
     onRefused: () => undefined,
   });
@@ -126,7 +134,8 @@ export function ackOf(frame: Uint8Array, seq: number): Uint8Array {
 export function returnOf(frame: Uint8Array): Uint8Array {
   const builder = new FrameBuilder(RETURNED);
   readFrame(frame, {
-    onForward: (group, token, subject, hdr, payload) => builder.addForward(group, token, { subject, hdr, payload }),
+    onForward: (group, term, token, subject, hdr, payload) =>
+      builder.addForward(group, term, token, { subject, hdr, payload }),
     onStored: () => undefined,
     onRefused: () => undefined,
   });

@@ -21,6 +21,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** A partition of a handful of messages, in memory. */
+/** Nobody publishes here. */
+const TERM = 1;
+
 export class FakePartition implements PartitionOps {
   leading = true;
   readonly messages = new Map<number, StoredMessage>();
@@ -153,7 +156,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
   const records = new Map<string, StreamRecord>();
   const hidden = new Map<string, StreamRecord>();
   const leaders = new Map<number, number>();
-  const leaderHandlers: ((group: number, leader: number) => void)[] = [];
+  const leaderHandlers: ((group: number, leader: number, term: number) => void)[] = [];
   const partitions = new Map<number, Map<number, FakePartition>>([
     [HERE, new Map()],
     [THERE, new Map()],
@@ -283,6 +286,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
   const directory = (node: number): Partitions => ({
     local: (group) => partitions.get(node)!.get(group),
     leaderOf: (group) => leaders.get(group) ?? 0,
+    termOf: () => TERM,
     onLeaderChange: (handler) => void leaderHandlers.push(handler),
   });
 
@@ -376,7 +380,7 @@ export function createWorld(options: Partial<JetStreamApiOptions> = {}) {
         partitions.get(leader)!.set(group, copy);
       }
       leaders.set(group, leader);
-      if (tell) for (const handler of leaderHandlers) handler(group, leader);
+      if (tell) for (const handler of leaderHandlers) handler(group, leader, TERM);
     },
     /** A request from the other node, as bytes. */
     fromPeer(method: string, bytes: Uint8Array): Uint8Array | undefined {

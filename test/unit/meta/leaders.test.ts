@@ -61,6 +61,23 @@ describe('leader gossip', () => {
     expect(c.leaders.leaderOf(64)).toBe(0);
   });
 
+  test('a leader that leads again is news, though it was not known to have stopped', () => {
+    const { world, all } = members(2);
+    const [a, b] = all;
+    const terms: [PeerId, number][] = [];
+    b.node.run(() => b.leaders.onChange((_group, leader, term) => terms.push([leader, term])));
+    for (const term of [5, 6, 6]) {
+      a.node.run(() => a.leaders.started(64, term));
+      world.scheduler.runFor(20);
+    }
+    expect(terms).toEqual([
+      [1, 5],
+      [1, 6],
+    ]);
+    expect(b.leaders.termOf(64)).toBe(6);
+    expect(b.leaders.termOf(65)).toBe(0);
+  });
+
   test('a local replica that saw a new term knows that the old leader is none', () => {
     const { world, all } = members(2);
     const [a, b] = all;

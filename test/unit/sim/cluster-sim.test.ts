@@ -11,6 +11,8 @@ const CUT_OFF = [182272033, 182272046, 182272123, 182272139];
 const CUT_OFF_MS = 15_000;
 /** A stream of one replica, all nodes without power, and a clock that is wrong by two hours. */
 const WRONG_CLOCK = 373376982;
+/** Two changes of leaders while links are cut: a publish came late to a node that led again, behind what another one had stored. */
+const LATE_FORWARD = 111154233;
 const FRESH = 3;
 const DURATION_MS = 5000;
 /** Planted here; `npm run sim -- --mutants` plants all. */
@@ -36,6 +38,10 @@ describe('the cluster under simulation', () => {
 
   it('expires nothing by the clock of a node that has heard nobody yet', { timeout: 120_000 }, () => {
     expect(runScenario({ seed: WRONG_CLOCK, durationMs: 15_000 }).findings).toEqual([]);
+  });
+
+  it('stores in the order sent with seed 111154233', () => {
+    expect(runScenario({ seed: LATE_FORWARD, durationMs: 15_000 }).findings).toEqual([]);
   });
 
   it.each([2, 10])('fails no publish when nodes are restarted one after the other, with seed %i', (seed) => {

@@ -301,10 +301,16 @@ export class World {
   }
 
   /** Publishes; returns the token. */
-  publish(subject: string, payload: string | Uint8Array = '', hdr: Uint8Array | Record<string, string> = NONE): number {
+  publish(
+    subject: string,
+    payload: string | Uint8Array = '',
+    hdr: Uint8Array | Record<string, string> = NONE,
+    term = this.group.term,
+  ): number {
     const token = ++this.#token;
     const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload;
-    this.partition.publish(subject, hdr instanceof Uint8Array ? hdr : headers(hdr), bytes, this.outcomes, token);
+    const hdrBytes = hdr instanceof Uint8Array ? hdr : headers(hdr);
+    this.partition.publish(subject, hdrBytes, bytes, this.outcomes, token, term);
     return token;
   }
 

@@ -175,7 +175,7 @@ function run(actions: Action[], discard: 'old' | 'new', batches: number): void {
           outcome: undefined,
         };
         asked.set(token, item);
-        partition.publish(each.subject, hdr, new TextEncoder().encode(String(token)), sink, token);
+        partition.publish(each.subject, hdr, new TextEncoder().encode(String(token)), sink, token, group.term);
         return;
       }
       case 'purge':

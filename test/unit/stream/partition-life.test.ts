@@ -29,6 +29,22 @@ describe('leadership', () => {
     expect(world.store('c')).toEqual(stored(2));
   });
 
+  test('a publish that was sent to the leader of another term is returned, also while this one leads, and is not stored', () => {
+    const world = new World().lead();
+    world.group.depose();
+    world.lead();
+    world.group.pause(true);
+    for (const term of [1, 3, Number.NaN]) {
+      expect(world.outcome(world.publish('a', '', NONE, term))).toBe('returned');
+    }
+    const held = world.publish('a');
+    expect(world.outcome(held)).toBeUndefined();
+    world.group.pause(false);
+    world.settle();
+    expect(world.outcome(held)).toEqual(stored(1));
+    expect(info(world).messages).toBe(1);
+  });
+
   test('a leadership that is lost without word: the proposal fails, everything is answered once', () => {
     const world = new World().lead();
     const one = world.publish('a');

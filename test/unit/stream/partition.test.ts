@@ -184,11 +184,11 @@ describe('publish and read', () => {
       returned: () => void acked.push(-2),
     };
     const advanced: boolean[] = [];
-    world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0);
+    world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0, world.group.term);
     world.partition.advance(100, (ok) => advanced.push(ok));
-    world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0);
+    world.partition.publish('a', new Uint8Array(0), new Uint8Array(0), sink, 0, world.group.term);
     world.partition.advance(50, (ok) => advanced.push(ok));
-    world.partition.publish('b', new Uint8Array(0), new Uint8Array(0), sink, 0);
+    world.partition.publish('b', new Uint8Array(0), new Uint8Array(0), sink, 0, world.group.term);
     world.settle();
     expect(acked).toEqual([6, 101 * 4 + 2, 102 * 4 + 2]);
     expect(advanced).toEqual([true, true]);
