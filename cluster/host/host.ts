@@ -4,6 +4,7 @@
 // Invariants: nothing that rests on durability leaves before the flush that covers it; a message for a group that is not here
 // is dropped; no step takes longer than the apply budget except a single entry's application; idle groups cost nothing.
 import type { Env, Timer } from '../../src/kit/env.ts';
+import { NumberMap } from '../../src/kit/number-map.ts';
 import { isVote } from '../core/election.ts';
 import type { Limits } from '../core/limits.ts';
 import { NOTHING } from '../core/state.ts';
@@ -40,8 +41,6 @@ const APPLY_BUDGET_MS = 8;
 const STALL_MS = 100;
 const TIMER_SLACK_MS = 0.01;
 const HOUSEKEEPING_MS = 1_000;
-const SCRUB_PASS_MS = 24 * 3_600_000;
-const SCRUB_BYTES_MIN = 64 * 1024;
 /** A flush that takes longer than this: the disk hangs, leadership goes to nodes whose disk does not. */
 const FLUSH_STUCK_MS = 3_000;
 const WARN_EVERY_MS = 10_000;
@@ -83,7 +82,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   readonly transport: Transport;
   private readonly options: HostOptions;
   private readonly commons: Commons;
-  private readonly runners = new Map<GroupId, GroupRunner>();
+  private readonly runners = new NumberMap<GroupRunner>();
   private readonly sender: AppendSender;
   private readonly deadlines = new Deadlines<GroupRunner>();
   private readonly time: ClusterClock;
@@ -638,20 +637,9 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     }
     this.snapshotTaker.keepHouse();
     this.repairs.keepHouse();
-    this.scrub();
+    this.repairs.scrub(HOUSEKEEPING_MS);
     if (this.options.rebalance !== false && !this.draining) this.rebalance.handBack();
     this.env.clock.after(HOUSEKEEPING_MS, () => this.keepHouse());
-  }
-
-  /** Everything sealed is read again within a day: latent damage must be found while others have good copies. */
-  private scrub(): void {
-    const bytes = Math.max(SCRUB_BYTES_MIN, Math.ceil((this.wal.stats.bytes * HOUSEKEEPING_MS) / SCRUB_PASS_MS));
-    this.wal.scrub(bytes, (found) => {
-      for (const { group, index } of found) {
-        const runner = this.runners.get(group);
-        if (runner !== undefined) this.repairs.need(runner, index, () => {});
-      }
-    });
   }
 
   /** A leader whose disk hangs could go on with the others' disks, until its memory is full. */

@@ -15,6 +15,8 @@ const METHOD = 'repair.entries';
 const BATCH_BYTES = 512 * 1024;
 const TIMEOUT_MS = 3_000;
 const TASKS_MAX = 1_000;
+const SCRUB_PASS_MS = 24 * 3_600_000;
+const SCRUB_BYTES_MIN = 64 * 1024;
 
 interface Task {
   runner: GroupRunner;
@@ -97,6 +99,18 @@ export class Repair {
     for (const task of [...this.tasks]) this.ask(task);
     // What another leader's entries have replaced is no damage any more.
     for (const runner of this.holding) this.settleTail(runner);
+  }
+
+  /** Called at every `everyMs`: everything sealed is read again within a day, for latent damage must be found while others have good copies. */
+  scrub(everyMs: number): void {
+    const { wal } = this.owner;
+    const bytes = Math.max(SCRUB_BYTES_MIN, Math.ceil((wal.stats.bytes * everyMs) / SCRUB_PASS_MS));
+    wal.scrub(bytes, (found) => {
+      for (const { group, index } of found) {
+        const runner = this.owner.group(group);
+        if (runner !== undefined) this.need(runner, index, () => {});
+      }
+    });
   }
 
   /** Compaction meets damage as well, and tells nobody but the log. */

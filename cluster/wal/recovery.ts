@@ -2,6 +2,7 @@
 // scan is applied in file order; then each group is judged: where its log ends, what is damaged, whether it may vote.
 // Invariant: recovery run again over the same files, at any point of an interrupted run, finds the same.
 import type { Env } from '../../src/kit/env.ts';
+import { NumberMap } from '../../src/kit/number-map.ts';
 import { decodeMembership } from '../core/membership.ts';
 import { EntryKind, type GroupId, type Index, type Membership, type Term } from '../core/types.ts';
 import { type BatchSummary, decodeGroupState, type GroupState, mergeGroupStates, type SnapshotRef } from './bodies.ts';
@@ -272,7 +273,7 @@ export class Recovery {
   // ---- judgement --------------------------------------------------------------------------------------------------------
 
   private judge(): Recovered {
-    const groups = new Map<GroupId, GroupLog>();
+    const groups = new NumberMap<GroupLog>();
     const tombstones = new Map<GroupId, Tombstone>();
     const answers = new Map<GroupId, RecoveredGroup>();
     const { state, stateSure } = this.inventory;

@@ -13,6 +13,7 @@ import {
 } from '../../cluster/core/types.ts';
 import type { Group, GroupMachine, Host } from '../../cluster/host/types.ts';
 import type { Env, Timer } from '../kit/env.ts';
+import { NumberMap } from '../kit/number-map.ts';
 import type { PartitionOps } from '../stream/types.ts';
 import type { MetaMachine, MetaStream } from './meta-machine.ts';
 import { groupOf, partitionOf, type StreamRecord, streamOf } from './types.ts';
@@ -46,7 +47,7 @@ const GROUPS_PER_TURN = 64;
 
 export class Reconcile {
   readonly #options: ReconcileOptions;
-  readonly #open = new Map<GroupId, Open>();
+  readonly #open = new NumberMap<Open>();
   readonly #dirty = new Set<GroupId>();
   /** Wanted, but not in the own log: waits until the catalog is known to be current. */
   readonly #held = new Set<GroupId>();
