@@ -5,6 +5,7 @@ import { cleanStop, rollingRestart } from './clean-stops.ts';
 import { cut, type Fault, type FaultContext, healAfter, leads, oneOf, victim } from './fault-context.ts';
 import { deleteFile, rotFile } from './file-damage.ts';
 import { forgottenVote, rollBack, toldLate } from './roll-backs.ts';
+import type { SimNode } from './sim-node.ts';
 import { CALM } from './sim-transport.ts';
 import { FAST_DISK } from './world.ts';
 
@@ -183,6 +184,44 @@ export const FAULTS: readonly Fault[] = [
     },
   },
 ];
+
+const HAND_OVERS_MAX = 6;
+const HAND_OVER_GAP_MS = 700;
+
+/** Leaders come and go while everybody lives; half the time one other node is cut off from the first of them, and may find it leading again. */
+export const HAND_OVERS: Fault = {
+  name: 'hand-overs in a row',
+  weight: 2,
+  strike: (context) => {
+    const { world, chance } = context;
+    const { scheduler } = world;
+    const leaders = world.up.filter(leads);
+    if (leaders.length === 0) return false;
+    const first = oneOf(chance, leaders);
+    const other = oneOf(chance, world.up);
+    if (other !== first && chance.float() < 0.75) {
+      cut(context, first, other, false);
+      healAfter(context, 600 + chance.float() * 1300);
+    }
+    const handOver = (from: SimNode, left: number): void => {
+      if (!context.faulty || left === 0) return;
+      const heir = oneOf(chance, world.up);
+      giveAll(from, heir);
+      scheduler.after(chance.float() * HAND_OVER_GAP_MS, () => handOver(heir, left - 1));
+    };
+    handOver(first, 2 + Math.floor(chance.float() * HAND_OVERS_MAX));
+    return true;
+  },
+};
+
+/** All that it leads, to one other. */
+function giveAll(from: SimNode, { node }: SimNode): void {
+  if (node === undefined || from.node === undefined || node === from.node) return;
+  const { self } = node.host;
+  from.enter(({ host }) => {
+    for (const group of host.groups()) if (group.leading) group.transferLeadership(self);
+  });
+}
 
 /** Drawn for a few seeds only, because it takes a promise back. */
 export const TWO_WRONG_CLOCKS: Fault = {

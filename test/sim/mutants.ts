@@ -132,6 +132,29 @@ function giveBackUnderWay(): () => void {
   return both(attach, both(publish, pause));
 }
 
+/** A leader takes what was sent to the leader of another term. */
+function takeOfAnyTerm(): () => void {
+  const terms = new WeakMap<PartitionLeader, number>();
+  const begin = replace(
+    PartitionLeader.prototype,
+    'begin',
+    (original) =>
+      function (this: PartitionLeader, term, firstSeq, paused) {
+        terms.set(this, term);
+        original.call(this, term, firstSeq, paused);
+      },
+  );
+  const publish = replace(
+    PartitionLeader.prototype,
+    'publish',
+    (original) =>
+      function (this: PartitionLeader, subject, hdr, payload, sink, token, term) {
+        original.call(this, subject, hdr, payload, sink, token, this.leading ? terms.get(this)! : term);
+      },
+  );
+  return both(begin, publish);
+}
+
 /** In a frame of several publishes every second one leaves after the one behind it. */
 function swapForwards(): () => void {
   const kept = new Map<FrameBuilder, () => void>();
@@ -438,6 +461,13 @@ export const MUTANTS: readonly Mutant[] = [
     plant: swapForwards,
     options: gentle,
     seeds: 4,
+    found: /send-order/,
+  },
+  {
+    name: 'a leader takes what was sent to it in an earlier term',
+    plant: takeOfAnyTerm,
+    options: { faults: ['hand-overs in a row'], workloads: ['pipelined'], faultGapMs: 700, durationMs: 15_000 },
+    seeds: 10,
     found: /send-order/,
   },
   {

@@ -3,7 +3,7 @@
 //   npm run sim -- --seed 7 [--verbose]     npm run sim -- --minutes 10     npm run sim -- --seeds 100 [--from 1]
 import { parseArgs } from 'node:util';
 import { WAL_CRASH_POINTS } from '../../cluster/wal/options.ts';
-import { FAULTS, TWO_WRONG_CLOCKS } from './faults.ts';
+import { FAULTS, HAND_OVERS, TWO_WRONG_CLOCKS } from './faults.ts';
 import { hunt, MUTANTS } from './mutants.ts';
 import { runScenario, WORKLOADS } from './scenario.ts';
 
@@ -11,6 +11,7 @@ import { runScenario, WORKLOADS } from './scenario.ts';
 const MUST_HAPPEN: readonly string[] = [
   ...FAULTS.filter(({ strike }) => strike !== undefined).map(({ name }) => `fault ${name}`),
   'fault power loss at an ack',
+  `fault ${HAND_OVERS.name}`,
   `fault ${TWO_WRONG_CLOCKS.name}`,
   ...Object.keys(WORKLOADS).map((name) => `workload ${name}`),
   ...WAL_CRASH_POINTS.map((name) => `visited ${name}`),
