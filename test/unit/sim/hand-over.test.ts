@@ -84,12 +84,17 @@ function verify({ world, publishers }: Stage): void {
   expect(world.violations).toEqual([]);
 }
 
+function handOver(from: SimNode, heir: SimNode): void {
+  const [group] = from.node!.partitions.keys();
+  from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+}
+
 /** To a member that does not take it. */
 function handOverInVain(world: World, from: SimNode): SimNode {
   const heir = world.nodes.find((node) => node !== from)!;
   const [group] = from.node!.partitions.keys();
   heir.enter(({ host }) => (host.group(group) as GroupRunner).raft.setMayVote(false));
-  from.enter(({ host }) => host.group(group)!.transferLeadership(heir.node!.host.self));
+  handOver(from, heir);
   return heir;
 }
 
@@ -166,3 +171,32 @@ describe('while leadership is handed over', () => {
     expect(stage.publishers[stage.world.nodes.indexOf(from)].waitedMsMax).toBeLessThan(200);
   });
 });
+
+test.each([1, 2, 3])(
+  'what reaches a leader in a later term is not stored behind what another one has stored (seed %i)',
+  (seed) => {
+    const { world, publishers, leader } = begin(seed);
+    const { network, nodes, scheduler } = world;
+    const first = leader();
+    const [other, next] = nodes.filter((node) => node !== first);
+    network.cut(other.name, first.name);
+    network.cut(first.name, other.name);
+    scheduler.runFor(50);
+    handOver(first, next);
+    // Its publishes are waited for no longer.
+    scheduler.runFor(400);
+    expect(leader()).toBe(next);
+    handOver(next, first);
+    scheduler.runFor(100);
+    expect(leader()).toBe(first);
+    network.heal();
+    scheduler.runFor(3_000);
+    expect(leader()).toBe(first);
+    const { answers } = publishers[nodes.indexOf(other)];
+    expect(answers.filter((answer) => answer.includes('"err_code":10008')).length).toBeGreaterThan(5);
+    const seqs = answers.flatMap((answer) => /^\{"stream":"S","seq":(\d+)\}$/.exec(answer)?.slice(1).map(Number) ?? []);
+    expect(seqs.length).toBeGreaterThan(300);
+    expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
+    expect(world.violations).toEqual([]);
+  },
+);
