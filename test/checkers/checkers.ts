@@ -123,21 +123,25 @@ export function order(history: History): Finding[] {
   return findings;
 }
 
-/** What one client published, without waiting for answers, was stored in that order. */
+/** What one client published, without waiting for answers, is stored in that order, whatever it was answered. What has an id may be sent again:
+ * of that only acknowledged attempts count. */
 export function sendOrder(history: History): Finding[] {
   const findings: Finding[] = [];
   if (history.inSendOrder !== true) return findings;
-  const ackOf = new Map(of(history, 'acked').map((ack) => [ack.id, ack]));
+  const seqOf = new Map<string, number>();
+  const acks = of(history, 'acked').filter(({ duplicate }) => !duplicate);
+  const acked = new Map(acks.map(({ id, seq }) => [id, seq]));
+  for (const { messages } of history.replicas) for (const { content, seq } of messages) seqOf.set(content, seq);
   const highest = new Map<number, { seq: number; id: string }>();
-  for (const { client, id } of of(history, 'sent')) {
-    const ack = ackOf.get(id);
-    if (ack === undefined || ack.duplicate) continue;
+  for (const { client, id, msgId, content } of of(history, 'sent')) {
+    const seq = acked.get(id) ?? (msgId === '' ? seqOf.get(content) : undefined);
+    if (seq === undefined) continue;
     const before = highest.get(client);
-    if (before === undefined || ack.seq > before.seq) highest.set(client, ack);
+    if (before === undefined || seq > before.seq) highest.set(client, { seq, id });
     else
       findings.push({
         check: 'send-order',
-        text: `${id} has seq ${ack.seq} but was sent after ${before.id}, ${before.seq}`,
+        text: `${id} has seq ${seq} but was sent after ${before.id}, ${before.seq}`,
       });
   }
   return findings;

@@ -204,7 +204,7 @@ export const HAND_OVERS: Fault = {
       healAfter(context, 600 + chance.float() * 1300);
     }
     const handOver = (from: SimNode, left: number): void => {
-      if (!context.faulty || left === 0) return;
+      if (!context.faulty || left === 0 || world.up.length === 0) return;
       const heir = oneOf(chance, world.up);
       giveAll(from, heir);
       scheduler.after(chance.float() * HAND_OVER_GAP_MS, () => handOver(heir, left - 1));

@@ -122,6 +122,24 @@ test('each partition has its own order, and a message is lost in its partition',
   expect(checks(lost, 'lost', 2)).toEqual([0, 1]);
 });
 
+test('what was stored without an acknowledgement has its place in the order as well', () => {
+  const history = sound();
+  history.events.push({ kind: 'sent', at: 62, client: 1, id: 'v', msgId: '', subject: 's', content: 'v' });
+  history.events.push({ kind: 'sent', at: 63, client: 1, id: 'w', msgId: '', subject: 's', content: 'w' });
+  history.events.push({ kind: 'unknown', at: 64, id: 'w' });
+  const store = (...contents: string[]): History => ({
+    ...history,
+    inSendOrder: true,
+    replicas: history.replicas.map((replica) => {
+      const added = contents.map((content, i) => ({ seq: 5 + i, subject: 's', content }));
+      return { ...replica, messages: [...replica.messages, ...added] };
+    }),
+  });
+  expect(CHECKERS.sendOrder(store('v', 'w'))).toEqual([]);
+  expect(CHECKERS.sendOrder(store('w'))).toEqual([]);
+  expect(CHECKERS.sendOrder(store('w', 'v'))).toHaveLength(1);
+});
+
 test('a removed message is not lost', () => {
   const history = sound();
   for (const replica of history.replicas) replica.messages.splice(1, 1);
