@@ -138,8 +138,8 @@ export class SimNode implements ClientHost {
       return loadIdentity(env, this.name, [WAL_DIR]).identity;
     } catch (error) {
       if (!(error instanceof Error) || !error.message.includes('identity')) throw error;
-      // The disk that fails it is not the file that is wrong.
-      if ('code' in error) return env.fatal(error.message, 'disk');
+      // Nothing is wrong with its files, but with the disk at this moment.
+      if ('code' in error && !this.damaged) return env.fatal(error.message, 'disk');
       return env.fatal(`start refused: ${error.message}`);
     }
   }
