@@ -12,7 +12,7 @@ const CODE_CACHE = join(fileURLToPath(new URL('../../node_modules', import.meta.
  */
 export const V8_FLAGS = [
   '--heap-growing-percent=150',
-  '--max-semi-space-size=4',
+  '--max-semi-space-size=8',
   // How many bytes of young buffers bring on a scavenge, which frees them: about three times this. By default it is more than what
   // brings on a full collection, so that scavenges never come to it.
   '--scavenger-max-new-space-capacity-mb=4',
