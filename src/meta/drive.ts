@@ -46,6 +46,8 @@ export class Drive {
   #balanceMarks = new Map<GroupId, Index>();
   /** The last change proposed here: until it is committed the membership is only an intention. */
   readonly #proposed = new Map<GroupId, { index: Index; term: Term }>();
+  /** Led here, settled, and yet with other members than the catalog says. */
+  readonly #astray = new Set<GroupId>();
   /** Settled reports under way. */
   readonly #reporting = new Set<GroupId>();
   /** Since when the preferred leader could take over. */
@@ -56,6 +58,14 @@ export class Drive {
     this.#options = options;
   }
 
+  /** Do partitions that this node leads have other members than they should have? Then its catalog has to be that of now before tickMembership is called:
+   * by one of before, as after a start, a member that has come since would be sent away, and nobody would look again. */
+  get hasPartitions(): boolean {
+    const { machine, partition } = this.#options;
+    for (const id of machine.unsettled) if (partition(id)?.leading) return true;
+    return this.#astray.size > 0;
+  }
+
   /** Several times a second. */
   tickMembership(): void {
     const { machine, metaGroup, partition } = this.#options;
@@ -63,8 +73,9 @@ export class Drive {
     const meta = metaGroup();
     if (meta?.leading && machine.clusterId !== '') this.#driveMeta(meta, marks);
     let moving = 0;
-    for (const id of machine.unsettled) {
+    for (const id of [...machine.unsettled, ...this.#astray]) {
       const group = partition(id);
+      this.#astray.delete(id);
       if (!group?.leading) continue;
       if (this.#drivePartition(id, group, marks)) moving++;
       if (moving === MOVES_MAX) break;
@@ -72,6 +83,17 @@ export class Drive {
     this.#marks = marks;
     for (const id of this.#proposed.keys()) {
       if (id !== META_GROUP && !machine.unsettled.has(id)) this.#proposed.delete(id);
+    }
+  }
+
+  /** Once a second. Settled partitions whose members are not those of the catalog all the same are looked at with the next tick. */
+  reviewMembers(): void {
+    const { led, machine, partition } = this.#options;
+    for (const id of led()) {
+      const voters = machine.streams.get(streamOf(id))?.replicas[partitionOf(id)];
+      const group = partition(id);
+      if (voters === undefined || !group?.leading || machine.unsettled.has(id)) continue;
+      if (!isSame(group.status().membership, { voters, learners: [] })) this.#astray.add(id);
     }
   }
 

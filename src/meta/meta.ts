@@ -86,6 +86,8 @@ class MetaNode implements Meta {
   readonly #drive: Drive;
   #group: Group | undefined;
   #caughtUp = false;
+  /** Behind a barrier, members are driven. */
+  #driveAsked = false;
   #barrierAsked = false;
   #registered = false;
   #startMs = 0;
@@ -329,11 +331,27 @@ class MetaNode implements Meta {
     this.#timer = this.#options.env.clock.after(TICK_MS, () => this.#tick());
     this.#ticks++;
     if (this.#group === undefined) return;
-    this.#drive.tickMembership();
-    if (this.#ticks % BALANCE_EVERY_TICKS === 0) this.#drive.tickBalance();
+    this.#driveMembers();
+    if (this.#ticks % BALANCE_EVERY_TICKS === 0) {
+      this.#drive.reviewMembers();
+      this.#drive.tickBalance();
+    }
     if (!this.#caughtUp) this.#catchUp();
     const isSure = this.#registered && this.catalog.metaLeader !== 0;
     if (!isSure && this.#ticks % REGISTER_EVERY_TICKS === 0) this.#register();
+  }
+
+  #driveMembers(): void {
+    if (!this.#drive.hasPartitions) {
+      this.#drive.tickMembership();
+      return;
+    }
+    if (this.#driveAsked) return;
+    this.#driveAsked = true;
+    this.client.readBarrier((ok) => {
+      this.#driveAsked = false;
+      if (ok && !this.#closed) this.#drive.tickMembership();
+    });
   }
 
   /** Once after the start: is everything applied that was committed before? */

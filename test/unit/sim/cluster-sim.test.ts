@@ -13,6 +13,8 @@ const CUT_OFF_MS = 15_000;
 const WRONG_CLOCK = 373376982;
 /** Two changes of leaders while links are cut: a publish came late to a node that led again, behind what another one had stored. */
 const LATE_FORWARD = 111154233;
+/** A node emptied twice, then all restarted: leaders sent its last life away, by a catalog of before it came, and nobody took it back. */
+const STALE_CATALOG = 923446480;
 const FRESH = 3;
 const DURATION_MS = 5000;
 /** Planted here; `npm run sim -- --mutants` plants all. */
@@ -42,6 +44,10 @@ describe('the cluster under simulation', () => {
 
   it('stores in the order sent with seed 111154233', () => {
     expect(runScenario({ seed: LATE_FORWARD, durationMs: 15_000 }).findings).toEqual([]);
+  });
+
+  it('keeps all members with seed 923446480', () => {
+    expect(runScenario({ seed: STALE_CATALOG, durationMs: 15_000 }).findings).toEqual([]);
   });
 
   it.each([2, 10])('fails no publish when nodes are restarted one after the other, with seed %i', (seed) => {
