@@ -58,8 +58,8 @@ export class Drive {
     this.#options = options;
   }
 
-  /** Do partitions that this node leads have other members than they should have? Then its catalog has to be that of now before tickMembership is called:
-   * by one of before, as after a start, a member that has come since would be sent away, and nobody would look again. */
+  /** Do partitions that this node leads have other members than they should have? Then its catalog has to be that of now before tickMembership
+   * is called: by one of before, as after a start, a member that has come since would be sent away. */
   get hasPartitions(): boolean {
     const { machine, partition } = this.#options;
     for (const id of machine.unsettled) if (partition(id)?.leading) return true;
@@ -73,20 +73,22 @@ export class Drive {
     const meta = metaGroup();
     if (meta?.leading && machine.clusterId !== '') this.#driveMeta(meta, marks);
     let moving = 0;
-    for (const id of [...machine.unsettled, ...this.#astray]) {
+    for (const id of new Set([...machine.unsettled, ...this.#astray])) {
       const group = partition(id);
-      this.#astray.delete(id);
-      if (!group?.leading) continue;
+      if (!group?.leading) {
+        this.#astray.delete(id);
+        continue;
+      }
       if (this.#drivePartition(id, group, marks)) moving++;
       if (moving === MOVES_MAX) break;
     }
     this.#marks = marks;
     for (const id of this.#proposed.keys()) {
-      if (id !== META_GROUP && !machine.unsettled.has(id)) this.#proposed.delete(id);
+      if (id !== META_GROUP && !machine.unsettled.has(id) && !this.#astray.has(id)) this.#proposed.delete(id);
     }
   }
 
-  /** Once a second. Settled partitions whose members are not those of the catalog all the same are looked at with the next tick. */
+  /** Once a second. Settled partitions whose members are not those of the catalog all the same are driven until they are. */
   reviewMembers(): void {
     const { led, machine, partition } = this.#options;
     for (const id of led()) {
@@ -147,6 +149,8 @@ export class Drive {
     marks.set(id, status.commit);
     const voters = record.replicas[partition];
     if (this.#step(group, status, { voters, learners: [] })) {
+      this.#astray.delete(id);
+      if (!machine.unsettled.has(id)) return false;
       this.#reporting.add(id);
       const { streamId, since } = record;
       submit({ type: 'settled', streamId, partition, since: since[partition] }, () => this.#reporting.delete(id));
