@@ -35,6 +35,8 @@ export interface DriveOptions {
 /** Partitions that one leader moves at a time. */
 const MOVES_MAX = 32;
 const STEADY_MS = 5000;
+/** A leader that has to go asks another heir after this. Nothing is accepted during an attempt, which lasts a third of it at most. */
+const HAND_OVER_MS = 2000;
 const TRANSFERS_PER_TICK = 8;
 /** After an attempt that did not work the balancer leaves the group alone for so long. */
 const TRANSFER_RETRY_MS = 10_000;
@@ -46,6 +48,8 @@ export class Drive {
   #balanceMarks = new Map<GroupId, Index>();
   /** The last change proposed here: until it is committed the membership is only an intention. */
   readonly #proposed = new Map<GroupId, { index: Index; term: Term }>();
+  /** Whom a leader that has to go asked last. */
+  readonly #handOvers = new Map<GroupId, { to: PeerId; ms: number }>();
   /** Led here, settled, and yet with other members than the catalog says. */
   readonly #astray = new Set<GroupId>();
   /** Settled reports under way. */
@@ -83,8 +87,10 @@ export class Drive {
       if (moving === MOVES_MAX) break;
     }
     this.#marks = marks;
-    for (const id of this.#proposed.keys()) {
-      if (id !== META_GROUP && !machine.unsettled.has(id) && !this.#astray.has(id)) this.#proposed.delete(id);
+    for (const memory of [this.#proposed, this.#handOvers]) {
+      for (const id of memory.keys()) {
+        if (id !== META_GROUP && !machine.unsettled.has(id) && !this.#astray.has(id)) memory.delete(id);
+      }
     }
   }
 
@@ -139,7 +145,8 @@ export class Drive {
     this.#step(meta, status, wanted);
   }
 
-  /** True when it is one of the moves under way; one that waits for a node that is down is not. */
+  /** True when it is one of the moves under way; one that waits for a node that is down, or that gets nothing because its disk is full, is not:
+   * the others do not wait behind it. */
   #drivePartition(id: GroupId, group: Group, marks: Map<GroupId, Index>): boolean {
     const { machine, submit } = this.#options;
     const record = machine.streams.get(streamOf(id));
@@ -155,7 +162,7 @@ export class Drive {
       const { streamId, since } = record;
       submit({ type: 'settled', streamId, partition, since: since[partition] }, () => this.#reporting.delete(id));
     }
-    return voters.every((peer) => this.#isUp(peer));
+    return voters.every((peer) => this.#isUp(peer) && !this.#options.isDiskLow(peer));
   }
 
   /** True when nothing is left to do and that is committed. */
@@ -170,8 +177,19 @@ export class Drive {
     if (step.kind === 'change') {
       const index = group.proposeMembership(step.membership);
       if (index !== undefined) this.#proposed.set(group.id, { index, term: status.term });
-    } else if (step.kind === 'transfer') group.transferLeadership(step.to);
+    } else if (step.kind === 'transfer') this.#handOver(group, step.heirs);
     return step.kind === 'done';
+  }
+
+  /** They take turns: one that has the log may yet be unable to lead, as while it restores its state, and to ask it on and on would stop the
+   * group for as long. */
+  #handOver(group: Group, heirs: readonly PeerId[]): void {
+    const nowMs = this.#options.env.clock.nowMs();
+    const last = this.#handOvers.get(group.id);
+    if (last !== undefined && nowMs - last.ms < HAND_OVER_MS) return;
+    const to = heirs[(heirs.indexOf(last?.to ?? 0) + 1) % heirs.length];
+    this.#handOvers.set(group.id, { to, ms: nowMs });
+    group.transferLeadership(to);
   }
 
   /** Up, by its link: the members of an idle group may be silent for long. */

@@ -11,8 +11,8 @@ export type Step =
   /** Nothing can be done now: a wanted voter is still catching up. */
   | { kind: 'wait' }
   | { kind: 'change'; membership: Membership }
-  /** The leader itself has to go: somebody else must lead first. */
-  | { kind: 'transfer'; to: PeerId };
+  /** The leader itself has to go: one of these must lead first. */
+  | { kind: 'transfer'; heirs: PeerId[] };
 
 export function nextStep(
   current: Membership,
@@ -42,8 +42,8 @@ export function nextStep(
   if (leaving.length === 0) return { kind: 'done' };
   const other = leaving.find((p) => p !== self);
   if (other === undefined) {
-    const heir = wanted.voters.find(hasCaughtUp);
-    return heir === undefined ? { kind: 'wait' } : { kind: 'transfer', to: heir };
+    const heirs = wanted.voters.filter(hasCaughtUp);
+    return heirs.length === 0 ? { kind: 'wait' } : { kind: 'transfer', heirs };
   }
   return change(without(voters, other), wanted.learners.includes(other) ? [...learners, other] : learners);
 }

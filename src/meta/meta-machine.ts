@@ -217,18 +217,18 @@ export class MetaMachine {
     const meetsOthers = isTaken(overlaps, config);
     for (const subject of record.config.subjects ?? []) overlaps.add(subject);
     if (meetsOthers) return refused(apiError(10065));
-    let change: Partial<MetaStream> = {};
     const wanted = Math.max(1, config.num_replicas);
-    if (wanted !== record.replicas[0].length) {
-      const live = this.#known(command.live);
-      const replicas: PeerId[][] = [];
-      for (const current of record.replicas) {
-        const resized = resize(current, wanted, live, this.#load);
-        if (resized === undefined) return refused(this.#noPeers(wanted, live.length));
-        replicas.push(resized);
+    const live = this.#known(command.live);
+    const replicas: PeerId[][] = [];
+    for (const current of record.replicas) {
+      // Also one that lost a node for which there was no other gets its copies back.
+      const resized = resize(current, wanted, live, this.#load);
+      if (resized === undefined && wanted !== Math.max(1, record.config.num_replicas)) {
+        return refused(this.#noPeers(wanted, live.length));
       }
-      change = this.#withReplicas(record, replicas, index);
+      replicas.push(resized ?? current);
     }
+    const change = this.#withReplicas(record, replicas, index);
     this.#change(record, { ...record, config, revision: index, version: index, ...change });
     return { ok: true, streamId, created: false };
   }

@@ -7,9 +7,11 @@ import { groupOf } from '../../../src/meta/types.ts';
 const GROUP = groupOf(5, 0);
 const REPLICAS = [1, 2, 3];
 
-/** Node 1 leads a settled partition that has the voters 1 and 2; what it proposes is committed at once. */
-function world(replicas: PeerId[] = REPLICAS) {
-  let membership: Membership = { voters: [1, 2], learners: [] };
+/** Node 1 leads a settled partition that has the voters 1 and 2, or these; what it proposes is committed at once. */
+function world(replicas: PeerId[] = REPLICAS, voters: PeerId[] = [1, 2]) {
+  let membership: Membership = { voters, learners: [] };
+  let nowMs = 0;
+  const asked: PeerId[] = [];
   let commit = 10;
   /** How far node 3 has come. */
   const third = { match: 0 };
@@ -27,9 +29,12 @@ function world(replicas: PeerId[] = REPLICAS) {
       membership = to;
       return ++commit;
     },
+    transferLeadership: (to: PeerId) => asked.push(to),
   };
   const submitted: unknown[] = [];
   const drive = new Drive({
+    env: { clock: { nowMs: () => nowMs } },
+    isDiskLow: () => false,
     transport: { self: { id: 1 }, isUp: () => true },
     machine: {
       clusterId: '',
@@ -46,7 +51,10 @@ function world(replicas: PeerId[] = REPLICAS) {
     drive.tickMembership();
     return membership;
   };
-  return { drive, group, submitted, third, tick, caughtUp: () => (third.match = commit) };
+  const pass = (ms: number): void => {
+    for (const dueMs = nowMs + ms; nowMs < dueMs; nowMs += 100) drive.tickMembership();
+  };
+  return { drive, group, submitted, third, tick, asked, pass, caughtUp: () => (third.match = commit) };
 }
 
 test('a settled partition that lacks a replica gets it back, and is left alone then', () => {
@@ -78,4 +86,47 @@ test('one that is led by others now is their business', () => {
   group.leading = false;
   expect(tick()).toEqual({ voters: [1, 2], learners: [] });
   expect(drive.hasPartitions).toBe(false);
+});
+
+test('a leader that has to go asks its heirs in turn, with pauses in which it serves: one of them may be unable to lead', () => {
+  const { drive, asked, pass, caughtUp } = world([2, 3], [1, 2, 3]);
+  caughtUp();
+  drive.reviewMembers();
+  // Only the second look knows who has caught up.
+  pass(600);
+  expect(asked).toEqual([2]);
+  pass(2000);
+  expect(asked).toEqual([2, 3]);
+  pass(2000);
+  expect(asked).toEqual([2, 3, 2]);
+});
+
+test('moves to a node whose disk is full hold up no others', () => {
+  const FULL = 3;
+  const groups = Array.from({ length: 40 }, (_, i) => groupOf(10 + i, 0));
+  const looked = new Set<number>();
+  const drive = new Drive({
+    env: { clock: { nowMs: () => 0 } },
+    isDiskLow: (peer: PeerId) => peer === FULL,
+    transport: { self: { id: 1 }, isUp: () => true },
+    machine: {
+      clusterId: '',
+      unsettled: new Set(groups),
+      streams: new Map(groups.map((_, i) => [10 + i, { streamId: 10 + i, replicas: [[1, 2, FULL]], since: [1] }])),
+      nodes: new Map(REPLICAS.map((id) => [id, {}])),
+    },
+    metaGroup: () => undefined,
+    partition: (id: number) => ({
+      id,
+      leading: true,
+      status: () => {
+        looked.add(id);
+        return { group: id, term: 1, commit: 9, membership: { voters: [1, 2], learners: [FULL] }, progress: [] };
+      },
+    }),
+    led: () => groups,
+    submit: () => undefined,
+  } as unknown as DriveOptions);
+  drive.tickMembership();
+  expect([...looked]).toEqual(groups);
 });

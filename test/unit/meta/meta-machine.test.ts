@@ -221,6 +221,45 @@ describe('rules', () => {
     expect(one.unsettled.size).toBe(0);
   });
 
+  test('partitions that lost a copy get it back with the next update that finds a node, and hold up none that finds none', () => {
+    const one = machine();
+    one.apply(1, encodeCommand(FORM, 0));
+    const config = streamConfig('S', { num_replicas: 2, metadata: { 'flotilla.partitions': '3' } });
+    one.apply(2, encodeCommand({ type: 'create', account: '$G', config, live: [1, 2, 3] }, 0));
+    const lengths = (): number[] => one.streams.get(2)!.replicas.map((list) => list.length);
+    const [first] = one.streams.get(2)!.replicas;
+    const id = [1, 2, 3].find((peer) => !first.includes(peer))!;
+    one.apply(3, encodeCommand({ type: 'remove', id, live: first }, 0));
+    // Both of those that stay have what the removed one had, where they can.
+    expect(lengths()).toEqual([2, 2, 2]);
+    one.apply(4, encodeCommand({ type: 'node', node: { id: 4, name: 'n4' }, replaces: 0 }, 0));
+    one.apply(5, encodeCommand({ type: 'replicas', streamId: 2, partition: 1, replicas: [4, first[0]] }, 0));
+    one.apply(6, encodeCommand({ type: 'remove', id: 4, live: [first[0]] }, 0));
+    expect(lengths()).toEqual([2, 1, 2]);
+    const update = (index: number, revision: number, replicas: number, max_msgs: number, live: number[]) =>
+      one.apply(
+        index,
+        encodeCommand(
+          {
+            type: 'update',
+            account: '$G',
+            streamId: 2,
+            revision,
+            config: { ...config, num_replicas: replicas, max_msgs },
+            live,
+          },
+          0,
+        ),
+      );
+    expect(update(7, 2, 2, 7, [first[0]]).ok).toBe(true);
+    expect(lengths()).toEqual([2, 1, 2]);
+    expect(update(8, 7, 2, 8, first).ok).toBe(true);
+    expect(lengths()).toEqual([2, 2, 2]);
+    expect([...one.unsettled]).toContain(2 * 64 + 1);
+    // More copies than before are a wish that must be met.
+    expect(update(9, 8, 3, 9, first)).toMatchObject({ ok: false, error: { err_code: 10005 } });
+  });
+
   test('a replacement of a name that somebody else took meanwhile is refused', () => {
     const one = machine();
     one.apply(1, encodeCommand(FORM, 0));
