@@ -3,6 +3,7 @@
 // what an update may change are decided by the partition.
 
 import type { ConsumerConfig, StreamConfig } from '../stream/config.ts';
+import { EPHEMERAL_INACTIVE_NS } from '../stream/consumer-rules.ts';
 import { formatGoDuration } from '../stream/delivery-durations.ts';
 import { type ApiError, apiError } from '../stream/errors.ts';
 import { OVERLAP_STEPS_MAX, OverlapIndex } from '../subjects/overlap-index.ts';
@@ -36,7 +37,6 @@ import {
 
 const MS = 1_000_000;
 const ACK_WAIT_NS = 30_000 * MS;
-const INACTIVE_NS = 5_000 * MS;
 const HEARTBEAT_NS_MIN = 100 * MS;
 const MAX_WAITING = 512;
 const MAX_ACK_PENDING = 1000;
@@ -196,7 +196,7 @@ function withDefaults(
   if (c.deliver_group) config.deliver_group = c.deliver_group;
   const inactive = Math.max(0, c.inactive_threshold ?? 0) || Math.max(0, limits.inactive_threshold ?? 0);
   if (inactive) config.inactive_threshold = inactive;
-  else if (!c.durable_name) config.inactive_threshold = INACTIVE_NS;
+  else if (!c.durable_name) config.inactive_threshold = EPHEMERAL_INACTIVE_NS;
   if (c.mem_storage) config.mem_storage = true;
   const metadata = withoutServerKeys(c.metadata);
   if (metadata) config.metadata = metadata;

@@ -21,6 +21,24 @@ const FIXED: readonly [keyof ConsumerConfig, string][] = [
   ['flow_control', 'flow control'],
 ];
 
+/** How long an ephemeral may be unused when its request does not say. */
+export const EPHEMERAL_INACTIVE_NS = 5e9;
+
+/**
+ * What is asked for when a request names an existing durable by `name` alone: the same durable. As an ephemeral it would be removed,
+ * with all that it has acknowledged, as soon as nobody used it for some seconds.
+ */
+export function keptDurable(
+  existing: ConsumerConfig | undefined,
+  config: ConsumerConfig,
+  action: CreateAction,
+): ConsumerConfig {
+  if (!existing?.durable_name || config.durable_name || action === 'create') return config;
+  const { inactive_threshold: asked, ...kept } = { ...config, durable_name: existing.durable_name };
+  const threshold = asked === EPHEMERAL_INACTIVE_NS ? existing.inactive_threshold : asked;
+  return threshold === undefined ? kept : { ...kept, inactive_threshold: threshold };
+}
+
 /** Outcome for a create request that meets `existing`: a refusal, or whether anything changes. */
 export function decideCreate(
   existing: ConsumerConfig | undefined,

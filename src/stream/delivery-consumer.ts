@@ -433,7 +433,6 @@ export class LiveConsumer implements TimedItem {
   // ---- acks ---------------------------------------------------------------------------------------------------------
 
   ack(seq: number, consumerSeq: number, verb: AckVerb, reply: string): void {
-    if (!this.record.tracksAcks) return;
     const nowMs = this.#host.nowMs();
     const { pending } = this.#redeliveries;
     this.#activity.touch(nowMs);

@@ -7,7 +7,7 @@ import type { Env } from '../kit/env.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { ConsumerCommand, type CreateAction, encodeCreate, encodePart, encodeRemove } from './consumer-codec.ts';
 import { ConsumerRecord } from './consumer-record.ts';
-import { decideCreate } from './consumer-rules.ts';
+import { decideCreate, keptDurable } from './consumer-rules.ts';
 import { ConsumerRegistry } from './consumers.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
 import { LiveConsumer } from './delivery-consumer.ts';
@@ -167,9 +167,9 @@ export class DeliveryEngine implements DeliveryHost {
       return;
     }
     const name = config.name ?? config.durable_name ?? randomId(this.env, 8);
-    const named = config.name === name ? config : { ...config, name };
     const live = this.#live.get(name);
     const record = live?.record ?? this.#table.get(name);
+    const named = keptDurable(record?.config, { ...config, name }, action);
     if (record !== undefined && this.#isOccupied(record.config, named)) {
       done(apiError(10013));
       return;
@@ -302,7 +302,8 @@ export class DeliveryEngine implements DeliveryHost {
   ack(name: string, seq: number, consumerSeq: number, _delivered: number, payload: Uint8Array, reply: string): void {
     const verb = parseAckVerb(payload);
     const consumer = this.#find(name);
-    if (consumer === undefined) {
+    // Nobody takes acks where none are kept: whoever waits for the answer hears so at once.
+    if (consumer === undefined || !consumer.record.tracksAcks) {
       if (reply !== '' && this.#leading) this.status(reply, frames.NO_RESPONDERS);
       return;
     }

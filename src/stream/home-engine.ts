@@ -7,7 +7,7 @@ import type { ConsumerConfig, StreamConfig } from './config.ts';
 import { ConsumerCommand, type CreateAction, encodeRemove } from './consumer-codec.ts';
 import { filterPatterns } from './consumer-filter.ts';
 import { ConsumerRecord } from './consumer-record.ts';
-import { decideCreate } from './consumer-rules.ts';
+import { decideCreate, keptDurable } from './consumer-rules.ts';
 import type { ConsumerRegistry } from './consumers.ts';
 import { type DeliveryEngine, livesInMemory } from './delivery.ts';
 import { Advisories, randomId } from './delivery-advisories.ts';
@@ -147,9 +147,9 @@ export class HomeEngine implements HomeHost {
   createConsumer(config: ConsumerConfig, action: CreateAction, done: Answer<ConsumerState>) {
     if (!this.#leading) return done(apiError(10008));
     const name = config.name ?? config.durable_name ?? randomId(this.env, 8);
-    const named = config.name === name ? config : { ...config, name };
     const live = this.#live.get(name);
     const record = live?.record ?? this.#table.get(name);
+    const named = keptDurable(record?.config, { ...config, name }, action);
     if (record !== undefined && this.#isOccupied(record.config, named)) return done(apiError(10013));
     const isLight = live?.memory === true || (record === undefined && livesInMemory(named, this.#options.config()));
     const refused = isLight ? this.#refusal(live, named, action) : undefined;

@@ -130,6 +130,13 @@ describe('create', () => {
     ]);
   });
 
+  test('a durable that is asked for by its name alone does not become one that is removed when unused', async () => {
+    const name = unique('C');
+    await ok(s, ...create(shared, name, { durable_name: name, ack_policy: 'explicit' }));
+    const again = await ok(others[0], ...create(shared, name, { ack_policy: 'explicit' }));
+    expect((again['config'] as Json)['inactive_threshold']).toBeUndefined();
+  });
+
   test.each<[string, object, string]>([
     ['deliver policy', { deliver_policy: 'new' }, 'deliver policy can not be updated'],
     ['ack policy', { ack_policy: 'all' }, 'ack policy can not be updated'],

@@ -337,6 +337,8 @@ describe('consumers', () => {
     const got = await seqs(none);
     expect(got).toEqual([...got].sort((a, b) => a - b));
     expect(await info(name, none)).toMatchObject({ num_pending: 0, num_ack_pending: 0 });
+    const nobody = (await take(s, name, await consumer(name, { ack_policy: 'none' }), 1))[0].reply;
+    await expect(s.nc.request(nobody, '+ACK', { timeout: 10_000 })).rejects.toThrow(/no responders/i);
     const id = await consumer(name, { ack_policy: 'all', ack_wait: 20 * SECOND });
     const frames = messages(await take(s, name, id, 36));
     await confirmed(frames[19], '+ACK', sessions[2]);

@@ -336,6 +336,14 @@ describe('acks', () => {
     });
   });
 
+  test('ack none: whoever waits for the answer to an ack hears at once that nobody takes it', async () => {
+    const name = await filled(1);
+    const id = await consumer(name, { ack_policy: 'none' });
+    const [frame] = await take(s, name, id, 1);
+    for (const verb of ['+ACK', '-NAK', '+NXT'])
+      await expect(s.nc.request(frame.reply, verb, { timeout: 10_000 })).rejects.toThrow(/no responders/i);
+  });
+
   test('ack wait: redelivered with the next delivery count', async () => {
     const name = await filled(1);
     const id = await consumer(name, { ack_wait: SECOND / 2 });

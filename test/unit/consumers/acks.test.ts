@@ -42,6 +42,18 @@ describe('explicit acks', () => {
     expect(p.info()).toMatchObject({ num_ack_pending: 1, ack_floor: { stream_seq: 2 } });
   });
 
+  test('where no acks are kept whoever waits for their answer meets nobody, and gets no message for it', () => {
+    const p = new FakePartition();
+    for (const text of ['1', '2']) p.store('a', text);
+    p.create({ ack_policy: 'none' });
+    const [message] = p.fetch(1);
+    for (const verb of ['', '+ACK', '-NAK', '+TERM', '+NXT']) p.ack(message, verb, 'inbox');
+    p.ack(message, '+NXT');
+    p.run();
+    const answers = p.take('inbox').map(({ inbox, hdr, payload }) => `${inbox} ${hdr}${payload}`);
+    expect(answers).toEqual(Array(5).fill('inbox NATS/1.0 503\r\n\r\n'));
+  });
+
   test('a double ack is answered after commit and apply, not before', () => {
     const p = withConsumer();
     p.store('a', '1');

@@ -1,6 +1,7 @@
 // Create, update, delete, lists; deliver policies; rules between consumers (nats-surface §3.2).
 import { describe, expect, test } from 'vitest';
 import type { ConsumerConfig } from '../../../src/stream/config.ts';
+import { EPHEMERAL_INACTIVE_NS } from '../../../src/stream/consumer-rules.ts';
 import { type ApiError, isApiError } from '../../../src/stream/errors.ts';
 import type { ConsumerState } from '../../../src/stream/types.ts';
 import { FakePartition, PULL } from './fake-partition.ts';
@@ -124,6 +125,24 @@ describe('create and update', () => {
     });
     expect(p.create({ durable_name: 'D' }, 'update')).toMatchObject({ err_code: 10149 });
     expect(p.create({ durable_name: 'D' }, 'create')).toMatchObject({ name: 'D' });
+  });
+
+  test('a durable stays one when it is asked for by its name alone, as clients ask for ephemerals', () => {
+    const p = new FakePartition();
+    p.create({ durable_name: 'D' });
+    p.create({ durable_name: 'T', inactive_threshold: 60e9 });
+    p.create({ name: 'E', inactive_threshold: EPHEMERAL_INACTIVE_NS });
+    const again = { inactive_threshold: EPHEMERAL_INACTIVE_NS, max_ack_pending: 7 };
+    expect(p.create({ name: 'D', ...again }, 'create')).toMatchObject({ err_code: 10148 });
+    expect(p.create({ name: 'D', ...again })).toMatchObject({ config: { durable_name: 'D', max_ack_pending: 7 } });
+    expect(p.create({ name: 'T', ...again }, 'update')).toMatchObject({ config: { inactive_threshold: 60e9 } });
+    p.run(10_000);
+    expect(p.info('D').config.inactive_threshold).toBeUndefined();
+    expect(p.info('T').name).toBe('T');
+    expect(() => p.info('E')).toThrow();
+    expect(p.create({ name: 'T', inactive_threshold: 1e9 })).toMatchObject({ config: { inactive_threshold: 1e9 } });
+    p.run(3_000);
+    expect(() => p.info('T')).toThrow();
   });
 
   test('metadata that only answers carry, and a list of one filter, make no difference', () => {
