@@ -349,6 +349,12 @@ export function trial(world: World, steps: readonly Step[], prng: Prng): { crash
     }
     if (!crashed) life.env.kill('power', 'the end');
   }
+  if (!crashed && world.crashAt !== undefined) {
+    // At a point that only a recovery passes.
+    life = boot(world);
+    crashed = life === undefined;
+    life?.env.kill('process');
+  }
   world.disk.faults.syncErrorProbability = 0;
   world.disk.faults.spaceBytes = Number.POSITIVE_INFINITY;
   // Recovery itself is interrupted now and then, at any of its operations.
