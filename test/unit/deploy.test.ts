@@ -230,7 +230,9 @@ describe('unit', () => {
 
 test('packages that run a script when they are installed are allowed to: npm would leave out the runtime without', () => {
   const { allowScripts } = JSON.parse(read('package.json')) as { allowScripts: Record<string, boolean> };
-  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, { hasInstallScript?: true }> };
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { hasInstallScript?: true }>;
+  };
   const scripted = Object.keys(packages).filter((path) => packages[path].hasInstallScript);
   expect(scripted).toContain('node_modules/node');
   expect(scripted).toEqual(Object.keys(allowScripts).map((name) => `node_modules/${name}`));
