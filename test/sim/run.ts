@@ -2,80 +2,10 @@
 // broke a promise, with the command that replays it.
 //   npm run sim -- --seed 7 [--verbose]     npm run sim -- --minutes 10     npm run sim -- --seeds 100 [--from 1]
 import { parseArgs } from 'node:util';
-import { WAL_CRASH_POINTS } from '../../cluster/wal/options.ts';
-import { FAULTS, HAND_OVERS, TWO_WRONG_CLOCKS } from './faults.ts';
+import { MUST_HAPPEN } from './must-happen.ts';
 import { hunt, MUTANTS } from './mutants.ts';
-import { runScenario, WORKLOADS } from './scenario.ts';
+import { runScenario } from './scenario.ts';
 
-/** A long run in which one of these never happened has tested less than it says. */
-const MUST_HAPPEN: readonly string[] = [
-  ...FAULTS.filter(({ strike }) => strike !== undefined).map(({ name }) => `fault ${name}`),
-  'fault power loss at an ack',
-  `fault ${HAND_OVERS.name}`,
-  `fault ${TWO_WRONG_CLOCKS.name}`,
-  ...Object.keys(WORKLOADS).map((name) => `workload ${name}`),
-  ...WAL_CRASH_POINTS.map((name) => `visited ${name}`),
-  'visited host:before-flush',
-  'visited host:flushed',
-  'visited host:before-install',
-  'visited host:installed',
-  'visited host:before-snapshot',
-  'visited host:snapshot-saved',
-  'visited identity:saved-identity',
-  'visited meta.formation.saved',
-  'visited meta.formation.adopted',
-  'crashed at host:before-flush',
-  'crashed at wal.batch.written',
-  'crashed at wal.batch.synced',
-  'one-way cut',
-  'two-way cut',
-  'unreadable sector',
-  'restart',
-  'restart with a wrong clock',
-  'stopped cleanly',
-  'ended before it applied what it follows late',
-  'stopped itself: disk',
-  'found itself rolled back',
-  'rolled back while its peers know it by heart',
-  'forgotten vote: the old leader goes on',
-  'told late: it leads by then',
-  'told late: it follows by then',
-  'damaged again while it recovers',
-  'emptied because it refused its disk',
-  'compare-and-set won',
-  'compare-and-set lost',
-  'read',
-  'direct read',
-  'redelivery',
-  'recognised as a duplicate',
-  'publish refused 10047',
-  'stream updated',
-  'stream purged',
-  'stream purged by a wildcard, some kept',
-  'visited stream:backlog',
-  'visited host:waits-for-absent',
-  'visited host:waits-for-returned',
-  'visited host:relieves',
-  'visited host:drain-waits',
-  'visited host:doubts-with-held-news',
-  'visited host:rises-with-held-news',
-  'stream deleted',
-  'message deleted',
-  'ordered reader heard nothing',
-  'promise checked: vote',
-  'promise checked: vote-reply',
-  'promise checked: append-reply',
-  // Branches of recovery and repair, by what they say.
-  'said wal: a doubtful file was moved to quarantine',
-  'said wal: a group came back with doubts',
-  'said wal: a segment is gone',
-  'said wal: a segment is gone; its table tells what was in it',
-  'said wal: the table of a segment cannot be read',
-  'said wal: a snapshot is missing or cut',
-  'said group #: its snapshot at # is unreadable, it is asked for elsewhere',
-  'said group #: # entries are damaged, they are fetched from other members',
-  'said the disk is nearly full: publishes are refused, deletes and acks go on',
-];
 /** Runs shorter than this are not held to the list. */
 const JUDGED_FROM_MINUTES = 10;
 
