@@ -150,6 +150,9 @@ class Scenario implements Run {
     this.#findings.push(...world.violations);
     const counts = new Map(world.counts);
     for (const [name, value] of Object.entries(world.network.counts)) counts.set(`network ${name}`, value);
+    for (const { disk } of world.nodes)
+      for (const [name, value] of Object.entries(disk.losses))
+        counts.set(`disk ${name}`, (counts.get(`disk ${name}`) ?? 0) + value);
     return {
       seed: world.seed,
       findings: this.#findings,

@@ -39,6 +39,16 @@ export interface DiskFaults {
   spaceBytes: number;
 }
 
+/** What power cuts took; for whoever wants to know that they take something. */
+export interface DiskLosses {
+  /** Writes of which nothing is left, or only zeros; … */
+  lostWrites: number;
+  /** … whose sectors were kept, lost or spoilt one by one. */
+  tornWrites: number;
+  /** Names made, changed or removed that are as they were before. */
+  lostNames: number;
+}
+
 export interface DiskLatency {
   writeMs: number;
   syncMs: number;
@@ -134,6 +144,7 @@ function joined(buffers: readonly Uint8Array[]): Uint8Array {
 export class SimDisk {
   readonly faults: DiskFaults;
   readonly latency: DiskLatency;
+  readonly losses: DiskLosses = { lostWrites: 0, tornWrites: 0, lostNames: 0 };
   /** Operations begun since creation. */
   operations = 0;
   /** Asked at each operation, just before it takes effect (it is in flight): crash here, and how? */
@@ -193,9 +204,12 @@ export class SimDisk {
       if ('size' in change) {
         if (fate < 0.5) image.resize(change.size);
       } else if (fate < 0.35) image.put(change.position, change.write);
-      else if (fate < 0.7) this.#tear(image, change.position, change.write);
-      else if (fate < 0.8 && change.position + change.write.length > image.size) {
-        image.resize(change.position + change.write.length);
+      else if (fate < 0.7) {
+        this.losses.tornWrites++;
+        this.#tear(image, change.position, change.write);
+      } else {
+        this.losses.lostWrites++;
+        if (fate < 0.8) image.resize(Math.max(image.size, change.position + change.write.length));
       }
     }
     inode.pending = [];
@@ -223,6 +237,7 @@ export class SimDisk {
     const kept = this.#prng.int(this.#nameChanges.length + 1);
     this.#nameChanges.forEach((change, i) => {
       if (ordered ? i < kept : this.#prng.chance(0.5)) this.#makeNameDurable(change);
+      else this.losses.lostNames++;
     });
     this.#nameChanges = [];
     this.#names = new Map(this.#durableNames);

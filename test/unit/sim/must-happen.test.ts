@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MUST_HAPPEN } from '../../sim/must-happen.ts';
+import { runScenario } from '../../sim/scenario.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 
@@ -27,4 +28,13 @@ test('every crash point of the product must be met by a long run', () => {
     return MUST_HAPPEN.some((wanted) => pattern.test(wanted));
   };
   expect(names.filter((name) => !isAsked(name))).toEqual([]);
+});
+
+test('what power cuts and networks take is counted', () => {
+  const faults = ['power loss of all', 'lossy network', 'partition'];
+  const { counts, findings } = runScenario({ seed: 5, durationMs: 6000, faults, workloads: [], faultGapMs: 500 });
+  expect(findings).toEqual([]);
+  const taken = MUST_HAPPEN.filter((name) => /^(disk|network) /.test(name));
+  expect(taken).toContain('disk tornWrites');
+  expect(taken.filter((name) => !counts.get(name))).toEqual([]);
 });
