@@ -17,6 +17,9 @@ const MIB = 1024 * 1024;
 const ROOMY_MIB = 400;
 const LOW_MIB = 120;
 const INSUFFICIENT_STORAGE = 10047;
+/** What a stream can take of a roomy disk, at least: the reserve and parts of segments go off. */
+const FILLED_MIB = 180;
+const BURST = 20;
 
 const mounts = mountsHere();
 
@@ -124,7 +127,7 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-test('full disks', { timeout: 180_000 }, async (context) => {
+test('full disks', { timeout: 300_000 }, async (context) => {
   if (typeof mounts === 'string') context.skip(mounts);
   const js = jetstream(nc, { timeout: 3_000 });
   const jsm = await jetstreamManager(nc, { timeout: 5_000 });
@@ -184,6 +187,15 @@ test('full disks', { timeout: 180_000 }, async (context) => {
   for (const node of [first, second]) node.resize(ROOMY_MIB);
   await until('accepted again', async () => (await publish()) === undefined);
   await until('all have it', isEverywhere);
+
+  // What the stream itself filled, a purge gives back, and it goes on: nobody has to make room.
+  const fill = () => Promise.all(Array.from({ length: BURST }, publish));
+  await until('it has filled its disks', async () => (await fill()).includes(INSUFFICIENT_STORAGE), 60_000);
+  expect((await jsm.streams.info('S')).state.bytes).toBeGreaterThan(FILLED_MIB * MIB);
+  await jsm.streams.purge('S');
+  await until('accepted after the purge', async () => (await publish()) === undefined, 40_000);
+  for (const node of nodes) await until('its space is back', () => node.usedMib() < ROOMY_MIB - FILLED_MIB, 40_000);
+  await until('all have it after the purge', isEverywhere);
 
   // A disk that is full at once: that node may end when it has something to write, the others go on. On a full disk it does not start, and
   // says why; it comes back with its space.
