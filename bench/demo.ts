@@ -17,6 +17,7 @@ import {
 } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { Target } from '../test/conformance/target.ts';
+import { type Acked, problemsOf } from './demo-check.ts';
 
 const PUBLISHERS = 4;
 const WORKERS = 3;
@@ -50,13 +51,6 @@ function realLines(count: number): string[] {
 }
 
 const hashOf = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
-
-interface Acked {
-  seq: number;
-  hash: string;
-  /** Its window: all of a window was acknowledged before the next one was sent. */
-  window: number;
-}
 
 class Publisher {
   readonly acked: Acked[] = [];
@@ -214,7 +208,11 @@ async function runDemo(target: Target, lines: readonly string[]): Promise<number
   while (performance.now() < deadline && (taken.size < lines.length || (read.at(-1)?.seq ?? 0) < last)) await pause(50);
   for (const messages of open_streams) messages.stop();
 
-  const problems = verify(publishers, taken, read);
+  const problems = problemsOf(
+    publishers.map((publisher) => publisher.acked),
+    taken,
+    read,
+  );
   const gap = Math.max(...publishers.map((publisher) => publisher.longestGapMs));
   const redelivered = [...taken.values()].filter((message) => message.deliveries > 1).length;
   say(
@@ -234,43 +232,6 @@ let published: Promise<unknown> = Promise.resolve();
 
 function seconds(sinceMs: number): string {
   return ((performance.now() - sinceMs) / 1000).toFixed(1);
-}
-
-function verify(
-  publishers: Publisher[],
-  taken: Map<number, { hash: string }>,
-  read: { seq: number; hash: string }[],
-): string[] {
-  const problems: string[] = [];
-  const bySeq = new Map(read.map((message) => [message.seq, message.hash]));
-  if (bySeq.size !== read.length) problems.push('the ordered reader saw a seq twice');
-  for (let i = 1; i < read.length; i++)
-    if (read[i].seq <= read[i - 1].seq) problems.push(`the reader went back at ${read[i].seq}`);
-  const seqs = new Set<number>();
-  for (const [p, publisher] of publishers.entries()) {
-    // Order is promised between a publish and those sent after its ack: here, between windows.
-    let window = 0;
-    let windowSeqMax = 0;
-    let earlierSeqMax = 0;
-    for (const { seq, hash, window: own } of publisher.acked) {
-      if (own !== window) {
-        window = own;
-        earlierSeqMax = windowSeqMax;
-      }
-      windowSeqMax = Math.max(windowSeqMax, seq);
-      if (seqs.has(seq)) problems.push(`seq ${seq} was acknowledged twice`);
-      seqs.add(seq);
-      if (bySeq.get(seq) !== hash)
-        problems.push(
-          `publisher ${p}: seq ${seq} is ${bySeq.has(seq) ? 'another line' : 'missing'} for the ordered reader`,
-        );
-      if (taken.get(seq)?.hash !== hash) problems.push(`publisher ${p}: seq ${seq} was not delivered to a worker`);
-      if (seq < earlierSeqMax)
-        problems.push(`publisher ${p}: seq ${seq} was sent after ${earlierSeqMax} was acknowledged: out of order`);
-    }
-  }
-  for (const seq of bySeq.keys()) if (!seqs.has(seq)) problems.push(`seq ${seq} is stored but nobody was told`);
-  return problems;
 }
 
 process.exit(await main());
