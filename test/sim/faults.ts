@@ -2,6 +2,7 @@
 // What damages files is in file-damage.ts, what puts disks back in roll-backs.ts, what stops nodes on purpose in clean-stops.ts; what all share, and
 // the bounds, in fault-context.ts.
 import { cleanStop, rollingRestart } from './clean-stops.ts';
+import { emptiedTwice } from './emptied-twice.ts';
 import { cut, type Fault, type FaultContext, healAfter, leads, oneOf, victim } from './fault-context.ts';
 import { deleteFile, rotFile } from './file-damage.ts';
 import { forgottenVote, rollBack, toldLate } from './roll-backs.ts';
@@ -222,6 +223,9 @@ function giveAll(from: SimNode, { node }: SimNode): void {
     for (const group of host.groups()) if (group.leading) group.transferLeadership(self);
   });
 }
+
+/** Drawn for some seeds only, because it is long and nothing else strikes meanwhile. */
+export const EMPTIED_TWICE: Fault = { name: 'emptied twice, then all restarted', weight: 16, strike: emptiedTwice };
 
 /** Drawn for a few seeds only, because it takes a promise back. */
 export const TWO_WRONG_CLOCKS: Fault = {

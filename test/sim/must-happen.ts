@@ -1,7 +1,7 @@
 // What a run of ten minutes must have met: every fault, every workload, every crash point, every branch of recovery. Used by run.ts, which fails a
 // long run that lacks one of these; its test holds the list against the crash points that the product names.
 import { WAL_CRASH_POINTS } from '../../cluster/wal/options.ts';
-import { FAULTS, HAND_OVERS, TWO_WRONG_CLOCKS } from './faults.ts';
+import { EMPTIED_TWICE, FAULTS, HAND_OVERS, TWO_WRONG_CLOCKS } from './faults.ts';
 import { WORKLOADS } from './scenario.ts';
 
 /** A long run in which one of these never happened has tested less than it says. */
@@ -9,6 +9,8 @@ export const MUST_HAPPEN: readonly string[] = [
   ...FAULTS.filter(({ strike }) => strike !== undefined).map(({ name }) => `fault ${name}`),
   'fault power loss at an ack',
   `fault ${HAND_OVERS.name}`,
+  `fault ${EMPTIED_TWICE.name}`,
+  'emptied twice: all restarted',
   `fault ${TWO_WRONG_CLOCKS.name}`,
   ...Object.keys(WORKLOADS).map((name) => `workload ${name}`),
   ...WAL_CRASH_POINTS.map((name) => `visited ${name}`),

@@ -8,6 +8,7 @@ import { GroupRunner } from '../../cluster/host/group-runner.ts';
 import { HeldNews } from '../../cluster/host/held-news.ts';
 import { SnapshotReceiver } from '../../cluster/host/snapshot-receiver.ts';
 import { FrameBuilder } from '../../src/jetstream/publish-codec.ts';
+import { Drive } from '../../src/meta/drive.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
 import { PartitionLeader } from '../../src/stream/leader.ts';
@@ -16,8 +17,10 @@ import { PubAckQueue } from '../../src/stream/pub-ack-queue.ts';
 import { RecentIds } from '../../src/stream/recent-ids.ts';
 import type { AckSink } from '../../src/stream/types.ts';
 import { majorityIndex } from './core-sim-mutants.ts';
+import { EMPTIED_TWICE } from './faults.ts';
 import { runScenario, type ScenarioOptions } from './scenario.ts';
 import { SimClient } from './sim-client.ts';
+import type { World } from './world.ts';
 
 export interface Mutant {
   name: string;
@@ -188,6 +191,32 @@ function swapForwards(): () => void {
   return both(add, take);
 }
 
+/** Members of partitions are driven by the catalog as it is: nobody asks whether it is that of now. */
+function driveAtOnce(): () => void {
+  const original = Object.getOwnPropertyDescriptor(Drive.prototype, 'hasPartitions')!;
+  Object.defineProperty(Drive.prototype, 'hasPartitions', { ...original, get: () => false });
+  return () => void Object.defineProperty(Drive.prototype, 'hasPartitions', original);
+}
+
+/** Settled partitions are not compared with the catalog. */
+const reviewNobody = (): (() => void) => replace(Drive.prototype, 'reviewMembers', () => () => undefined);
+
+/** After two seconds each partition has a member that only learns, though it should vote. */
+function demoteOneEach(world: World): void {
+  world.scheduler.after(2000, () => {
+    for (const node of world.nodes)
+      node.enter(({ host, partitions }) => {
+        for (const id of partitions.keys()) {
+          const group = host.group(id);
+          if (group?.leading !== true) continue;
+          const { voters } = group.status().membership;
+          const other = voters.find((peer) => peer !== host.self)!;
+          group.proposeMembership({ voters: voters.filter((peer) => peer !== other), learners: [other] });
+        }
+      });
+  });
+}
+
 const withHardState = (ready: Ready, hardState: HardState | undefined): Ready => ({ ...ready, hardState });
 
 /** Votes and quick restarts, while elections are contested. */
@@ -217,6 +246,7 @@ export const gentle: Omit<ScenarioOptions, 'seed'> = {
     for (const { disk } of world.nodes.slice(1)) disk.latency.syncMs = 20;
   },
 };
+const WITHOUT_ITS_VOTERS = /no progress after healing: .*its voters are not its replicas/;
 const powerAtAcks = ['power loss at an ack', 'slow disk'];
 
 export const MUTANTS: readonly Mutant[] = [
@@ -469,6 +499,26 @@ export const MUTANTS: readonly Mutant[] = [
     options: { faults: ['hand-overs in a row'], workloads: ['pipelined'], faultGapMs: 700, durationMs: 15_000 },
     seeds: 10,
     found: /send-order/,
+  },
+  {
+    name: 'a settled partition is not looked at again',
+    plant: reviewNobody,
+    options: { faults: [], workloads: [], prepare: demoteOneEach },
+    seeds: 2,
+    found: WITHOUT_ITS_VOTERS,
+  },
+  {
+    // Either alone is not found: behind a barrier nobody is sent away, and the review takes back who was.
+    name: 'members are driven without a barrier, and a settled partition is not looked at again',
+    plant: () => both(driveAtOnce(), reviewNobody()),
+    options: {
+      faults: [EMPTIED_TWICE.name],
+      workloads: ['partitions', 'partitioned queue'],
+      faultGapMs: 1000,
+      durationMs: 30_000,
+    },
+    seeds: 6,
+    found: WITHOUT_ITS_VOTERS,
   },
   {
     name: 'a conditional publish is stored whatever it expects',

@@ -3,7 +3,7 @@
 // they strike.
 import type { Event } from '../checkers/history.ts';
 import type { Fault, FaultContext } from './fault-context.ts';
-import { FAULTS, HAND_OVERS, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
+import { EMPTIED_TWICE, FAULTS, HAND_OVERS, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
 import { PartitionedLoad } from './partitioned-load.ts';
 import { PipelinedLoad } from './pipelined-load.ts';
 import type { Prng } from './prng.ts';
@@ -24,8 +24,17 @@ const POWER_LOSS_GAP_MS = 2500;
 const SPARING_SHARE = 0.15;
 /** Of worlds. */
 const HAND_OVERS_SHARE = 0.25;
+const EMPTIED_TWICE_SHARE = 0.1;
 /** Faults whose victim loses what only it has: a stream with one replica is not kept beside them. */
-const DESTRUCTIVE = ['wiped node', 'bit rot', 'deleted file', 'roll-back', 'forgotten vote', 'roll-back told late'];
+const DESTRUCTIVE = [
+  'wiped node',
+  'bit rot',
+  'deleted file',
+  'roll-back',
+  'forgotten vote',
+  'roll-back told late',
+  EMPTIED_TWICE.name,
+];
 
 /** The workload of every fifth seed; the others are drawn. */
 const PIPELINED = 'pipelined';
@@ -107,8 +116,10 @@ class Scenario implements Run {
       .map(({ name }) => name)
       .filter((name) => !sparesDisks || !DESTRUCTIVE.includes(name));
     if (this.#chance.float() < 0.08) drawn.push(TWO_WRONG_CLOCKS.name);
-    // From a stream of its own: what other seeds draw stays what it was.
+    // From streams of their own: what other seeds draw stays what it was.
     if (this.world.prng.stream('hand-overs').float() < HAND_OVERS_SHARE) drawn.push(HAND_OVERS.name);
+    if (!sparesDisks && this.world.prng.stream(EMPTIED_TWICE.name).float() < EMPTIED_TWICE_SHARE)
+      drawn.push(EMPTIED_TWICE.name);
     this.#faults = new Set(faults ?? drawn);
     this.clocksFail = this.#faults.has(TWO_WRONG_CLOCKS.name);
     this.isGentle = [...this.#faults].every((name) => name === 'rolling restart');
@@ -226,7 +237,7 @@ class Scenario implements Run {
   #startFaults(): void {
     const { world } = this;
     if (this.#faults.has('crash points')) world.crashPointShare = CRASH_POINT_SHARE;
-    const choices = [...FAULTS, HAND_OVERS, TWO_WRONG_CLOCKS].flatMap((fault) =>
+    const choices = [...FAULTS, HAND_OVERS, EMPTIED_TWICE, TWO_WRONG_CLOCKS].flatMap((fault) =>
       this.#faults.has(fault.name) && fault.strike !== undefined ? Array<Fault>(fault.weight ?? 1).fill(fault) : [],
     );
     const strike = (): void => {

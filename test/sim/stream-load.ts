@@ -10,6 +10,7 @@ export const REQUEST_MS = 2_500;
 const PULL_MS = 900;
 const NOT_ACKED_SHARE = 0.1;
 const RETRIES_MAX = 20;
+const EQUAL_AGAIN_MS = 10_000;
 
 /** The run as its workloads see it. */
 export interface Run {
@@ -238,26 +239,29 @@ export class StreamLoad {
 
   // ---- the end
 
-  /** Every replica runs and has applied the same, and each partition has a leader. */
+  /** Every replica runs, votes and has applied the same, and each partition has a leader. */
   isEqual(): boolean {
     const running = [...this.world.runningOf(this.name).values()];
     return (
       running.length === this.stride &&
       running.every(
-        ({ applied, isLed }) =>
-          isLed && applied.length === this.replicas && applied.every((index) => index === applied[0]),
+        ({ applied, isLed, hasItsVoters }) =>
+          isLed && hasItsVoters && applied.length === this.replicas && applied.every((index) => index === applied[0]),
       )
     );
   }
 
   describe(): string {
     const running = [...this.world.runningOf(this.name)].map(
-      ([partition, { applied, isLed }]) => `${partition}: ${isLed ? 'led' : 'not led'} ${applied.join('/')}`,
+      ([partition, { applied, isLed, hasItsVoters }]) =>
+        `${partition}: ${isLed ? 'led' : 'not led'}, its voters ${hasItsVoters ? 'are' : 'are not'} its replicas, ${applied.join('/')}`,
     );
     return `${this.name}: ${running.join(', ')}, done ${this.isDone()}`;
   }
 
   findings(): string[] {
+    // While other streams were read, a leader may have handed over.
+    this.world.scheduler.runUntilTrue(() => this.isEqual(), { timeoutMs: EQUAL_AGAIN_MS });
     const all = this.world.replicas(this.name, this.stride);
     const findings: string[] = [];
     for (let partition = 0; partition < this.stride; partition++) {

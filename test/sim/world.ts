@@ -1,6 +1,10 @@
 // A simulated cluster: whole nodes (node.ts: log, consensus, meta, streams, API, core NATS) in one thread from one seed, on modelled
 // disks, clocks and network. Scenarios (scenario.ts) drive it. Watches at all times that a term has one leader, that replicas which
 // have applied the same entries hold the same results, and that no node ends itself without a reason that was given to it.
+import { isDeepStrictEqual } from 'node:util';
+import type { GroupId } from '../../cluster/core/types.ts';
+import { partitionOf, streamOf } from '../../src/meta/types.ts';
+import type { BrokerNode } from '../../src/node.ts';
 import type { ReplicaState, StoredMessage } from '../checkers/history.ts';
 import { createPrng, type Prng } from './prng.ts';
 import { PromiseCheck, runnerOf } from './promise-check.ts';
@@ -28,6 +32,8 @@ export interface RunningPartition {
   applied: number[];
   /** Somebody leads: what was committed is known. */
   isLed: boolean;
+  /** By the metadata and the log of the leader: those who should vote do, and nobody else. */
+  hasItsVoters: boolean;
 }
 
 export class World {
@@ -153,50 +159,57 @@ export class World {
     for (const { node } of this.nodes) {
       for (const [group, partition] of node?.partitions ?? []) {
         if (partition.streamName !== stream) continue;
-        const one = running.get(partition.partition) ?? { applied: [], isLed: false };
+        const one = running.get(partition.partition) ?? { applied: [], isLed: false, hasItsVoters: false };
         running.set(partition.partition, one);
         one.applied.push(node?.host.group(group)?.applied ?? 0);
-        if (partition.leading) one.isLed = true;
+        if (!partition.leading) continue;
+        one.isLed = true;
+        one.hasItsVoters = hasItsVoters(node!, group);
       }
     }
     return running;
   }
 
-  /** What every running replica of a stream holds, read from its own log. `stride`: how many partitions it has. */
+  /** What every running replica of a stream holds: all at this moment, and then its messages, read from its own log. `stride`: how many
+   * partitions it has. */
   replicas(stream: string, stride = 1): PartitionReplica[] {
     const states: PartitionReplica[] = [];
+    const reads: (() => void)[] = [];
     for (const node of this.nodes) {
-      node.look((broker) => {
-        for (const [group, partition] of broker.partitions) {
-          if (partition.streamName !== stream) continue;
-          const state = partition.localState();
-          const number = partition.partition;
-          const messages: StoredMessage[] = [];
+      for (const [group, partition] of node.node?.partitions ?? []) {
+        if (partition.streamName !== stream) continue;
+        const { last_seq: lastSeq, first_seq: firstSeq } = partition.localState();
+        const number = partition.partition;
+        const applied = node.node?.host.group(group)?.applied ?? 0;
+        const messages: StoredMessage[] = [];
+        states.push({ node: node.name, partition: number, digest: partition.digest(), applied, lastSeq, messages });
+        const first = Math.max(1, Math.ceil((firstSeq - number) / stride));
+        const last = Math.floor((lastSeq - number) / stride);
+        reads.push(() => {
           const waiting = new Set<number>();
-          const first = Math.ceil((state.first_seq - number) / stride);
-          const last = Math.floor((state.last_seq - number) / stride);
-          for (let local = Math.max(1, first); local <= last; local++) {
-            waiting.add(local);
-            partition.readMessage(local, (message) => {
-              waiting.delete(local);
-              if (message === undefined) return;
-              const content = new TextDecoder().decode(message.payload);
-              messages.push({ seq: local * stride + number, subject: message.subject, content });
-            });
-          }
+          node.look(() => {
+            for (let local = first; local <= last; local++) {
+              waiting.add(local);
+              partition.readMessage(local, (message) => {
+                waiting.delete(local);
+                if (message === undefined) return;
+                const content = new TextDecoder().decode(message.payload);
+                messages.push({ seq: local * stride + number, subject: message.subject, content });
+              });
+            }
+          });
           this.scheduler.runUntilTrue(() => waiting.size === 0, { timeoutMs: 60_000 });
           messages.sort((a, b) => a.seq - b.seq);
-          states.push({
-            node: node.name,
-            partition: number,
-            digest: partition.digest(),
-            applied: broker.host.group(group)?.applied ?? 0,
-            lastSeq: state.last_seq,
-            messages,
-          });
-        }
-      });
+        });
+      }
     }
+    for (const read of reads) read();
     return states;
   }
+}
+
+function hasItsVoters({ meta, host }: BrokerNode, group: GroupId): boolean {
+  const wanted = meta.catalog.streamById(streamOf(group))?.replicas[partitionOf(group)];
+  const { voters, learners } = host.group(group)!.status().membership;
+  return learners.length === 0 && isDeepStrictEqual(voters.toSorted(), wanted?.toSorted());
 }

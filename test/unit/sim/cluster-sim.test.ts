@@ -27,6 +27,7 @@ const PLANTED = [
   'a conditional publish is stored whatever it expects',
   'a leader that is cut off goes on leading, and hands out without proof',
   'leadership is handed over before what is under way is committed',
+  'a settled partition is not looked at again',
 ];
 
 describe('the cluster under simulation', () => {
