@@ -245,12 +245,14 @@ function encodeAnswer(operation: Operation, answer: object | ApiError): Uint8Arr
   return encoder.encode(JSON.stringify(body));
 }
 
-/** `Nats-Required-Api-Level`; 0 when the request has none or it is no number. */
+/** `Nats-Required-Api-Level`; 0 when the request has none. One that is no whole number is above every level. */
 function requiredLevel(hdr: Uint8Array): number {
   if (hdr.length === 0) return 0;
   const line = decoder
     .decode(hdr)
     .split('\r\n')
     .find((each) => each.startsWith(LEVEL_HEADER));
-  return line === undefined ? 0 : Number(line.slice(LEVEL_HEADER.length)) || 0;
+  const level = line?.slice(LEVEL_HEADER.length).trim() ?? '';
+  if (level === '') return 0;
+  return /^[+-]?\d+$/.test(level) ? Number(level) : Infinity;
 }

@@ -16,6 +16,8 @@ export const Header = {
   scheduler: 10,
   batchId: 11,
   streamSource: 12,
+  traceDest: 13,
+  traceOnly: 14,
 } as const;
 export type Header = (typeof Header)[keyof typeof Header];
 
@@ -33,6 +35,8 @@ const NAMES: [string, Header][] = [
   ['Nats-Scheduler', Header.scheduler],
   ['Nats-Batch-Id', Header.batchId],
   ['Nats-Stream-Source', Header.streamSource],
+  ['Nats-Trace-Dest', Header.traceDest],
+  ['Nats-Trace-Only', Header.traceOnly],
 ];
 
 /** By length of the name. */

@@ -7,10 +7,17 @@ import { Header, type PublishHeaders, parseTtl } from './publish-headers.ts';
 
 /** Checked before the stream's state. */
 export function earlyRefusal(headers: PublishHeaders, streamName: string): ApiError | undefined {
+  if (isTraceOnly(headers)) return apiError(10052, { err: 'tracing messages is not supported by this server yet' });
   if (headers.has(Header.incr)) return apiError(10168);
   if (headers.has(Header.batchId)) return apiError(10174);
   if (headers.has(Header.expectedStream) && headers.text(Header.expectedStream) !== streamName) return apiError(10060);
   return undefined;
+}
+
+/** The message asks to be followed on its way and stored nowhere, as `nats trace` does (ADR-41). */
+function isTraceOnly(headers: PublishHeaders): boolean {
+  if (!headers.has(Header.traceDest) || !headers.has(Header.traceOnly)) return false;
+  return ['1', 'true', 'on'].includes(headers.text(Header.traceOnly).toLowerCase());
 }
 
 /** Seconds to live (0: none, TTL_NEVER), or why not. */

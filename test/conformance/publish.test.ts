@@ -249,3 +249,11 @@ test('headers are stored as sent', async () => {
   const text = Buffer.from(message['hdrs'] as string, 'base64').toString();
   expect(text).toBe('NATS/1.0\r\ncamelCase-Key: v 1\r\nUPPER: 2\r\n\r\n');
 });
+
+test('to be traced and stored nowhere: not stored', async () => {
+  const name = await stream(s);
+  const headers = headersOf(s, { 'Nats-Trace-Dest': unique('trace'), 'Nats-Trace-Only': 'true' });
+  others[0].nc.publish(`${name}.a`, 'traced', { headers });
+  await others[0].nc.flush();
+  expect(await put(others[0], `${name}.a`, 'last')).toEqual({ stream: name, seq: 1 });
+});

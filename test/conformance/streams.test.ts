@@ -8,6 +8,7 @@ import {
   api,
   eventually,
   generations,
+  headersOf,
   type Json,
   ok,
   open,
@@ -611,4 +612,14 @@ test('account info', async () => {
     api: { level: expect.any(Number), total: expect.any(Number), errors: expect.any(Number) },
   });
   await ok(s, `STREAM.DELETE.${name}`);
+});
+
+test('a required API level that is no whole number is refused, an empty one asks for none', async () => {
+  const errCode = async (level: string): Promise<number | undefined> => {
+    const headers = headersOf(s, { 'Nats-Required-Api-Level': level });
+    const answer = await s.nc.request('$JS.API.STREAM.NAMES', '', { timeout: 20_000, headers });
+    return (JSON.parse(answer.string()) as { error?: { err_code: number } }).error?.err_code;
+  };
+  for (const level of ['', '0', '+1']) expect([level, await errCode(level)]).toEqual([level, undefined]);
+  for (const level of ['abc', '1.0', '0x1', '99']) expect([level, await errCode(level)]).toEqual([level, 10185]);
 });

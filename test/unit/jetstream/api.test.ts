@@ -42,6 +42,14 @@ describe('the table', () => {
     expect(world.frames().at(-1)?.hdr).toBe('NATS/1.0 412 Required Api Level\r\n\r\n');
   });
 
+  test('a required level: none is asked for by an empty one, and no level is enough for what is no whole number', () => {
+    const world = createWorld();
+    const errCode = (level: string): number | undefined =>
+      world.request('STREAM.NAMES', '', 1000, `NATS/1.0\r\nNats-Required-Api-Level: ${level}\r\n\r\n`).error?.err_code;
+    for (const level of ['', '0', '1', '+1', '-1']) expect([level, errCode(level)]).toEqual([level, undefined]);
+    for (const level of ['abc', '1.0', '0x1', '1x']) expect([level, errCode(level)]).toEqual([level, 10185]);
+  });
+
   test('what is not built yet is refused by name', () => {
     const world = withStream();
     const { error, type } = world.request('CONSUMER.PAUSE.S.C', {});

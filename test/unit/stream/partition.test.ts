@@ -495,4 +495,17 @@ describe('headers', () => {
     for (const [name, code] of codes) expect(world.store('a', '', { [name]: '1' })).toMatchObject({ err_code: code });
     expect(world.store('a', '', { 'Nats-Unknown': '1', 'X-Nats-TTL': '1' })).toEqual(stored(1));
   });
+
+  test('a message that is to be traced and stored nowhere is not stored', () => {
+    const world = new World().lead();
+    for (const only of ['true', 'TRUE', '1', 'on']) {
+      expect(world.store('a', '', { 'Nats-Trace-Dest': 'd', 'Nats-Trace-Only': only })).toMatchObject({
+        err_code: 10052,
+        description: 'tracing messages is not supported by this server yet',
+      });
+    }
+    expect(world.store('a', '', { 'Nats-Trace-Dest': 'd', 'Nats-Trace-Only': 'false' })).toEqual(stored(1));
+    expect(world.store('a', '', { 'Nats-Trace-Only': 'true' })).toEqual(stored(2));
+    expect(world.store('a', '', { 'Nats-Trace-Dest': 'd' })).toEqual(stored(3));
+  });
 });
