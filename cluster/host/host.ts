@@ -99,8 +99,8 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   private readonly held: HeldNews;
   readonly rebalance: Rebalance;
   private readonly leaderHandlers: ((group: GroupId, leader: PeerId, term: Term) => void)[] = [];
-  /** Recovered groups that were opened or deleted in this life. */
-  private readonly taken = new Set<GroupId>();
+  /** Recovered groups that were neither opened nor deleted in this life. */
+  private readonly unopened: Set<GroupId>;
   private dirtyRunners: GroupRunner[] = [];
   private applyRunners: GroupRunner[] = [];
   /** Handed to the WAL since the last flush was asked for. */
@@ -125,6 +125,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
     this.commons = commonsOf(self, options.limits);
     this.env = env;
     this.wal = wal;
+    this.unopened = new Set(wal.recovered.keys());
     this.transport = transport;
     this.time = new ClusterClock(env.clock, env.log, () => isAlone(this.runners));
     this.outgoing = new Outgoing(transport, this.stats);
@@ -162,8 +163,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   openGroup(id: GroupId, membership: Membership, machine: GroupMachine, preferredLeader: PeerId): Group {
     if (this.runners.has(id)) throw new Error(`group ${id} is open already`);
     const { env, wal, commons } = this;
-    const recovered = this.taken.has(id) ? undefined : wal.recovered.get(id);
-    this.taken.add(id);
+    const recovered = this.unopened.delete(id) ? wal.recovered.get(id) : undefined;
     const preferred = preferredLeader === this.self;
     const openOptions = { env, wal, commons, group: id, recovered, membership, preferred };
     const { raft, snapshotIndex, voteUnsafe, termsUnknown } = openRaft(openOptions);
@@ -184,7 +184,7 @@ class GroupHost implements NodeHost, RunnerOwner, AppendSenderOwner {
   }
 
   deleteGroup(id: GroupId): void {
-    this.taken.add(id);
+    this.unopened.delete(id);
     const runner = this.runners.get(id);
     if (runner !== undefined) {
       this.runners.delete(id);

@@ -92,6 +92,8 @@ class SegmentedWal implements Wal {
     if (log === undefined) return;
     const { snapshot } = log;
     log.deleted = true;
+    // What is kept of other logs may name this one for long, and with it would go on holding all that its machine had in memory.
+    log.liveCheck = undefined;
     log.table.clear();
     log.staged?.table.clear();
     context.cache.clear(log);

@@ -51,7 +51,8 @@ export class Reconcile {
   readonly #dirty = new Set<GroupId>();
   /** Wanted, but not in the own log: waits until the catalog is known to be current. */
   readonly #held = new Set<GroupId>();
-  readonly #dropped = new Set<GroupId>();
+  /** Found in the own log, and neither opened nor deleted since. */
+  readonly #unopened: Set<GroupId>;
   #current = false;
   /** The host was told that every group of the time of the start is open. */
   #allOpen = false;
@@ -61,6 +62,7 @@ export class Reconcile {
 
   constructor(options: ReconcileOptions) {
     this.#options = options;
+    this.#unopened = new Set(options.recovered);
   }
 
   ops(group: GroupId): PartitionOps | undefined {
@@ -170,6 +172,7 @@ export class Reconcile {
     const partition = openPartition(record, p);
     const open: Open = { group: undefined, partition };
     this.#open.set(id, open);
+    this.#unopened.delete(id);
     const machine = new ReportingMachine(id, partition.machine, this.#options);
     const group = host.openGroup(id, firstMembership(record, p, host.self), machine, record.replicas[p][0]);
     open.group = group;
@@ -178,10 +181,9 @@ export class Reconcile {
   }
 
   #drop(group: GroupId): void {
-    const { host, recovered, closePartition } = this.#options;
+    const { host, closePartition } = this.#options;
     const wasOpen = this.#open.delete(group);
-    if (!wasOpen && (!recovered.has(group) || this.#dropped.has(group))) return;
-    this.#dropped.add(group);
+    if (!wasOpen && !this.#unopened.delete(group)) return;
     // The partition first: who waits on it hears that it was deleted, not that its leadership went.
     if (wasOpen) closePartition(group);
     host.deleteGroup(group);

@@ -1,3 +1,5 @@
+import v8 from 'node:v8';
+import vm from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import {
   bodyOf,
@@ -51,6 +53,29 @@ describe('wal', () => {
     expect(texts(read(world, life, 7, 1, 3))).toEqual(['one', 'two', 'x'.repeat(5000)]);
     expect(texts(read(world, life, 7, 1, 3, 4))).toEqual(['one']);
     expect(life.wal.durable).toBe(4);
+  });
+
+  test('a deleted group keeps nothing of its machine in memory, whatever is kept of other groups', async () => {
+    v8.setFlagsFromString('--expose-gc');
+    const world = createWorld(5);
+    const life = bootSurely(world);
+    const machine = life.env.run(() => {
+      life.wal.createGroup(1, MEMBERS);
+      life.wal.append(1, [entryOf(1, 1, 'stays in the tail')]);
+      life.wal.createGroup(2, MEMBERS);
+      life.wal.append(2, [entryOf(1, 1, 'behind it')]);
+      const state = { live: new Set([1]) };
+      life.wal.setLiveCheck(2, (index) => state.live.has(index));
+      return new WeakRef(state);
+    }) as WeakRef<object>;
+    expect(flush(world, life)).toBe(true);
+    life.env.run(() => life.wal.deleteGroup(2));
+    expect(flush(world, life)).toBe(true);
+    // Whoever looked at it in this turn has it until the next one.
+    await new Promise((done) => setImmediate(done));
+    vm.runInNewContext('gc')();
+    expect(machine.deref()).toBeUndefined();
+    expect(texts(life.wal.entriesFromMemory(1, 1, 1, 1e6))).toEqual(['stays in the tail']);
   });
 
   test('whoever goes on writing while the log is closed is not answered', () => {
