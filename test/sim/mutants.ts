@@ -508,7 +508,7 @@ export const MUTANTS: readonly Mutant[] = [
     found: WITHOUT_ITS_VOTERS,
   },
   {
-    // Either alone is not found: behind a barrier nobody is sent away, and the review takes back who was.
+    // Without the barrier alone nothing is found, because the review takes back who was sent away (meta.test.ts holds the barrier).
     name: 'members are driven without a barrier, and a settled partition is not looked at again',
     plant: () => both(driveAtOnce(), reviewNobody()),
     options: {

@@ -36,6 +36,8 @@ export class World {
   readonly groups = new Map<GroupId, SharedGroup>();
   /** Pairs "a-b" (a < b) that can not talk. */
   readonly cuts = new Set<string>();
+  /** False: nobody can tell what of the logs is committed by now. */
+  answersBarriers = true;
 
   constructor(seed: number) {
     this.prng = createPrng(seed);
@@ -188,8 +190,8 @@ class FakeGroup implements Group {
   readBarrier(done: (ok: boolean) => void): void {
     this.#node.world.scheduler.after(3, () => {
       if (!this.#node.alive) return;
-      if (this.leader === 0 || this.applied < this.#shared.committed) done(false);
-      else done(true);
+      const knowsAll = this.leader !== 0 && this.applied >= this.#shared.committed;
+      done(this.#node.world.answersBarriers && knowsAll);
     });
   }
 

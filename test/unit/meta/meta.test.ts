@@ -301,6 +301,20 @@ describe('joining', () => {
     world.until(() => world.nodes.every((node) => node.probes.has(group)));
   });
 
+  test('members of a partition are changed only behind a barrier of the metadata', () => {
+    const world = MetaWorld.formed(28, 3);
+    const [a] = world.nodes;
+    const record = world.created(a, streamConfig('S'));
+    const members = () => world.world.groups.get(record.streamId * 64)!.membership;
+    world.world.answersBarriers = false;
+    a.fake.run(() => a.client.updateStream(record, streamConfig('S', { num_replicas: 3 }), () => undefined));
+    world.run(5000);
+    for (const node of world.nodes) expect(node.meta.catalog.stream('$G', 'S')!.replicas[0]).toHaveLength(3);
+    expect(members()).toEqual({ voters: record.replicas[0], learners: [] });
+    world.world.answersBarriers = true;
+    world.until(() => members().voters.length === 3);
+  });
+
   test('nodes that gave up their copy still know who leads', () => {
     const world = MetaWorld.formed(27, 3);
     const [a] = world.nodes;
