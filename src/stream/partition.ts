@@ -1,7 +1,7 @@
 // One partition of a stream on this node: the door between the replicated machine and everyone who asks something of it. The host calls
 // it as GroupMachine, the API and the routers as PartitionOps, the consumers as CommandProposer (DESIGN §4, §7).
-// Invariants: reads rest on a read barrier begun after the request arrived; what changes the stream goes through leader.ts and the
-// log; seqs outside are the stream's (local * stride + partition), inside local. A broken invariant stops the process.
+// Invariants: what changes the stream goes through leader.ts and the log, what reads it through partition-reads.ts; seqs outside are the
+// stream's, inside local (partition-seqs.ts). A broken invariant stops the process.
 import type { Group, GroupMachine, Index, PeerId, StateSink } from '../../cluster/host/types.ts';
 import type { Env } from '../kit/env.ts';
 import {
@@ -14,12 +14,9 @@ import {
   type PurgeCommand,
   readPublish,
 } from './batch-codec.ts';
-import { batchFrom, batchOf, lastOfSubjects } from './batch-get.ts';
 import { BodyCache, type ColdBodies } from './body-cache.ts';
 import type { ConsumerConfig, StreamConfig } from './config.ts';
-import { compileFilter } from './consumer-filter.ts';
 import { type ConsumerRegistry, createConsumerTable } from './consumers.ts';
-import { listDeleted } from './deleted-list.ts';
 import { DeliveryEngine } from './delivery.ts';
 import type { DeliveryCounts } from './delivery-counts.ts';
 import { type ApiError, apiError } from './errors.ts';
@@ -27,9 +24,9 @@ import { ExpiryTimers } from './expiry.ts';
 import { HomeEngine } from './home-engine.ts';
 import { type LeaderOptions, PartitionLeader } from './leader.ts';
 import { type CommandResult, StreamMachine } from './machine.ts';
-import { edgesOf, newestOf } from './part-edges.ts';
 import { PartSessions } from './part-sessions.ts';
-import { pageOfSubjects } from './subjects-page.ts';
+import { PartitionReads } from './partition-reads.ts';
+import { PartitionSeqs } from './partition-seqs.ts';
 import { utf8Text } from './text.ts';
 import type {
   AckSink,
@@ -42,7 +39,6 @@ import type {
   LastRequest,
   MessageBatch,
   Outlet,
-  PartitionEdges,
   PartitionOps,
   PartLinks,
   PartOps,
@@ -93,7 +89,8 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   readonly nowMs: () => number;
   readonly #env: Env;
   readonly #isDiskLow: () => boolean;
-  readonly #stride: number;
+  readonly #seqs: PartitionSeqs;
+  readonly #reads: PartitionReads;
   readonly #entryWork: number;
   readonly #leader: PartitionLeader;
   readonly #engine: DeliveryEngine;
@@ -105,8 +102,6 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** The newest configuration that the metadata has, and the entry that set it. */
   #config: StreamConfig;
   #configRevision: number;
-  /** Reads that wait until the leader's machine has the newest configuration. */
-  #afterConfig: { revision: number; then: (ok: boolean) => void }[] = [];
   #group: Group | undefined;
   readonly #coldBodies: ColdBodies;
   #cache: BodyCache | undefined;
@@ -122,7 +117,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.streamId = options.streamId;
     this.#coldBodies = options.coldBodies;
     this.partition = partition;
-    this.#stride = stride;
+    this.#seqs = new PartitionSeqs(stride, partition);
     this.#entryWork = options.entryWork;
     this.#config = config;
     this.#configRevision = options.configRevision ?? options.streamId;
@@ -131,7 +126,16 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.machine = new StreamMachine({
       consumers: createConsumerTable,
       seed: env.random.uint32(),
-      toLocalFirst: (firstSeq) => this.#toLocalFrom(firstSeq),
+      toLocalFirst: (firstSeq) => this.#seqs.toLocalFrom(firstSeq),
+    });
+    this.#reads = new PartitionReads({
+      clock: env.clock,
+      machine: this.machine,
+      seqs: this.#seqs,
+      readMessage: (seq, done) => this.readMessage(seq, done),
+      localState: () => this.localState(),
+      isLeading: () => this.leading,
+      configRevision: () => this.#configRevision,
     });
     this.#leader = new PartitionLeader({
       env,
@@ -160,7 +164,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       outlet: options.outlet,
       streamName,
       config: () => this.#config,
-      streamSeq: (local) => this.#toStream(local),
+      streamSeq: (local) => this.#seqs.toStream(local),
       counts: options.deliveryCounts,
     });
     if (links !== undefined && partition === 0) this.#home = this.#createHome(options, links);
@@ -176,7 +180,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       view: this.machine.index,
       proposer: this,
       send: (home, frame) => links.toHome(home, this.partition, frame),
-      toLocalFrom: (seq) => this.#toLocalFrom(seq),
+      toLocalFrom: (seq) => this.#seqs.toLocalFrom(seq),
       isLeading: () => this.leading,
     });
   }
@@ -194,11 +198,11 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       streamName,
       config: () => this.#config,
       toPart: links.toPart,
-      toLocalFrom: (seq, partition) => Math.max(1, Math.ceil((seq - partition) / this.#stride)),
+      toLocalFrom: (seq, partition) => this.#seqs.toLocalFrom(seq, partition),
       calls: {
         ...calls,
         edges: (partition, patterns, done) => {
-          if (partition === 0) this.#edges(patterns, done);
+          if (partition === 0) this.#reads.edges(patterns, done);
           else calls.edges(partition, patterns, done);
         },
         partInfo: (partition, name, done) => {
@@ -217,8 +221,8 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     return {
       createPart: (plan, done) => sessions.create(plan, done),
       removePart: (name, homeId, done) => sessions.remove(name, homeId, done),
-      edges: (patterns, done) => this.#edges(patterns, done),
-      newest: (filter, count, done) => this.#newest(filter, count, done),
+      edges: (patterns, done) => this.#reads.edges(patterns, done),
+      newest: (filter, count, done) => this.#reads.newest(filter, count, done),
       fromHome: (from, frame) => sessions.receive(from, frame),
       fromPart: (from, frame) => this.#home?.receive(from, frame) ?? true,
       onPartLeader: (partition) => this.#home?.onPartLeader(partition),
@@ -226,20 +230,9 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     };
   }
 
-  #edges(patterns: readonly string[], done: Done<PartitionEdges>): void {
-    this.#barrier((ok) => {
-      done(ok ? edgesOf(this.machine.index, patterns, (seq) => this.#toStream(seq)) : apiError(10008));
-    });
-  }
-
-  #newest(pattern: string, count: number, done: Done<number[]>): void {
-    this.#barrier((ok) => {
-      done(ok ? newestOf(this.machine.index, pattern, count, (seq) => this.#toStream(seq)) : apiError(10008));
-    });
-  }
-
   attach(group: Group): void {
     this.#group = group;
+    this.#reads.attach(group);
     this.#cache = new BodyCache(this.#coldBodies, group);
     this.#leader.attach(group);
   }
@@ -250,6 +243,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#home?.close(reason);
     this.#engine.close(reason);
     this.#closed = true;
+    this.#reads.close();
     this.#cache?.close();
     this.#stopLeading();
   }
@@ -261,23 +255,6 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   /** The newest configuration that the metadata has told this replica. */
   get config(): StreamConfig {
     return this.#config;
-  }
-
-  // ---- seqs
-
-  #toStream(local: number): number {
-    return local <= 0 ? 0 : local * this.#stride + this.partition;
-  }
-
-  /** 0 when the seq is not of this partition. */
-  #toLocal(seq: number): number {
-    const local = (seq - this.partition) / this.#stride;
-    return Number.isInteger(local) && local > 0 ? local : 0;
-  }
-
-  /** First local seq whose stream seq is >= seq. */
-  #toLocalFrom(seq: number): number {
-    return Math.max(1, Math.ceil((seq - this.partition) / this.#stride));
   }
 
   // ---- GroupMachine
@@ -295,7 +272,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#leader.applied(index, body);
     if (!this.#leader.leading) return;
     if (machine.lastSeq > before) this.#engine.onStored(machine.lastSeq);
-    if (this.#afterConfig.length > 0) this.#flushAfterConfig(true);
+    if (this.#reads.isWaiting) this.#reads.configured();
     this.#expiry.applied();
   }
 
@@ -311,7 +288,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     this.#stopLeading();
     const { machine } = this;
     machine.watcher = this.#engine;
-    this.#leader.begin(term, this.#toLocalFrom(this.#config.first_seq ?? 0), paused);
+    this.#leader.begin(term, this.#seqs.toLocalFrom(this.#config.first_seq ?? 0), paused);
     if (machine.config === undefined || machine.configRevision < this.#configRevision) this.#proposeConfig();
     this.#engine.onLeading(term);
     this.#home?.onLeading(term);
@@ -337,7 +314,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     }
     this.#expiry.stop();
     this.#leader.end();
-    this.#flushAfterConfig(false);
+    this.#reads.giveUp();
   }
 
   snapshot(): Iterable<Uint8Array> {
@@ -385,7 +362,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       done(refusal);
       return;
     }
-    const local = this.#toLocal(seq);
+    const local = this.#seqs.toLocal(seq);
     // Also a seq of another partition is answered from the log: "not found" is a statement about the stream.
     this.#leader.command(CommandType.delete, encodeDelete(local), (result) => {
       if (result === undefined) done(true);
@@ -406,7 +383,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
       return;
     }
     const { filter = '', seq = 0, keep = 0 } = request;
-    const below = seq <= 0 ? 0 : this.#toLocalFrom(seq);
+    const below = seq <= 0 ? 0 : this.#seqs.toLocalFrom(seq);
     this.#purgeOn({ filter, below, keep, from: 0, limit: 0, budget: this.#entryWork }, 0, done);
   }
 
@@ -458,54 +435,20 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   // ---- reads
 
-  /** `then(true)` when this replica has everything that was committed when called, and its leader the newest configuration that is
-   * known here, at least that of `revision`. */
-  #barrier(then: (ok: boolean) => void, revision = 0): void {
-    if (this.#group === undefined || this.#closed) {
-      then(false);
-      return;
-    }
-    this.#group.readBarrier((ok) => {
-      const wanted = Math.max(revision, this.#configRevision);
-      if (ok && this.leading && this.machine.configRevision < wanted)
-        this.#afterConfig.push({ revision: wanted, then });
-      else then(ok && !this.#closed);
-    });
-  }
-
-  /** Those whose configuration is applied; all of them when it never will be. */
-  #flushAfterConfig(ok: boolean): void {
-    const { configRevision } = this.machine;
-    const waiting = this.#afterConfig;
-    this.#afterConfig = ok ? waiting.filter(({ revision }) => revision > configRevision) : [];
-    for (const { revision, then } of waiting) if (!ok || revision <= configRevision) then(ok);
-  }
-
   info(want: InfoRequest, done: Done<StreamState>): void {
-    this.#barrier((ok) => {
-      if (ok) this.#listSubjects(want, done);
-      else done(apiError(10008));
-    }, want.revision);
+    this.#reads.info(want, done);
   }
 
-  #listSubjects(want: InfoRequest, done: Done<StreamState>): void {
-    const { subjects: page } = want;
-    if (page === undefined) this.#listDeleted(want, {}, done);
-    else
-      pageOfSubjects(this.#env.clock, this.machine.index, page, (subjects, subjects_total) =>
-        this.#listDeleted(want, { subjects, subjects_total }, done),
-      );
+  get(request: GetRequest, done: Done<StoredMessage>): void {
+    this.#reads.get(request, done);
   }
 
-  #listDeleted(want: InfoRequest, listed: Partial<StreamState>, done: Done<StreamState>): void {
-    const finish = (more: Partial<StreamState>): void => {
-      if (this.#closed) done(apiError(10008));
-      else done({ ...this.localState(), ...more });
-    };
-    const toStream = (seq: number): number => this.#toStream(seq);
-    const { index } = this.machine;
-    if (!want.deletedDetails) finish(listed);
-    else listDeleted(this.#env.clock, index, toStream, (deleted) => finish({ ...listed, deleted }));
+  getBatch(request: BatchRequest, done: Done<MessageBatch>): void {
+    this.#reads.getBatch(request, done);
+  }
+
+  getLast(request: LastRequest, done: Done<{ seqs: number[]; upTo: number; lastSeq: number } | 'too-many'>): void {
+    this.#reads.getLast(request, done);
   }
 
   /** As applied here, for monitoring: no barrier. */
@@ -516,9 +459,9 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     return {
       messages: index.messages,
       bytes: index.bytes,
-      first_seq: unused ? 0 : this.#toStream(index.firstSeq),
+      first_seq: unused ? 0 : this.#seqs.toStream(index.firstSeq),
       first_ts_us: index.messages === 0 ? 0 : index.stampUsOf(index.firstSeq),
-      last_seq: this.#toStream(index.lastSeq),
+      last_seq: this.#seqs.toStream(index.lastSeq),
       last_ts_us: lastMessageStampUs,
       num_subjects: index.subjects,
       num_deleted: index.deletedCount,
@@ -538,7 +481,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
 
   /** The highest seq that this replica has acknowledged to a publisher since it was opened; 0: none. */
   get ackedSeq(): number {
-    return this.#toStream(this.#leader.ackedSeq);
+    return this.#seqs.toStream(this.#leader.ackedSeq);
   }
 
   /** Those of the stream, told by its first partition. */
@@ -546,77 +489,6 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     if (this.#sessions !== undefined && this.#home === undefined) return 0;
     if (!this.leading) return this.machine.consumers.count;
     return this.#home?.consumerCount ?? this.#engine.consumerCount;
-  }
-
-  get(request: GetRequest, done: Done<StoredMessage>): void {
-    this.#barrier((ok) => {
-      if (ok) this.#getLocal(this.#find(request), done);
-      else done(apiError(10008));
-    });
-  }
-
-  #getLocal(local: number, done: Done<StoredMessage>): void {
-    this.readMessage(local, (message) => {
-      if (message !== undefined) done({ ...message, seq: this.#toStream(local) });
-      // There but unreadable: its entry is being repaired.
-      else done(apiError(this.machine.index.exists(local) ? 10008 : 10037));
-    });
-  }
-
-  getBatch(request: BatchRequest, done: Done<MessageBatch>): void {
-    this.#barrier((ok) => {
-      if (!ok) {
-        done(apiError(10008));
-        return;
-      }
-      const { index } = this.machine;
-      const source = { index, readMessage: this.readMessage.bind(this) };
-      const finish = (batch: MessageBatch | undefined): void => {
-        for (const message of batch?.messages ?? []) message.seq = this.#toStream(message.seq);
-        done(batch ?? apiError(10008));
-      };
-      if ('seqs' in request) {
-        const locals = request.seqs.map((seq) => this.#toLocal(seq)).filter((local) => local > 0);
-        batchOf(source, locals, request, finish);
-        return;
-      }
-      const { seq, start_time_us } = request;
-      const from = start_time_us === undefined ? this.#toLocalFrom(seq ?? 0) : index.seqAtOrAfter(start_time_us);
-      batchFrom(this.#env.clock, source, from, request.filter, request, finish);
-    });
-  }
-
-  getLast(request: LastRequest, done: Done<{ seqs: number[]; upTo: number; lastSeq: number } | 'too-many'>): void {
-    this.#barrier((ok) => {
-      if (!ok) {
-        done(apiError(10008));
-        return;
-      }
-      const { index } = this.machine;
-      const { up_to_seq: seq, up_to_time_us: timeUs } = request;
-      let upTo = index.lastSeq;
-      if (timeUs !== undefined) upTo = index.seqAtOrAfter(timeUs) - 1;
-      else if (seq !== undefined) upTo = this.#toLocalFrom(seq + 1) - 1;
-      const edges = { upTo: this.#toStream(upTo), lastSeq: this.#toStream(index.lastSeq) };
-      lastOfSubjects(this.#env.clock, index, request.filters, upTo, request.max, (locals) => {
-        done(locals === undefined ? 'too-many' : { seqs: locals.map((local) => this.#toStream(local)), ...edges });
-      });
-    });
-  }
-
-  /** Local seq of the message that was asked for; 0 when there is none. */
-  #find(request: GetRequest): number {
-    const { index } = this.machine;
-    if ('last_by_subj' in request) return index.lastMatching(compileFilter([request.last_by_subj]));
-    if ('next_by_subj' in request) {
-      const from =
-        request.start_time_us !== undefined
-          ? index.seqAtOrAfter(request.start_time_us)
-          : this.#toLocalFrom(request.seq ?? 0);
-      return index.next(from, compileFilter([request.next_by_subj]));
-    }
-    const local = 'seq' in request ? this.#toLocal(request.seq) : index.seqAtOrAfter(request.start_time_us);
-    return local > 0 && index.exists(local) ? local : 0;
   }
 
   /** Local seqs, also in the result. Undefined: removed, or unreadable for now (then it still exists). */
@@ -657,21 +529,21 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
   }
 
   consumerInfo(name: string, done: Done<ConsumerState>): void {
-    this.#barrier((ok) => {
+    this.#reads.barrier((ok) => {
       if (ok) (this.#home ?? this.#engine).consumerInfo(name, done);
       else done(apiError(10008));
     });
   }
 
   consumerNames(done: Done<string[]>): void {
-    this.#barrier((ok) => {
+    this.#reads.barrier((ok) => {
       if (ok) (this.#home ?? this.#engine).consumerNames(done);
       else done(apiError(10008));
     });
   }
 
   consumerList(done: Done<ConsumerState[]>): void {
-    this.#barrier((ok) => {
+    this.#reads.barrier((ok) => {
       if (ok) (this.#home ?? this.#engine).consumerList(done);
       else done(apiError(10008));
     });
@@ -689,7 +561,7 @@ export class Partition implements GroupMachine, PartitionOps, CommandProposer {
     verb: Uint8Array,
     reply: string,
   ): void {
-    const local = this.#toLocal(streamSeq);
+    const local = this.#seqs.toLocal(streamSeq);
     if (local > 0) this.#engine.ack(consumer, local, consumerSeq, delivered, verb, reply);
   }
 
