@@ -5,6 +5,7 @@ import type { Msg } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { differs } from './differences.ts';
 import { api, eventually, generations, type Json, ok, openAt, pull, type Session, stream, unique } from './harness.ts';
+import { RawClient } from './raw.ts';
 import { Target, targetKind } from './target.ts';
 
 const target = new Target(targetKind());
@@ -201,6 +202,23 @@ test.each(generations)(
   },
   180_000,
 );
+
+test('clients are told which nodes are left, and which are back', async () => {
+  const [client] = await RawClient.session(target.port(0), { protocol: 1 });
+  const told = async (...nodes: number[]): Promise<void> => {
+    const wanted = nodes.map((i) => target.port(i)).sort();
+    for (;;) {
+      const info = JSON.parse((await client.until(/INFO .*\r\n/)).slice('INFO '.length)) as { connect_urls?: string[] };
+      const ports = info.connect_urls?.map((url) => Number(url.split(':').at(-1))).sort();
+      if (JSON.stringify(ports) === JSON.stringify(wanted)) return;
+    }
+  };
+  await target.kill(1);
+  await told(0, 2);
+  await target.restart(1);
+  await told(0, 1, 2);
+  client.close();
+});
 
 test('killing all nodes at once loses nothing', async () => {
   const name = unique();
