@@ -138,11 +138,15 @@ test('lame duck mode: clients hear of it, are served, and are sent away after th
   await expect.poll(() => isRunning(pid), { timeout: 15_000 }).toBe(false);
 });
 
-test('with JetStream off its requests have no responders', async () => {
+test('with JetStream off its requests have no responders, and the node is healthy whichever option is asked', async () => {
   const at = await start('max_payload: 64KB', ['-js=false'], PlainTarget);
   const [client] = await RawClient.session(at.port(0), { headers: true, no_responders: true });
   client.send('SUB r 1\r\nPUB $JS.API.INFO r 0\r\n\r\n');
   expect(await client.until(/HMSG[\s\S]*503[\s\S]*\r\n\r\n\r\n/)).toContain('NATS/1.0 503\r\n');
+  for (const query of ['', '?js-enabled-only=true', '?js-server-only=true', '?account=$G&stream=S']) {
+    const answer = await fetch(`${at.monitorUrls[0]}/healthz${query}`);
+    expect([answer.status, await answer.json()], query).toEqual([200, { status: 'ok' }]);
+  }
 });
 
 function isRunning(pid: number): boolean {

@@ -107,6 +107,21 @@ describe('deliver policies', () => {
     }
   });
 
+  test('replay as it was published: the gap between two messages is kept', async () => {
+    const name = await stream(s);
+    await put(s, `${name}.a`, '1');
+    await pause(700);
+    await put(s, `${name}.a`, '2');
+    const id = await consumer(name, { replay_policy: 'original' });
+    let firstMs = 0;
+    const both = (frames: Frame[]): boolean => {
+      if (frames.length === 1) firstMs ||= performance.now();
+      return frames.length === 2;
+    };
+    expect(texts(await pull(s, name, id, { batch: 2, expires: 20 * SECOND }, 20_000, both))).toEqual(['1', '2']);
+    expect(performance.now() - firstMs).toBeGreaterThan(500);
+  });
+
   test('headers only', async () => {
     const name = await stream(s);
     await put(s, `${name}.a`, 'body', { K: 'v' });
