@@ -92,6 +92,8 @@ export async function pub(args: readonly string[]): Promise<number> {
     const replicas = options.replicas ?? (nc.info?.cluster ? 3 : 1);
     const jsm = await jetstreamManager(nc);
     if (!(await isStored(jsm, subject))) {
+      if (await exists(jsm, options.stream))
+        return fail(`stream ${options.stream} exists and does not store ${subject}`);
       const covering = `${subject.split('.')[0]}.>`;
       await jsm.streams.add({
         name: options.stream,
@@ -112,6 +114,11 @@ export async function pub(args: readonly string[]): Promise<number> {
 /** Is there a stream that takes the subject? */
 async function isStored(jsm: JetStreamManager, subject: string): Promise<boolean> {
   for await (const _ of jsm.streams.names(subject)) return true;
+  return false;
+}
+
+async function exists(jsm: JetStreamManager, stream: string): Promise<boolean> {
+  for await (const name of jsm.streams.names()) if (name === stream) return true;
   return false;
 }
 

@@ -13,7 +13,7 @@ const DIFFERENT = {
   'unknown-operation':
     'Flotilla answers an unknown $JS.API subject with 10003; nats-server lets the request run into its timeout.',
   'delete-beyond-last':
-    'Deleting a sequence beyond the last: Flotilla says 10043 as for any missing one; nats-server says 10057 "stream store EOF" when replicated.',
+    'Deleting a sequence outside the stream: Flotilla says 10043 as for any missing one; nats-server says 10057, "no message found" below the first and "stream store EOF" beyond the last.',
   'direct-get-consistent':
     'A direct get through Flotilla sees every write acknowledged before it, through any node; a replica of nats-server answers for itself.',
   'wire-details':
