@@ -112,6 +112,13 @@ describe('house rules', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('level is asked by those alone who can do without: never for hard state', () => {
+    const askers = product.filter(
+      (file) => !file.startsWith('src/kit/') && /\.openKv\(/.test(readFileSync(join(ROOT, file), 'utf8')),
+    );
+    expect(askers).toEqual(['cluster/host/scrub-memory.ts']);
+  });
+
   test('no file has grown beyond its seams, and each says what it is', () => {
     const wrong = findings((_file, text) => {
       const lines = text.split('\n').length;
