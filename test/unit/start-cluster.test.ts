@@ -5,7 +5,7 @@ import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { jetstreamManager } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
 import { startCluster, startNode } from '../../src/index.ts';
@@ -34,6 +34,32 @@ test('a cluster that is handed over takes streams of three replicas at once, thr
   expect(await health('there')).toEqual([200, 200, 200]);
   expect(await health('nowhere')).toEqual([404, 404, 404]);
   await Promise.all(nodes.map((node) => node.close()));
+});
+
+test('five replicas: two nodes go, what was stored is there and more is taken', async () => {
+  const nodes = await startCluster(5, { clusterPorts: await freePorts(5) });
+  const nc = await connect({ servers: nodes[4].clientUrl });
+  const jsm = await jetstreamManager(nc);
+  const { cluster } = await jsm.streams.add({ name: 'FIVE', subjects: ['five'], num_replicas: 5 });
+  expect([cluster?.leader, ...cluster!.replicas!.map(({ name }) => name)].sort()).toEqual([
+    'n1',
+    'n2',
+    'n3',
+    'n4',
+    'n5',
+  ]);
+  const js = jetstream(nc);
+  for (let i = 1; i <= 20; i++) expect((await js.publish('five', `${i}`)).seq).toBe(i);
+  await Promise.all([nodes[0].close(), nodes[1].close()]);
+  const publish = (): Promise<number> =>
+    js.publish('five', 'more', { msgID: 'more', timeout: 5_000 }).then(
+      ({ seq }) => seq,
+      () => 0,
+    );
+  await expect.poll(publish, { timeout: 60_000 }).toBe(21);
+  expect((await jsm.streams.info('FIVE')).state).toMatchObject({ messages: 21, last_seq: 21 });
+  await nc.close();
+  await Promise.all(nodes.slice(2).map((node) => node.close()));
 });
 
 test('a node alone is healthy when it is handed over', async () => {
