@@ -17,7 +17,7 @@ import { ReplayPace } from './delivery-replay.ts';
 import { ReplySubjects } from './delivery-reply.ts';
 import { stateOf } from './delivery-state.ts';
 import type { TimedItem } from './delivery-timers.ts';
-import type { AckVerb } from './delivery-verbs.ts';
+import { type AckVerb, isFinal } from './delivery-verbs.ts';
 import { apiError, isApiError } from './errors.ts';
 import type { DemandFrame, RewindFrame } from './part-frames.ts';
 import type { PartTarget } from './part-target.ts';
@@ -437,33 +437,18 @@ export class LiveConsumer implements TimedItem {
     const { pending } = this.#redeliveries;
     this.#activity.touch(nowMs);
     if (this.part !== undefined && this.#leaveToHome(this.part, seq, verb, reply)) return;
-    switch (verb.kind) {
-      case 'ack':
-        this.#acknowledge(seq, consumerSeq, reply);
-        break;
-      case 'next':
-        this.#acknowledge(seq, consumerSeq, '');
-        break;
-      case 'term':
-        if (pending.has(seq)) this.#adviseTerminated(seq, consumerSeq, verb.reason);
-        this.#acknowledge(seq, consumerSeq, reply);
-        break;
-      case 'progress':
-        this.#redeliveries.prolong(seq, nowMs);
-        if (reply !== '') this.#confirm(reply);
-        break;
-      case 'nak':
-        if (pending.has(seq)) this.#refuse(seq, consumerSeq, verb.delayMs, nowMs);
-        if (reply !== '') this.#confirm(reply);
-        break;
-    }
+    if (verb.kind === 'progress') this.#redeliveries.prolong(seq, nowMs);
+    if (verb.kind === 'nak' && pending.has(seq)) this.#refuse(seq, consumerSeq, verb.delayMs, nowMs);
+    if (verb.kind === 'term' && pending.has(seq)) this.#adviseTerminated(seq, consumerSeq, verb.reason);
+    if (isFinal(verb)) this.#acknowledge(seq, consumerSeq, verb.kind === 'next' ? '' : reply);
+    // An unknown word too: it changes nothing, and whoever waits for the answer to it gets one.
+    else if (reply !== '') this.#confirm(reply);
     this.#host.ready(this);
   }
 
   /** Acks of everything so far are the home's to spread. An acknowledged message that is on its way is not handed out any more. */
   #leaveToHome(part: PartTarget, seq: number, verb: AckVerb, reply: string): boolean {
-    const isAck = verb.kind === 'ack' || verb.kind === 'term' || verb.kind === 'next';
-    if (!isAck) return false;
+    if (!isFinal(verb)) return false;
     if (this.record.config.ack_policy === 'all') {
       // Without a home it counts here, and nobody says that it counts everywhere.
       if (part.session === 0) this.#acknowledge(seq, this.#consumerSeq, '');

@@ -7,22 +7,29 @@ export type AckVerb =
   | { kind: 'nak'; delayMs: number }
   | { kind: 'progress' }
   | { kind: 'term'; reason: string }
-  | { kind: 'next'; body: Uint8Array };
+  | { kind: 'next'; body: Uint8Array }
+  | { kind: 'unknown' };
 
 const ACK: AckVerb = { kind: 'ack' };
 const PROGRESS: AckVerb = { kind: 'progress' };
+const UNKNOWN: AckVerb = { kind: 'unknown' };
 const WORD_BYTES_MAX = 5;
 const decoder = new TextDecoder();
 
-/** Undefined: nothing that a client may say; ignored. What follows a word that takes something need not be behind a space. */
-export function parseAckVerb(payload: Uint8Array): AckVerb | undefined {
+/** What follows a word that takes something need not be behind a space. */
+export function parseAckVerb(payload: Uint8Array): AckVerb {
   if (payload.length === 0 || isAck(payload)) return ACK;
   const start = String.fromCharCode(...payload.subarray(0, WORD_BYTES_MAX));
   if (start.startsWith('-NAK')) return { kind: 'nak', delayMs: delayOf(restOf(payload, 4)) };
   if (start.startsWith('+TERM')) return { kind: 'term', reason: restOf(payload, 5) };
   if (start.startsWith('+NXT')) return { kind: 'next', body: payload.subarray(4) };
   if (payload.length === 4 && start === '+WPI') return PROGRESS;
-  return payload.length === 3 && start === '+OK' ? ACK : undefined;
+  return payload.length === 3 && start === '+OK' ? ACK : UNKNOWN;
+}
+
+/** The message is not handed out again. */
+export function isFinal(verb: AckVerb): boolean {
+  return verb.kind === 'ack' || verb.kind === 'term' || verb.kind === 'next';
 }
 
 /** `+ACK`, what clients say for nearly every message. */

@@ -307,7 +307,6 @@ export class DeliveryEngine implements DeliveryHost {
       if (reply !== '' && this.#leading) this.status(reply, frames.NO_RESPONDERS);
       return;
     }
-    if (verb === undefined) return;
     consumer.ack(seq, consumerSeq, verb, reply);
     if (verb.kind === 'next' && reply !== '' && consumer.queue !== undefined) this.pull(name, reply, verb.body);
   }

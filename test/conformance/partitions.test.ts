@@ -317,6 +317,7 @@ describe('consumers', () => {
       await pause(800);
       await confirmed(second, '+WPI');
     }
+    await confirmed(second, 'a word that no client may say');
     const third = (await exchange(s, second.reply, '+NXT {"batch":1,"expires":3000000000}', isCount(1)))[0];
     expect(third.text).not.toBe(first.text);
     await confirmed(third, '+TERM');

@@ -441,6 +441,14 @@ describe('acks', () => {
     expect(await info(name, id)).toMatchObject({ num_ack_pending: 0, ack_floor: { stream_seq: 1 } });
   });
 
+  test('a word that no client may say is answered, and is no ack', async () => {
+    const name = await filled(1);
+    const id = await consumer(name);
+    const [frame] = await take(s, name, id, 1);
+    for (const [i, word] of ['hello', '+ack', '+ACK '].entries()) await ack(frame, word, sessions[i]);
+    expect(await info(name, id)).toMatchObject({ num_ack_pending: 1, ack_floor: { stream_seq: 0 } });
+  });
+
   test('ack and next', async () => {
     const name = await filled(3);
     const id = await consumer(name);

@@ -32,13 +32,14 @@ describe('explicit acks', () => {
     expect(p.info()).toMatchObject({ ack_floor: { consumer_seq: 3, stream_seq: 3 }, num_ack_pending: 0 });
   });
 
-  test('+ACK and +OK are acks, other words are nothing', () => {
+  test('+ACK and +OK are acks, other words are nothing, but who waits for their answer gets it', () => {
     const p = withConsumer();
     p.store('a', '1', '2', '3');
     const got = p.fetch();
     p.ack(got[0], '+ACK');
     p.ack(got[1], '+OK');
-    p.ack(got[2], 'hello');
+    p.ack(got[2], 'hello', 'confirm');
+    expect(p.brief('confirm')).toEqual(['confirmed']);
     expect(p.info()).toMatchObject({ num_ack_pending: 1, ack_floor: { stream_seq: 2 } });
   });
 

@@ -191,7 +191,7 @@ describe('words', () => {
     const verb = (text: string) => parseAckVerb(bytes(text));
     expect(verb('')).toEqual({ kind: 'ack' });
     expect(verb('+ACK')).toEqual({ kind: 'ack' });
-    expect(verb('+ACKnowledged')).toBeUndefined();
+    expect(verb('+ACKnowledged')).toEqual({ kind: 'unknown' });
     expect(verb('-NAK')).toEqual({ kind: 'nak', delayMs: 0 });
     expect(verb('-NAK {"delay": 1500000}')).toEqual({ kind: 'nak', delayMs: 1.5 });
     expect(verb('-NAK {"delay": "x"}')).toEqual({ kind: 'nak', delayMs: 0 });
@@ -203,10 +203,10 @@ describe('words', () => {
     expect(verb('-NAK{"delay": 1500000}')).toEqual({ kind: 'nak', delayMs: 1.5 });
     expect(verb('+TERMinated')).toEqual({ kind: 'term', reason: 'inated' });
     expect(verb('+OK')).toEqual({ kind: 'ack' });
-    expect(['+WPI x', '+OKAY', '+WP', '-NA'].map(verb)).toEqual(Array(4).fill(undefined));
+    expect(['+WPI x', '+OKAY', '+WP', '-NA'].map(verb)).toEqual(Array(4).fill({ kind: 'unknown' }));
     expect(verb('+NXT')).toEqual({ kind: 'next', body: bytes('') });
     expect(verb('+WPI')).toEqual({ kind: 'progress' });
-    expect(verb('\x00\xff')).toBeUndefined();
+    expect(verb('\x00\xff')).toEqual({ kind: 'unknown' });
   });
 
   test('Go durations', () => {
