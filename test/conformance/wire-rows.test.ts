@@ -25,6 +25,13 @@ const big = (n: number): string => 'x'.repeat(n);
 const CASES: [name: string, input: string][] = [
   ['connect lowercase', C.replace('CONNECT', 'connect') + 'ping\r\n'],
   ['connect twice', C + 'SUB a 1\r\n' + C + 'PUB a 1\r\nx\r\nPING\r\n'],
+  ['connect twice, less said', CH + C + 'SUB r 1\r\nPUB nobody r 1\r\nx\r\nPING\r\n'],
+  ['connect twice, more said', C + CH + 'SUB r 1\r\nPUB nobody r 1\r\nx\r\nPING\r\n'],
+  ['connect twice, nothing said', C + 'CONNECT {}\r\nPUB a 0\r\n\r\nPING\r\n'],
+  ['connect twice, taken back', CH + 'CONNECT {"headers":false}\r\nPING\r\n'],
+  ['connect null', 'CONNECT null\r\nPING\r\nPUB a 0\r\n\r\n'],
+  ['connect null later', C + 'CONNECT null\r\nPUB a 0\r\n\r\nPING\r\n'],
+  ['connect number', 'CONNECT 5\r\nPING\r\n'],
   ['connect bad json', 'CONNECT {\r\nPING\r\n'],
   ['connect not object', 'CONNECT []\r\nPING\r\n'],
   ['connect no args', 'CONNECT\r\nPING\r\n'],

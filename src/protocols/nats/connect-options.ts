@@ -1,5 +1,5 @@
 // What a client says of itself in CONNECT (nats-surface §1.3). Pure. Unknown fields are ignored; a known field of a wrong type makes
-// the whole CONNECT malformed. Absent booleans: verbose, pedantic and echo are on, all others off.
+// the whole CONNECT malformed. Verbose, pedantic and echo are on, all others off, as long as no CONNECT of the connection says otherwise.
 
 export interface ConnectOptions {
   verbose: boolean;
@@ -53,17 +53,17 @@ const KEYS: Readonly<Record<string, keyof ConnectOptions>> = {
   new_account: 'newAccount',
 };
 
-/** Undefined: not a JSON object, or a field has the wrong type. */
-export function parseConnect(json: string): ConnectOptions | undefined {
+/** What is not said stays as it is `known`. Undefined: neither a JSON object nor null, or a field has the wrong type. */
+export function parseConnect(json: string, known: Readonly<ConnectOptions>): ConnectOptions | undefined {
   let value: unknown;
   try {
     value = JSON.parse(json);
   } catch {
     return undefined;
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const options: ConnectOptions = { ...DEFAULT_OPTIONS };
-  for (const [key, given] of Object.entries(value)) {
+  if (typeof value !== 'object' || Array.isArray(value)) return undefined;
+  const options: ConnectOptions = { ...known };
+  for (const [key, given] of Object.entries(value ?? {})) {
     const field = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
     if (field === undefined || given === null) continue;
     if (typeof given !== typeof options[field]) return undefined;

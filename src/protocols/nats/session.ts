@@ -230,7 +230,7 @@ export class Session implements Receiver, ParserHandler {
   }
 
   onConnect(json: string): void {
-    const options = parseConnect(json);
+    const options = parseConnect(json, this.options);
     const refusal = options === undefined ? CloseReason.protocolViolation : this.#admit(options);
     if (refusal === undefined) this.#ok();
     else this.close(refusal);
