@@ -54,7 +54,7 @@ export const SERVER_FLAGS = {
     names: ['client_advertise'],
     kind: 'string',
     value: 'host:port',
-    help: 'address told to clients and other nodes, when it is not the listening one (needed with 0.0.0.0)',
+    help: 'address told to clients and other nodes, when it is not the listening one (with 0.0.0.0 and nodes on other machines: needed)',
   },
   name: {
     names: ['n', 'name', 'server_name'],
