@@ -3,34 +3,39 @@ import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jet
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { type FlagSpec, helpOf, parseFlags } from './flags.ts';
 
-const FLAGS = {
+const COMMON = {
   server: {
     names: ['s', 'server'],
     kind: 'string',
     value: 'url',
     help: 'where to connect (default nats://127.0.0.1:4222)',
   },
+  user: { names: ['user'], kind: 'string', value: 'user', help: 'user' },
+  pass: { names: ['pass'], kind: 'string', value: 'password', help: 'password' },
+  help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
+} as const satisfies Record<string, FlagSpec>;
+
+const PUB_FLAGS = {
   stream: {
     names: ['stream'],
     kind: 'string',
     value: 'name',
-    help: 'store in / read from this stream; pub creates it with 3 replicas',
+    help: 'store in this stream, created when nothing stores the subject',
   },
   replicas: {
     names: ['replicas'],
     kind: 'integer',
     value: 'n',
-    help: 'replicas of a stream that pub creates (default: 3, or 1 on a single node)',
+    help: 'replicas of a stream that is created (default: 3, or 1 on a single node)',
   },
-  count: {
-    names: ['count'],
-    kind: 'integer',
-    value: 'n',
-    help: 'pub: how many messages (default 1); sub: stop after so many',
-  },
-  user: { names: ['user'], kind: 'string', value: 'user', help: 'user' },
-  pass: { names: ['pass'], kind: 'string', value: 'password', help: 'password' },
-  help: { names: ['h', 'help'], kind: 'boolean', help: 'print this help' },
+  count: { names: ['count'], kind: 'integer', value: 'n', help: 'how many messages (default 1)' },
+  ...COMMON,
+} as const satisfies Record<string, FlagSpec>;
+
+const SUB_FLAGS = {
+  stream: { names: ['stream'], kind: 'string', value: 'name', help: 'read this stream from its start' },
+  count: { names: ['count'], kind: 'integer', value: 'n', help: 'end after so many messages' },
+  ...COMMON,
 } as const satisfies Record<string, FlagSpec>;
 
 interface Options {
@@ -43,12 +48,17 @@ interface Options {
   pass: string | undefined;
 }
 
-function optionsOf(args: readonly string[], usage: string, words: number): Options | number {
-  const parsed = parseFlags(FLAGS, args);
+function optionsOf(
+  table: Partial<Record<keyof typeof PUB_FLAGS, FlagSpec>>,
+  args: readonly string[],
+  usage: string,
+  words: number,
+): Options | number {
+  const parsed = parseFlags(table as Record<keyof typeof PUB_FLAGS, FlagSpec>, args);
   if (!parsed.ok) return fail(parsed.error);
   const { values, rest } = parsed;
   if (values.help) {
-    process.stdout.write(`usage: ${usage}\n\n${helpOf(FLAGS)}\n`);
+    process.stdout.write(`usage: ${usage}\n\n${helpOf(table)}\n`);
     return 0;
   }
   if (rest.length !== words) return fail(`usage: ${usage}`);
@@ -78,7 +88,7 @@ async function tellRefusals(nc: NatsConnection): Promise<void> {
 }
 
 export async function pub(args: readonly string[]): Promise<number> {
-  const options = optionsOf(args, 'flotilla pub <subject> <text> [flags]', 2);
+  const options = optionsOf(PUB_FLAGS, args, 'flotilla pub <subject> <text> [flags]', 2);
   if (typeof options === 'number') return options;
   const [subject, text] = options.words;
   return await withConnection(options, async (nc) => {
@@ -123,7 +133,7 @@ async function exists(jsm: JetStreamManager, stream: string): Promise<boolean> {
 }
 
 export async function sub(args: readonly string[]): Promise<number> {
-  const options = optionsOf(args, 'flotilla sub <subject> [flags]', 1);
+  const options = optionsOf(SUB_FLAGS, args, 'flotilla sub <subject> [flags]', 1);
   if (typeof options === 'number') return options;
   const [subject] = options.words;
   return await withConnection(options, async (nc) => {
