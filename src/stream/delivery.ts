@@ -637,10 +637,14 @@ export class DeliveryEngine implements DeliveryHost {
   }
 }
 
-/** What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7). Where a
- * stream limits its consumers all of them are in its log: two creations at once are decided one after the other there. */
+/**
+ * What ordered consumers of clients create: nothing would be lost with it that the client cannot ask for again (DESIGN §7), and its pull
+ * request tells it when the leader goes. A push consumer has none: its client would notice after two missed heartbeats. Where a stream limits its
+ * consumers all of them are in its log: two creations at once are decided one after the other there.
+ */
 export function livesInMemory(config: ConsumerConfig, stream: StreamConfig): boolean {
   const light = config.mem_storage === true || config.num_replicas === 1;
   const isBounded = stream.max_consumers > 0 || stream.retention !== 'limits';
-  return config.ack_policy === 'none' && !config.durable_name && light && !isBounded;
+  const pulls = config.deliver_subject === undefined;
+  return config.ack_policy === 'none' && !config.durable_name && light && pulls && !isBounded;
 }

@@ -2,7 +2,7 @@
 
 import { AckPolicy, type Consumer, type JsMsg } from '@nats-io/jetstream';
 import type { Msg } from '@nats-io/transport-node';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { differs } from './differences.ts';
 import { api, eventually, generations, type Json, ok, openAt, pull, type Session, stream, unique } from './harness.ts';
 import { RawClient } from './raw.ts';
@@ -169,6 +169,42 @@ test('key-value goes on after its leader is killed', async () => {
   await eventually(() => view.put('after', 'x').catch(() => undefined), 20_000);
   for (let i = 0; i < 20; i++) expect((await view.get(`k${i}`))?.string()).toBe(`${i}`);
   await target.restart(leader);
+});
+
+describe.skipIf(differs('listing-outlives-leader'))('a listing of keys under way', () => {
+  const KEYS = 20_000;
+  /** The client's heartbeats come every 5 s; it gives up when two are missed. */
+  const SILENCE_MS = 9_000;
+
+  test.each(generations)(
+    'goes on when the leader is killed, $name',
+    async (generation) => {
+      const bucket = unique('B');
+      const maker = await connectTo(0);
+      const filled = await maker.kv(bucket, { replicas: 3 });
+      for (let i = 0; i < KEYS; i += 500) {
+        await Promise.all(Array.from({ length: 500 }, (_, k) => filled.put(`k${i + k}`, 'x')));
+      }
+      const leader = await leaderOf(maker, `KV_${bucket}`);
+      const session = await openAt(generation, target.urls[(leader + 1) % 3]);
+      const kv = await session.kv(bucket, { replicas: 3 });
+      const seen = new Set<string>();
+      let killed: Promise<void> | undefined;
+      let heardMs = performance.now();
+      let longestMs = 0;
+      for await (const key of await kv.keys()) {
+        seen.add(key);
+        longestMs = Math.max(longestMs, performance.now() - heardMs);
+        heardMs = performance.now();
+        killed ??= target.kill(leader);
+      }
+      await killed;
+      expect(seen.size).toBe(KEYS);
+      expect(longestMs).toBeLessThan(SILENCE_MS);
+      await target.restart(leader);
+    },
+    120_000,
+  );
 });
 
 test.each(generations)(
