@@ -125,7 +125,10 @@ export class DeliveryEngine implements DeliveryHost {
 
   /** The partition ends on this node: its stream was deleted, or the node stops. */
   close(reason: 'deleted' | 'shutdown' = 'shutdown'): void {
+    // Consumers over several partitions are their home's to tell of.
+    const gone = reason === 'deleted' && this.#leading && this.#uplink === undefined ? this.#names() : [];
     this.#endAll(reason === 'deleted' ? frames.CONSUMER_DELETED : undefined);
+    for (const name of gone) this.advisories.action(name, 'delete');
   }
 
   /** Messages up to `lastSeq` are stored. Called once per applied batch on the leader. */

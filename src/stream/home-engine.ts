@@ -118,7 +118,9 @@ export class HomeEngine implements HomeHost {
   }
 
   close(reason: 'deleted' | 'shutdown') {
+    const gone = reason === 'deleted' && this.#leading ? this.#names() : [];
     this.#endAll(reason === 'deleted' ? frames.CONSUMER_DELETED : undefined);
+    for (const name of gone) this.#advisories.action(name, 'delete');
   }
 
   /** A partition has a leader (again): sessions with earlier ones are over. */

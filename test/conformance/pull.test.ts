@@ -11,6 +11,7 @@ import {
   isCount,
   type Json,
   lines,
+  listen,
   ok,
   open,
   pause,
@@ -291,6 +292,23 @@ describe('requests', () => {
     await eventually(async () => (await info(name, id))['num_waiting'] === 1);
     await ok(s, `STREAM.DELETE.${name}`);
     expect(lines(await waiting.collect(() => true, 5_000))).toEqual(['409 Consumer Deleted']);
+  });
+
+  test.each(['1', '4'])('stream of %s partitions deleted: its consumers are told of once each', async (partitions) => {
+    const name = await stream(s, { num_replicas: 1, metadata: { 'flotilla.partitions': partitions } });
+    const light = { durable_name: undefined, ack_policy: 'none', mem_storage: true };
+    const ids = [await consumer(name), await consumer(name), await consumer(name, light)].sort();
+    const told = listen(sessions[1], `$JS.EVENT.ADVISORY.CONSUMER.DELETED.${name}.*`);
+    await sessions[1].nc.flush();
+    if (differs('consumer-interest-spreads')) await pause(100);
+    await ok(s, `STREAM.DELETE.${name}`);
+    await eventually(async () => told.frames.length >= ids.length);
+    await pause(200);
+    const events = told.frames
+      .map(({ text }) => JSON.parse(text) as Json)
+      .map(({ consumer, action }) => [consumer, action]);
+    expect(events.sort()).toEqual(ids.map((id) => [id, 'delete']));
+    told.stop();
   });
 
   test('missing consumer or stream: no responders', async () => {
