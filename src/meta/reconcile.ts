@@ -93,7 +93,8 @@ export class Reconcile {
     }
   }
 
-  /** The catalog holds everything that was committed when this node started. Runs once. */
+  /** The catalog holds everything that was committed when this node started. Runs once. Groups that are open are looked at as well: this node
+   * may have left some while it caught up, and no copy goes before it has. */
   caughtUp(): void {
     this.#current = true;
     for (const group of this.#held) this.#dirty.add(group);
@@ -101,7 +102,7 @@ export class Reconcile {
     const { machine, recovered } = this.#options;
     const orphans: GroupId[] = [];
     for (const group of recovered) {
-      if (group === META_GROUP || this.#open.has(group)) continue;
+      if (group === META_GROUP) continue;
       const streamId = streamOf(group);
       if (machine.streams.has(streamId) || machine.wasDeleted(streamId)) this.#dirty.add(group);
       else orphans.push(group);

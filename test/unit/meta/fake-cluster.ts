@@ -36,8 +36,8 @@ export class World {
   readonly groups = new Map<GroupId, SharedGroup>();
   /** Pairs "a-b" (a < b) that can not talk. */
   readonly cuts = new Set<string>();
-  /** False: nobody can tell what of the logs is committed by now. */
-  answersBarriers = true;
+  /** Who cannot tell what of its logs is committed by now. */
+  readonly withoutBarriers = new Set<PeerId>();
 
   constructor(seed: number) {
     this.prng = createPrng(seed);
@@ -191,7 +191,7 @@ class FakeGroup implements Group {
     this.#node.world.scheduler.after(3, () => {
       if (!this.#node.alive) return;
       const knowsAll = this.leader !== 0 && this.applied >= this.#shared.committed;
-      done(this.#node.world.answersBarriers && knowsAll);
+      done(knowsAll && !this.#node.world.withoutBarriers.has(this.#node.info.id));
     });
   }
 

@@ -306,12 +306,12 @@ describe('joining', () => {
     const [a] = world.nodes;
     const record = world.created(a, streamConfig('S'));
     const members = () => world.world.groups.get(record.streamId * 64)!.membership;
-    world.world.answersBarriers = false;
+    for (const { id } of world.nodes) world.world.withoutBarriers.add(id);
     a.fake.run(() => a.client.updateStream(record, streamConfig('S', { num_replicas: 3 }), () => undefined));
     world.run(5000);
     for (const node of world.nodes) expect(node.meta.catalog.stream('$G', 'S')!.replicas[0]).toHaveLength(3);
     expect(members()).toEqual({ voters: record.replicas[0], learners: [] });
-    world.world.answersBarriers = true;
+    world.world.withoutBarriers.clear();
     world.until(() => members().voters.length === 3);
   });
 
@@ -427,5 +427,24 @@ describe('joining', () => {
     away.start();
     world.until(() => away.meta.ready && !away.fake.logs.has(group));
     expect(away.probes.size).toBe(0);
+  });
+
+  test('a copy that left its partition while the node caught up is dropped when it has', () => {
+    const world = MetaWorld.formed(30, 4);
+    const [a] = world.nodes;
+    const record = world.created(a, streamConfig('S', { num_replicas: 3 }));
+    const group = record.streamId * 64;
+    const late = world.nodes.find((node) => node !== a && record.replicas[0].includes(node.id))!;
+    late.fake.kill();
+    world.world.withoutBarriers.add(late.id);
+    late.start();
+    world.until(() => late.probes.has(group));
+    expect(world.wait((done) => a.client.evict(record.streamId, late.id, done), a)).toBe(true);
+    world.until(() => !late.meta.catalog.streamById(record.streamId)!.replicas[0].includes(late.id));
+    world.until(() => !world.world.groups.get(group)!.membership.voters.includes(late.id));
+    world.run(1000);
+    expect(late.probes.has(group)).toBe(true);
+    world.world.withoutBarriers.clear();
+    world.until(() => !late.probes.has(group));
   });
 });
