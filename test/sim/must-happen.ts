@@ -2,7 +2,7 @@
 // long run that lacks one of these; its test holds the list against the crash points that the product names.
 import { WAL_CRASH_POINTS } from '../../cluster/wal/options.ts';
 import { EMPTIED_TWICE, FAULTS, HAND_OVERS, TWO_WRONG_CLOCKS } from './faults.ts';
-import { WORKLOADS } from './scenario.ts';
+import { MOVES, WORKLOADS } from './scenario.ts';
 
 /** A long run in which one of these never happened has tested less than it says. */
 export const MUST_HAPPEN: readonly string[] = [
@@ -13,6 +13,11 @@ export const MUST_HAPPEN: readonly string[] = [
   'emptied twice: all restarted',
   `fault ${TWO_WRONG_CLOCKS.name}`,
   ...Object.keys(WORKLOADS).map((name) => `workload ${name}`),
+  `workload ${MOVES}`,
+  'scaled up',
+  'scaled down',
+  'peer removed',
+  'stepped down',
   ...WAL_CRASH_POINTS.map((name) => `visited ${name}`),
   'visited host:before-flush',
   'visited host:flushed',

@@ -9,6 +9,7 @@ import { HeldNews } from '../../cluster/host/held-news.ts';
 import { SnapshotReceiver } from '../../cluster/host/snapshot-receiver.ts';
 import { FrameBuilder } from '../../src/jetstream/publish-codec.ts';
 import { Drive } from '../../src/meta/drive.ts';
+import { MetaMachine, type MetaStream } from '../../src/meta/meta-machine.ts';
 import { ConsumerCommand } from '../../src/stream/consumer-codec.ts';
 import type { ConsumerRegistry } from '../../src/stream/consumers.ts';
 import { PartitionLeader } from '../../src/stream/leader.ts';
@@ -18,7 +19,7 @@ import { RecentIds } from '../../src/stream/recent-ids.ts';
 import type { AckSink } from '../../src/stream/types.ts';
 import { majorityIndex } from './core-sim-mutants.ts';
 import { EMPTIED_TWICE } from './faults.ts';
-import { runScenario, type ScenarioOptions } from './scenario.ts';
+import { MOVES, runScenario, type ScenarioOptions } from './scenario.ts';
 import { SimClient } from './sim-client.ts';
 import type { World } from './world.ts';
 
@@ -215,6 +216,17 @@ function demoteOneEach(world: World): void {
         }
       });
   });
+}
+
+/** Who is no replica any more drops its copy at once, though it may be the one from which the others still have to learn. */
+function dropAtOnce(): () => void {
+  const original = Object.getOwnPropertyDescriptor(MetaMachine.prototype, 'streams')!;
+  const get = function (this: MetaMachine): ReadonlyMap<number, MetaStream> {
+    const streams: ReadonlyMap<number, MetaStream> = original.get!.call(this);
+    return new Map([...streams].map(([id, record]) => [id, { ...record, members: record.replicas }]));
+  };
+  Object.defineProperty(MetaMachine.prototype, 'streams', { ...original, get });
+  return () => void Object.defineProperty(MetaMachine.prototype, 'streams', original);
 }
 
 const withHardState = (ready: Ready, hardState: HardState | undefined): Ready => ({ ...ready, hardState });
@@ -518,6 +530,13 @@ export const MUTANTS: readonly Mutant[] = [
       durationMs: 30_000,
     },
     seeds: 6,
+    found: WITHOUT_ITS_VOTERS,
+  },
+  {
+    name: 'a copy goes before those that replace it have its content',
+    plant: dropAtOnce,
+    options: { faults: [], workloads: [MOVES] },
+    seeds: 2,
     found: WITHOUT_ITS_VOTERS,
   },
   {

@@ -4,6 +4,7 @@
 import type { Event } from '../checkers/history.ts';
 import type { Fault, FaultContext } from './fault-context.ts';
 import { EMPTIED_TWICE, FAULTS, HAND_OVERS, powerLossAtAck, TWO_WRONG_CLOCKS } from './faults.ts';
+import { Moves } from './moves.ts';
 import { PartitionedLoad } from './partitioned-load.ts';
 import { PipelinedLoad } from './pipelined-load.ts';
 import type { Prng } from './prng.ts';
@@ -25,6 +26,10 @@ const SPARING_SHARE = 0.15;
 /** Of worlds. */
 const HAND_OVERS_SHARE = 0.25;
 const EMPTIED_TWICE_SHARE = 0.1;
+/** Of worlds; those whose streams cannot be scaled are left out. */
+const MOVES_SHARE = 0.3;
+/** Of these worlds: no disk loses anything, so that streams may have one replica or two. */
+const MOVES_SPARING_SHARE = 0.5;
 /** Faults whose victim loses what only it has: a stream with one replica is not kept beside them. */
 const DESTRUCTIVE = [
   'wiped node',
@@ -38,6 +43,8 @@ const DESTRUCTIVE = [
 
 /** The workload of every fifth seed; the others are drawn. */
 const PIPELINED = 'pipelined';
+/** Not a stream of its own: it changes the members of those of the others. */
+export const MOVES = 'moves';
 
 export const WORKLOADS: Record<string, (run: Run) => StreamLoad> = {
   'work queue': (run) => new AckedLoad(run, 'Q', 'workqueue'),
@@ -61,7 +68,7 @@ export interface ScenarioOptions {
   durationMs?: number;
   /** Exactly these kinds of fault, instead of what the seed draws. */
   faults?: readonly string[];
-  /** Exactly these workloads beside the log. */
+  /** Exactly these workloads beside the log; 'moves' is one. */
   workloads?: readonly string[];
   /** Mean time between faults; default 1350. */
   faultGapMs?: number;
@@ -97,6 +104,7 @@ class Scenario implements Run {
   readonly #faults: Set<string>;
   readonly #context: FaultContext;
   readonly #loads: StreamLoad[];
+  readonly #moves: Moves | undefined;
   readonly #findings: string[] = [];
   #acked = 0;
   #powerLossMs = 0;
@@ -111,19 +119,23 @@ class Scenario implements Run {
     this.#chance = this.world.prng.stream('scenario');
     this.#durationMs = options.durationMs ?? 15_000;
     this.#faultGapMs = options.faultGapMs ?? 1350;
-    const sparesDisks = this.#chance.float() < SPARING_SHARE;
+    // From streams of their own: what other seeds draw stays what it was.
+    const moving = this.world.prng.stream(MOVES);
+    const mayMove = moving.float() < MOVES_SHARE;
+    const sparesDisks = this.#chance.float() < SPARING_SHARE || (mayMove && moving.float() < MOVES_SPARING_SHARE);
     const drawn = FAULTS.filter(() => this.#chance.float() < 0.4)
       .map(({ name }) => name)
       .filter((name) => !sparesDisks || !DESTRUCTIVE.includes(name));
     if (this.#chance.float() < 0.08) drawn.push(TWO_WRONG_CLOCKS.name);
-    // From streams of their own: what other seeds draw stays what it was.
     if (this.world.prng.stream('hand-overs').float() < HAND_OVERS_SHARE) drawn.push(HAND_OVERS.name);
     if (!sparesDisks && this.world.prng.stream(EMPTIED_TWICE.name).float() < EMPTIED_TWICE_SHARE)
       drawn.push(EMPTIED_TWICE.name);
     this.#faults = new Set(faults ?? drawn);
     this.clocksFail = this.#faults.has(TWO_WRONG_CLOCKS.name);
-    this.isGentle = [...this.#faults].every((name) => name === 'rolling restart');
     const { world } = this;
+    const sizes = this.#sizes();
+    const isMoved = workloads?.includes(MOVES) ?? (mayMove && sizes.length > 1);
+    this.isGentle = !isMoved && [...this.#faults].every((name) => name === 'rolling restart');
     const frail = world.nodes[Math.floor(this.#chance.float() * world.nodes.length)];
     this.#context = {
       world,
@@ -136,17 +148,26 @@ class Scenario implements Run {
     const chosen = Object.keys(WORKLOADS).filter((name) =>
       name === PIPELINED ? seed % 5 === 0 : this.#chance.float() < shareOf(name) && this.#mayRun(name),
     );
-    const beside = (workloads ?? chosen).map((name) => {
-      world.count(`workload ${name}`);
-      return WORKLOADS[name](this);
-    });
-    this.#loads = [new LogLoad(this, 'S', 3), ...beside];
+    const beside = (workloads ?? chosen).filter((name) => name !== MOVES);
+    this.#loads = [new LogLoad(this, 'S', 3), ...beside.map((name) => WORKLOADS[name](this))];
+    if (isMoved) this.#moves = new Moves(this, this.#loads, sizes);
+    for (const name of isMoved ? [...beside, MOVES] : beside) world.count(`workload ${name}`);
     world.onDown = (node) => this.#restartLater(node);
     options.prepare?.(world);
   }
 
+  get #isDestructive(): boolean {
+    return DESTRUCTIVE.some((name) => this.#faults.has(name));
+  }
+
+  /** How many replicas a stream that moves may have: what a disk loses must be elsewhere, also while another node is down. */
+  #sizes(): number[] {
+    const sizes = this.#isDestructive ? [3, 4, 5] : [1, 2, 3, 5];
+    return sizes.filter((size) => size <= this.world.nodes.length);
+  }
+
   #mayRun(workload: string): boolean {
-    if (workload === 'one replica') return !DESTRUCTIVE.some((name) => this.#faults.has(name));
+    if (workload === 'one replica') return !this.#isDestructive;
     return workload !== 'five replicas' || this.world.nodes.length === 5;
   }
 
@@ -185,6 +206,7 @@ class Scenario implements Run {
     }
     for (const load of this.#loads) load.setUp();
     for (const load of this.#loads) load.start();
+    this.#moves?.start();
     this.#startFaults();
     world.scheduler.runFor(this.#durationMs);
     this.#calm();

@@ -28,6 +28,7 @@ const PLANTED = [
   'a leader that is cut off goes on leading, and hands out without proof',
   'leadership is handed over before what is under way is committed',
   'a settled partition is not looked at again',
+  'a copy goes before those that replace it have its content',
 ];
 
 describe('the cluster under simulation', () => {
