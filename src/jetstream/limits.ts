@@ -19,7 +19,7 @@ export const FORWARD_TIMEOUT_MS = 4_000;
 export const REQUESTS_MAX = 20_000;
 
 export function byteLength(text: string): number {
-  return encoder.encode(text).length;
+  return Buffer.byteLength(text);
 }
 
 export function metadataBytes(metadata: Record<string, string> | undefined): number {
@@ -27,8 +27,6 @@ export function metadataBytes(metadata: Record<string, string> | undefined): num
   for (const [key, value] of Object.entries(metadata ?? {})) bytes += byteLength(key) + byteLength(value);
   return bytes;
 }
-
-const encoder = new TextEncoder();
 
 /** Where looking for overlaps among the subjects of one request would take long (OVERLAP_STEPS_MAX). */
 export const TOO_MANY_SUBJECTS = 'too many subjects with wildcards';
