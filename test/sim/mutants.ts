@@ -540,6 +540,27 @@ export const MUTANTS: readonly Mutant[] = [
     found: WITHOUT_ITS_VOTERS,
   },
   {
+    // Those who leave forget their votes and their logs while they may yet be members again.
+    name: 'a move is reported as done before its last change of members is committed',
+    plant: () =>
+      replace(
+        GroupRunner.prototype,
+        'status',
+        (status) =>
+          function (this: GroupRunner) {
+            return { ...status.call(this), commit: this.raft.lastIndex };
+          },
+      ),
+    options: {
+      faults: ['power loss', 'process crash', 'slow disk'],
+      workloads: [MOVES, 'partitions'],
+      faultGapMs: 500,
+      durationMs: 15_000,
+    },
+    seeds: 12,
+    found: /lost|both lead/,
+  },
+  {
     name: 'a conditional publish is stored whatever it expects',
     plant: () =>
       replace(
