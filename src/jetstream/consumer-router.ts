@@ -7,6 +7,8 @@ import { Channel, type Transport } from '../../cluster/rpc/types.ts';
 import type { Broker, Message } from '../broker/types.ts';
 import type { Env } from '../kit/env.ts';
 import { type Catalog, groupOf, type Partitions, type StreamRecord, streamOf } from '../meta/types.ts';
+import { withLeft } from '../stream/delivery-frames.ts';
+import { readPull } from '../stream/pull-request.ts';
 
 /** How long a pull or a double ack waits for a leader to be known. */
 const HOLD_MS_MAX = 2000;
@@ -26,7 +28,6 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const NEXT = encoder.encode('+NXT');
 const NO_RESPONDERS = encoder.encode('NATS/1.0 503\r\n\r\n');
-const LEADERSHIP_CHANGE = encoder.encode('NATS/1.0 409 Leadership Change\r\n\r\n');
 /** Pulls and double acks remembered per peer to which they were sent; the oldest go first. */
 const SENT_MAX = 10_000;
 /** An answer to a double ack that is older has come, or nobody waits for it any more. */
@@ -44,6 +45,8 @@ export interface ConsumerRouterOptions {
 interface Sent {
   account: string;
   kind: typeof PULL | typeof ACK;
+  /** Of a pull. */
+  body: Uint8Array;
   atMs: number;
 }
 
@@ -78,17 +81,21 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
       broker.deliverTo(account, reply, { subject: reply, reply: '', hdr: NO_RESPONDERS, payload: EMPTY });
   };
 
-  const leadershipChange = (account: string, reply: string): void => {
-    if (reply !== '' && broker.hasInterest(account, reply)) {
-      broker.deliverTo(account, reply, { subject: reply, reply: '', hdr: LEADERSHIP_CHANGE, payload: EMPTY });
-    }
+  /** Nobody serves a pull any more. As at its end, with what it asked for: so clients ask again at once. After "Leadership Change" those for
+   * JavaScript wait until heartbeats are missed, half a minute. */
+  const pullEnded = (account: string, reply: string, body: Uint8Array): void => {
+    if (reply === '' || !broker.hasInterest(account, reply)) return;
+    const request = readPull(body);
+    const hdr =
+      request instanceof Uint8Array ? request : withLeft('408 Request Timeout', request.batch, request.maxBytes);
+    broker.deliverTo(account, reply, { subject: reply, reply: '', hdr, payload: EMPTY });
   };
 
   /** Whoever asked the wrong node hears so: its own node does not wait for the answer. */
-  const misrouted = ({ kind, group, reply }: Item): void => {
+  const misrouted = ({ kind, group, reply, body }: Item): void => {
     const account = catalog.streamById(streamOf(group))?.account;
     if (account === undefined) return;
-    if (kind === PULL) leadershipChange(account, reply);
+    if (kind === PULL) pullEnded(account, reply, body);
     else noResponders(account, reply);
   };
 
@@ -109,12 +116,12 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     outgoing.clear();
   };
 
-  const remember = (leader: PeerId, { kind, account, reply }: Item): void => {
+  const remember = (leader: PeerId, { kind, account, reply, body }: Item): void => {
     if (reply === '' || kind === FLOW) return;
     let replies = sent.get(leader);
     if (replies === undefined) sent.set(leader, (replies = new Map()));
     replies.delete(reply);
-    replies.set(reply, { account, kind, atMs: env.clock.nowMs() });
+    replies.set(reply, { account, kind, body: kind === PULL ? new Uint8Array(body) : EMPTY, atMs: env.clock.nowMs() });
     if (replies.size <= SENT_MAX) return;
     for (const oldest of replies.keys()) {
       replies.delete(oldest);
@@ -128,9 +135,9 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     const replies = sent.get(peer);
     sent.delete(peer);
     const nowMs = env.clock.nowMs();
-    for (const [reply, { account, kind, atMs }] of replies ?? []) {
+    for (const [reply, { account, kind, body, atMs }] of replies ?? []) {
       if (kind === ACK && nowMs - atMs <= ACK_MS_MAX) noResponders(account, reply);
-      else if (kind === PULL) leadershipChange(account, reply);
+      else if (kind === PULL) pullEnded(account, reply, body);
     }
   });
 

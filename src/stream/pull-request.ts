@@ -17,7 +17,7 @@ const ONE: PullBody = { batch: 1, expiresMs: 0, noWait: false, maxBytes: 0, hear
 
 /** The request, or the status frame that refuses it. */
 export function parsePull(body: Uint8Array, config: ConsumerConfig): PullBody | Uint8Array {
-  const request = readBody(body);
+  const request = readPull(body);
   if (request instanceof Uint8Array) return request;
   const { max_batch: batchMax = 0, max_expires: expiresMax = 0, max_bytes: bytesMax = 0 } = config;
   if (batchMax > 0 && request.batch > batchMax) return exceeded('MaxRequestBatch', String(batchMax));
@@ -28,7 +28,8 @@ export function parsePull(body: Uint8Array, config: ConsumerConfig): PullBody | 
   return request;
 }
 
-function readBody(body: Uint8Array): PullBody | Uint8Array {
+/** As parsePull, whatever the consumer allows. */
+export function readPull(body: Uint8Array): PullBody | Uint8Array {
   if (body.length === 0) return ONE;
   const text = decoder.decode(body).trim();
   if (!text.startsWith('{')) {

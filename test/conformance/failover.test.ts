@@ -171,6 +171,35 @@ test('key-value goes on after its leader is killed', async () => {
   await target.restart(leader);
 });
 
+test.skipIf(differs('consuming-outlives-leader')).each(generations)(
+  'who waits for messages when the leader is killed gets the next one soon, $name',
+  async (generation) => {
+    const name = unique();
+    const maker = await connectTo(0);
+    await stream(maker, { name });
+    await maker.jsm.consumers.add(name, { durable_name: 'D', ack_policy: AckPolicy.Explicit });
+    const leader = await leaderOf(maker, name);
+    const session = await openAt(generation, target.urls[(leader + 1) % 3]);
+    const got: string[] = [];
+    const messages = await (await session.js.consumers.get(name, 'D')).consume({
+      callback: (message) => {
+        got.push(message.string());
+        message.ack();
+      },
+    });
+    await publishAnyhow(session, `${name}.a`, 'before', 'before');
+    await eventually(async () => got.length === 1, 10_000);
+    await target.kill(leader);
+    await publishAnyhow(session, `${name}.a`, 'after', 'after');
+    // The client's own cure comes after two heartbeats of 15 s.
+    await eventually(async () => got.length === 2, 10_000);
+    messages.stop();
+    expect(got).toEqual(['before', 'after']);
+    await target.restart(leader);
+  },
+  60_000,
+);
+
 describe.skipIf(differs('listing-outlives-leader'))('a listing of keys under way', () => {
   const KEYS = 20_000;
   /** The client's heartbeats come every 5 s; it gives up when two are missed. */

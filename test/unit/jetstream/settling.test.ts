@@ -135,7 +135,10 @@ function slowest(calls: Call[]): string {
 function isRefusal({ outcome }: Call): boolean {
   if (outcome.kind === 'no-responders') return true;
   if (outcome.kind !== 'reply') return false;
-  return outcome.text.includes('"err_code":10008') || outcome.hdr.startsWith('NATS/1.0 409 Leadership Change');
+  return (
+    outcome.text.includes('"err_code":10008') ||
+    /^NATS\/1.0 (409 Leadership Change|408 Request Timeout)/.test(outcome.hdr)
+  );
 }
 
 describe('every call settles within 3 s', () => {
