@@ -1,11 +1,11 @@
 // Entries that are damaged here come back from the other members; no leader is needed for it. Owned by the host: recovery's damaged
 // ranges, and whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (of the term that the log
 // here has at that index, which by log matching names one entry; or, where that is not known, committed at its sender); nothing is
-// truncated; until the log above the snapshot is whole again this node does not stand for election. A leader leads on with a hole that others
+// truncated, and a log of unknown terms that certainly ends otherwise than the others' is covered by a snapshot; until the log above the snapshot is whole again this node does not stand for election. A leader leads on with a hole that others
 // can fill; when a majority certainly has no copy of the entry it gives way to them, for it could never send what it cannot read: they
 // decide what the entry was, by the log that they have.
 import { majorityOf } from '../core/membership.ts';
-import type { GroupId, Index, LogEntry, PeerId } from '../core/types.ts';
+import type { GroupId, Index, LogEntry, PeerId, Term } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
 import type { GroupRunner, RunnerOwner } from './group-runner.ts';
 import { decodeEntries, decodeRequest, type Entries, encodeEntries, encodeRequest } from './transfer-codec.ts';
@@ -162,6 +162,7 @@ export class Repair {
       const entries = (batch?.entries ?? []).filter((entry) => this.isSame(task, entry, batch!.commit));
       if (entries.length > 0) this.take(task, entries);
       else if (batch?.gone && batch.commit >= last && last > runner.applied) this.wantSnapshot(task, last);
+      else if (batch !== undefined && this.isReplaced(task, batch)) this.wantSnapshot(task, last);
       else if (batch !== undefined && this.isWithout(task, batch)) this.lacks(task, peer);
     });
   }
@@ -217,8 +218,23 @@ export class Repair {
     const { runner } = task;
     if (entry.index < task.first || entry.index > task.last) return false;
     // What was committed there with another term takes the place of the entry here when a leader sends it, not before.
-    const term = runner.termsUnknown ? undefined : runner.raft.termOf(entry.index);
+    const term = this.termOf(runner, entry.index);
     return term === undefined ? entry.index <= commit : term === entry.term;
+  }
+
+  /** Did others commit something else where the log here has an entry? No leader sends that to a log whose terms are not known. */
+  private isReplaced({ runner, first, last }: Task, { entries, commit }: Entries): boolean {
+    if (!runner.termsUnknown) return false;
+    return entries.some(({ index, term }) => {
+      if (index < first || index > last || index > commit) return false;
+      const here = this.termOf(runner, index);
+      return here !== undefined && here !== term;
+    });
+  }
+
+  /** Of the entry that the log has here; undefined where it is not known. */
+  private termOf(runner: GroupRunner, index: Index): Term | undefined {
+    return runner.termsUnknown ? this.owner.wal.termOf(runner.id, index) : runner.raft.termOf(index);
   }
 
   private take(task: Task, entries: LogEntry[]): void {
@@ -230,9 +246,12 @@ export class Repair {
       this.owner.stats.entriesRepaired += entries.length;
       task.lacking.clear();
       const left = wal.damagedRanges(runner.id).find((range) => range.last >= task.first && range.first <= task.last);
-      if (left !== undefined && left.first > task.first) task.first = left.first;
       if (left === undefined) this.finish(task);
-      else this.ask(task);
+      // Where nothing has become better another member is asked, a while later.
+      else if (left.first > task.first) {
+        task.first = left.first;
+        this.ask(task);
+      }
     });
   }
 

@@ -34,6 +34,8 @@ function leaderWithHole(answers: Entries[], commit: number) {
   const runner = { id: 0, raft, applied: 4, closed: false, termsUnknown: false } as unknown as GroupRunner;
   const wal = {
     damaged: [HOLE],
+    /** Of what is damaged, where it is known. */
+    terms: new Map<number, number>(),
     isOpen: true,
     stats: { damagedReads: 0 },
     firstIndex: () => 3,
@@ -41,8 +43,13 @@ function leaderWithHole(answers: Entries[], commit: number) {
       if (!this.isOpen) throw new Error('no such group');
       return this.damaged.map((index) => ({ first: index, last: index }));
     },
-    repair(_group: number, entries: { index: number }[]) {
-      for (const { index } of entries) this.damaged = this.damaged.filter((other) => other !== index);
+    termOf(_group: number, index: number) {
+      return this.terms.get(index);
+    },
+    repair(_group: number, entries: { index: number; term: number }[]) {
+      for (const { index, term } of entries) {
+        if ((this.terms.get(index) ?? term) === term) this.damaged = this.damaged.filter((other) => other !== index);
+      }
     },
     flush: (done: () => void) => done(),
   };
@@ -108,6 +115,20 @@ describe('a leader with a hole gives way', () => {
   test('not when it is committed', () => {
     expect(givesWay([ENDS_BEFORE, ENDS_BEFORE, ENDS_BEFORE, ENDS_BEFORE], HOLE)).toBe(false);
   });
+});
+
+test('a log of unknown terms whose end others have replaced is covered by a snapshot: no leader sends them to it', () => {
+  const entries = [HOLE, HOLE + 1, HOLE + 2].map((index) => entryAt(index, TERM + 1));
+  const answer = { entries, next: HOLE + 3, commit: HOLE + 2, gone: false };
+  const { repair, runner, wal } = leaderWithHole([answer, answer, answer, answer], 4);
+  Object.assign(runner, { termsUnknown: true });
+  wal.damaged.push(HOLE + 1, HOLE + 2);
+  wal.terms.set(HOLE + 2, TERM);
+  repair.need(runner, HOLE + 1, () => {});
+  repair.need(runner, HOLE + 2, () => {});
+  repair.keepHouse();
+  expect(wal.damaged).toEqual([HOLE + 2]);
+  expect(runner.snapshotWanted).toBe(HOLE + 2);
 });
 
 /** Flips a bit in the body of the record that holds the text. */

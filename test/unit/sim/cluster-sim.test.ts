@@ -15,6 +15,8 @@ const WRONG_CLOCK = 373376982;
 const LATE_FORWARD = 111154233;
 /** A node emptied twice, then all restarted: leaders sent its last life away, by a catalog of before it came, and nobody took it back. */
 const STALE_CATALOG = 923446480;
+/** The end of a log was lost with its segment, and others had replaced it: copies were asked for without an end, and none fitted. */
+const REPLACED_TAIL = 887242539;
 const FRESH = 3;
 const DURATION_MS = 5000;
 /** Planted here; `npm run sim -- --mutants` plants all. */
@@ -50,6 +52,10 @@ describe('the cluster under simulation', () => {
 
   it('keeps all members with seed 923446480', () => {
     expect(runScenario({ seed: STALE_CATALOG, durationMs: 15_000 }).findings).toEqual([]);
+  });
+
+  it('gets a state where a log lost what others have replaced, with seed 887242539', { timeout: 120_000 }, () => {
+    expect(runScenario({ seed: REPLACED_TAIL, durationMs: 15_000 }).findings).toEqual([]);
   });
 
   it.each([2, 10])('fails no publish when nodes are restarted one after the other, with seed %i', (seed) => {
