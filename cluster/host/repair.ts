@@ -1,9 +1,9 @@
-// Entries that are damaged here come back from the other members; no leader is needed for it. Owned by the host: recovery's damaged
-// ranges, and whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (of the term that the log
-// here has at that index, which by log matching names one entry; or, where that is not known, committed at its sender); nothing is
-// truncated, and a log of unknown terms that certainly ends otherwise than the others' is covered by a snapshot; until the log above the snapshot is whole again this node does not stand for election. A leader leads on with a hole that others
-// can fill; when a majority certainly has no copy of the entry it gives way to them, for it could never send what it cannot read: they
-// decide what the entry was, by the log that they have.
+// Entries that are damaged here come back from the other members; no leader is needed for it. Owned by the host: recovery's damaged ranges, and
+// whatever a read could not verify. Invariants: a copy is taken only if it is certainly the same entry (of the term that the log here has at that
+// index, which by log matching names one entry; or, where that is not known, committed at its sender); nothing is truncated, and a log of unknown
+// terms that certainly ends otherwise than the others' is covered by a snapshot; until the log above the snapshot is whole again this node does not
+// stand for election. A leader leads on with a hole that others can fill; when a majority certainly has no copy of the entry it gives way to them,
+// for it could never send what it cannot read: they decide what the entry was, by the log that they have.
 import { majorityOf } from '../core/membership.ts';
 import type { GroupId, Index, LogEntry, PeerId, Term } from '../core/types.ts';
 import type { Rpc, Transport } from '../rpc/types.ts';
