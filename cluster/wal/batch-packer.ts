@@ -55,6 +55,7 @@ export class BatchPacker {
   /** Rows of the last batch that are no part of a log's growth, for the next mark. */
   private copies = new SidecarBuilder();
   /** Logical records before the active segment. */
+  private base: number;
   private readonly header = createHeader();
   private readonly row = createRow();
   private readonly scratch = new ByteWriter(4096);
@@ -64,14 +65,16 @@ export class BatchPacker {
     this.segment = segment;
     this.previous = previous;
     this.position = context.position;
+    this.base = context.position;
   }
 
   /** The table of the active segment, which ends at `end`; what is packed next belongs to `segment`. */
   turnTo(segment: number, end: number): Uint8Array {
-    const table = this.builder.finish(this.segment, this.context.walId, end, this.position);
+    const table = this.builder.finish(this.segment, this.context.walId, end, this.base);
     this.previous = { id: this.segment, end };
     this.segment = segment;
     this.builder = new SidecarBuilder();
+    this.base = this.position;
     this.batchNumber = 0;
     this.summary.count = 0;
     this.copies = new SidecarBuilder();

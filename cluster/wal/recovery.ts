@@ -464,7 +464,7 @@ export class Recovery {
   private position(): number {
     let position = this.inventory.state?.position ?? 0;
     for (const { scan, table } of this.inventory.segments)
-      position = Math.max(position, scan?.position ?? table?.info.position ?? 0);
+      position = Math.max(position, scan?.position ?? table?.info.base ?? 0);
     return position;
   }
 }

@@ -69,8 +69,8 @@ export interface SidecarInfo {
   walId: number;
   /** Bytes of the segment that hold records. */
   end: number;
-  /** Logical records by its end: the next segment, which says so too, may be gone with the power before this one is read again. */
-  position: number;
+  /** Logical records before this segment. */
+  base: number;
   rows: number;
 }
 
@@ -133,10 +133,10 @@ export class SidecarBuilder {
     this.rows++;
   }
 
-  finish(segment: number, walId: number, end: number, position: number): Uint8Array {
+  finish(segment: number, walId: number, end: number, base: number): Uint8Array {
     const rows = this.out.written();
     const head = new ByteWriter(FIXED_BYTES + rows.length);
-    head.u32(MAGIC).u32(FORMAT_VERSION).u64(walId).u32(segment).u32(0).u64(end).u64(position).u64(this.rows);
+    head.u32(MAGIC).u32(FORMAT_VERSION).u64(walId).u32(segment).u32(0).u64(end).u64(base).u64(this.rows);
     head.u32(rows.length).u32(crc32c(rows));
     head.u32(crc32c(head.written()));
     while (head.length < FIXED_BYTES) head.u8(0);
@@ -153,14 +153,14 @@ export function readSidecarInfo(bytes: Uint8Array): SidecarInfo | undefined {
   const segment = reader.u32();
   reader.u32();
   const end = reader.u64();
-  const position = reader.u64();
+  const base = reader.u64();
   const rows = reader.u64();
   const length = reader.u32();
   const rowsCrc = reader.u32();
   const covered = reader.at;
   if (reader.u32() !== crc32c(bytes.subarray(0, covered))) return undefined;
   if (bytes.length !== FIXED_BYTES + length || crc32c(bytes.subarray(FIXED_BYTES)) !== rowsCrc) return undefined;
-  return { segment, walId, end, position, rows };
+  return { segment, walId, end, base, rows };
 }
 
 /** Reads rows in file order, in slices. Only for bytes that readSidecarInfo accepted. */

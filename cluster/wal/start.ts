@@ -108,7 +108,7 @@ function beginSegment(context: WalContext, inventory: Inventory): Writer {
     for (const row of scan.rows) if (row.offset < scan.durableEnd) builder.add(row);
     env.disk.replaceSync(
       `${dir}/${sidecarName(scan.id)}`,
-      builder.finish(scan.id, walId, scan.durableEnd, scan.position ?? 0),
+      builder.finish(scan.id, walId, scan.durableEnd, scan.info?.base ?? 0),
     );
     env.crashPoint('wal.recover.sidecar');
   }

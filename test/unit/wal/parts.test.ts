@@ -92,13 +92,7 @@ describe('codecs', () => {
         const builder = new SidecarBuilder();
         for (const each of rows) builder.add(each);
         const bytes = builder.finish(9, 2 ** 47, 4096, 123);
-        expect(readSidecarInfo(bytes)).toEqual({
-          segment: 9,
-          walId: 2 ** 47,
-          end: 4096,
-          position: 123,
-          rows: rows.length,
-        });
+        expect(readSidecarInfo(bytes)).toEqual({ segment: 9, walId: 2 ** 47, end: 4096, base: 123, rows: rows.length });
         const reader = new SidecarReader(bytes);
         const found: Row[] = [];
         const next = createRow();

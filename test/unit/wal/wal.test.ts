@@ -158,26 +158,6 @@ describe('wal', () => {
     expect(texts(read(world, life, 1, 1, 100))).toEqual(Array.from({ length: 100 }, (_, i) => `${i + 1}-`.repeat(60)));
   });
 
-  test.each(Array.from({ length: 20 }, (_, i) => `sealed ${i}`))(
-    '%s: the power goes, and no less is durable than before',
-    (seed) => {
-      const world = createWorld(seed, { segmentBytes: 4096 });
-      Object.assign(world.disk.latency, { stallProbability: 0.5, stallMs: 20 });
-      const life = bootSurely(world);
-      life.env.run(() => life.wal.createGroup(1, MEMBERS));
-      world.crashAt = (name) => (name === 'wal.seal.sidecar' ? 'power' : undefined);
-      let told = 0;
-      for (let i = 1; life.env.alive; i++) {
-        told = life.wal.durable;
-        life.env.run(() => life.wal.append(1, [entryOf(i, 1, `${i}-`.repeat(60))]));
-        flush(world, life);
-      }
-      expect(told).toBeGreaterThan(10);
-      world.crashAt = undefined;
-      expect(bootSurely(world).wal.durable).toBeGreaterThanOrEqual(told);
-    },
-  );
-
   test('a large segment in which all is live is looked at in small pieces with rests; closing does not wait for it', () => {
     const world = createWorld(6, { segmentBytes: 3 << 20 });
     const life = bootSurely(world);
