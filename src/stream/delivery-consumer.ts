@@ -98,7 +98,7 @@ export class LiveConsumer implements TimedItem {
     }
     // A part has no demand of its own.
     if (part === undefined && record.config.deliver_subject) {
-      this.push = new PushTarget(host.env, host.outlet, host.streamName, record);
+      this.push = new PushTarget(host.env, host.outlet, host.streamName, record.name);
     } else if (part === undefined) this.queue = new PullQueue(record.config.max_waiting || 512, host);
     this.#pace = new ReplayPace(record.config.replay_policy === 'original' ? host.view.lastSeq : 0);
     this.configure();

@@ -3,7 +3,6 @@
 // control request is outstanding, and beyond the window nothing is sent until it is answered.
 import type { Env } from '../kit/env.ts';
 import type { ConsumerConfig } from './config.ts';
-import type { ConsumerRecord } from './consumer-record.ts';
 import { randomId } from './delivery-advisories.ts';
 import { EMPTY, FLOW_CONTROL, idleHeartbeat } from './delivery-frames.ts';
 import type { Outlet } from './types.ts';
@@ -25,8 +24,6 @@ export class PushTarget {
   #flowControl = false;
   #heartbeatMs = 0;
   #heartbeatAtMs = Number.POSITIVE_INFINITY;
-  /** A leader before this one handed something out, and it may not have arrived: the first heartbeat is due at once, and tells. */
-  #takesOver: boolean;
   #probeMs = PROBE_MS_MIN;
   #probeAtMs = 0;
   #bitsPerMs = 0;
@@ -36,11 +33,10 @@ export class PushTarget {
   #flowId = '';
   #flowBytes = 0;
 
-  constructor(env: Env, outlet: Outlet, stream: string, { name, deliveredConsumerSeq }: ConsumerRecord) {
+  constructor(env: Env, outlet: Outlet, stream: string, consumer: string) {
     this.#env = env;
     this.#outlet = outlet;
-    this.#flowPrefix = `$JS.FC.${stream}.${name}.`;
-    this.#takesOver = deliveredConsumerSeq > 0;
+    this.#flowPrefix = `$JS.FC.${stream}.${consumer}.`;
   }
 
   configure(config: ConsumerConfig): void {
@@ -127,9 +123,7 @@ export class PushTarget {
     this.#windowBytes = WINDOW_BYTES_START;
     this.#sentBytes = 0;
     this.#flowId = '';
-    const idleMs = this.#takesOver ? 0 : this.#heartbeatMs;
-    this.#heartbeatAtMs = this.#heartbeatMs > 0 ? nowMs + idleMs : Number.POSITIVE_INFINITY;
-    this.#takesOver = false;
+    this.#heartbeatAtMs = this.#heartbeatMs > 0 ? nowMs + this.#heartbeatMs : Number.POSITIVE_INFINITY;
     this.nextDueMs = Math.min(this.nextDueMs, this.#heartbeatAtMs);
     return true;
   }

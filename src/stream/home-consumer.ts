@@ -97,7 +97,7 @@ export class HomeConsumer implements TimedItem, SourceOwner {
       });
     }
     if (record.config.deliver_subject) {
-      this.push = new PushTarget(host.env, host.outlet, host.streamName, record);
+      this.push = new PushTarget(host.env, host.outlet, host.streamName, record.name);
     } else this.queue = new PullQueue(record.config.max_waiting || 512, host);
     this.configure();
     this.reschedule();

@@ -46,22 +46,19 @@ describe('ordered consumer', () => {
     expect(p.info('O')).toMatchObject({ push_bound: true, num_pending: 0, delivered: { consumer_seq: 3 } });
   });
 
-  test('goes on with the next leader, which tells at once how far it was: a client that lacks something asks again', () => {
+  test('goes on with the next leader, and is not told that it is idle before it is: clients take that for the end of a list', () => {
     const p = withConsumer(ORDERED);
     p.store('a', '1', '2');
     p.run(300);
     expect(p.brief('d')).toEqual(['1', '2']);
     p.failover();
-    p.run(100);
-    const first = p.take('d');
-    expect(first.map(({ hdr }) => hdr)).toEqual([
-      'NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 2\r\nNats-Last-Stream: 2\r\n\r\n',
-    ]);
     p.run(4800);
     expect(p.take('d')).toEqual([]);
     p.store('a', '3');
     p.run();
     expect(p.brief('d')).toEqual(['3']);
+    p.run(5000);
+    expect(p.take('d').map(({ hdr }) => hdr.split('\r\n')[0])).toEqual(['NATS/1.0 100 Idle Heartbeat']);
   });
 
   test('what the log did not know to be delivered comes again, under a consumer seq that leaves a gap', () => {
