@@ -159,11 +159,13 @@ export class Repair {
       task.asking = false;
       if (runner.closed || !this.tasks.includes(task)) return;
       const batch = answer.ok ? decodeEntries(answer.bytes) : undefined;
-      const entries = (batch?.entries ?? []).filter((entry) => this.isSame(task, entry, batch!.commit));
-      if (entries.length > 0) this.take(task, entries);
-      else if (batch?.gone && batch.commit >= last && last > runner.applied) this.wantSnapshot(task, last);
-      else if (batch !== undefined && this.isReplaced(task, batch)) this.wantSnapshot(task, last);
-      else if (batch !== undefined && this.isWithout(task, batch)) this.lacks(task, peer);
+      if (batch === undefined) return;
+      const asked = batch.entries.filter(({ index }) => index >= task.first && index <= task.last);
+      const same = asked.filter((entry) => this.isSame(runner, entry, batch.commit));
+      if (same.length > 0) this.take(task, same);
+      else if (batch.gone && batch.commit >= last && last > runner.applied) this.wantSnapshot(task, last);
+      else if (asked.some((entry) => this.isReplaced(runner, entry, batch.commit))) this.wantSnapshot(task, last);
+      else if (this.isWithout(task, batch)) this.lacks(task, peer);
     });
   }
 
@@ -214,22 +216,17 @@ export class Repair {
     this.settleTail(runner);
   }
 
-  private isSame(task: Task, entry: LogEntry, commit: Index): boolean {
-    const { runner } = task;
-    if (entry.index < task.first || entry.index > task.last) return false;
+  private isSame(runner: GroupRunner, entry: LogEntry, commit: Index): boolean {
     // What was committed there with another term takes the place of the entry here when a leader sends it, not before.
     const term = this.termOf(runner, entry.index);
     return term === undefined ? entry.index <= commit : term === entry.term;
   }
 
   /** Did others commit something else where the log here has an entry? No leader sends that to a log whose terms are not known. */
-  private isReplaced({ runner, first, last }: Task, { entries, commit }: Entries): boolean {
-    if (!runner.termsUnknown) return false;
-    return entries.some(({ index, term }) => {
-      if (index < first || index > last || index > commit) return false;
-      const here = this.termOf(runner, index);
-      return here !== undefined && here !== term;
-    });
+  private isReplaced(runner: GroupRunner, { index, term }: LogEntry, commit: Index): boolean {
+    if (!runner.termsUnknown || index > commit) return false;
+    const here = this.termOf(runner, index);
+    return here !== undefined && here !== term;
   }
 
   /** Of the entry that the log has here; undefined where it is not known. */

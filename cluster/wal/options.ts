@@ -23,7 +23,7 @@ export interface WalOptions {
 export const defaultWalOptions: WalOptions = {
   segmentBytes: 64 * 1024 * 1024,
   tailBytes: 16 * 1024 * 1024,
-  tailReleasedBytes: 4 * 1024 * 1024,
+  tailReleasedBytes: 2 * 1024 * 1024,
   zeroBytes: 512 * 1024,
   idleMarkMs: 20,
   compactLiveShare: 0.5,

@@ -45,8 +45,8 @@ export interface ConsumerRouterOptions {
 interface Sent {
   account: string;
   kind: typeof PULL | typeof ACK;
-  /** Of a pull. */
-  body: Uint8Array;
+  /** A pull as it was sent (encodeItem). */
+  bytes: Uint8Array;
   atMs: number;
 }
 
@@ -116,12 +116,12 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     outgoing.clear();
   };
 
-  const remember = (leader: PeerId, { kind, account, reply, body }: Item): void => {
+  const remember = (leader: PeerId, { kind, account, reply }: Item, bytes: Uint8Array): void => {
     if (reply === '' || kind === FLOW) return;
     let replies = sent.get(leader);
     if (replies === undefined) sent.set(leader, (replies = new Map()));
     replies.delete(reply);
-    replies.set(reply, { account, kind, body: kind === PULL ? new Uint8Array(body) : EMPTY, atMs: env.clock.nowMs() });
+    replies.set(reply, { account, kind, bytes: kind === PULL ? bytes : EMPTY, atMs: env.clock.nowMs() });
     if (replies.size <= SENT_MAX) return;
     for (const oldest of replies.keys()) {
       replies.delete(oldest);
@@ -135,9 +135,9 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     const replies = sent.get(peer);
     sent.delete(peer);
     const nowMs = env.clock.nowMs();
-    for (const [reply, { account, kind, body, atMs }] of replies ?? []) {
-      if (kind === ACK && nowMs - atMs <= ACK_MS_MAX) noResponders(account, reply);
-      else if (kind === PULL) pullEnded(account, reply, body);
+    for (const [reply, { account, kind, bytes, atMs }] of replies ?? []) {
+      if (kind === PULL) decodeItems(bytes, ({ body }) => pullEnded(account, reply, body));
+      else if (nowMs - atMs <= ACK_MS_MAX) noResponders(account, reply);
     }
   });
 
@@ -150,13 +150,14 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
       noResponders(item.account, item.reply);
       return;
     }
-    remember(leader, item);
+    const bytes = encodeItem(item);
+    remember(leader, item, bytes);
     let parts = outgoing.get(leader);
     if (parts === undefined) {
       parts = [];
       outgoing.set(leader, parts);
     }
-    parts.push(encodeItem(item));
+    parts.push(bytes);
     if (!flushAsked) {
       flushAsked = true;
       env.clock.endOfTurn(flush);

@@ -15,3 +15,13 @@ export function spawnOwned(command: string, args: readonly string[], options: Sp
   child.once('exit', () => running.delete(child));
   return child;
 }
+
+/** Is there a process with this pid? */
+export function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
+  }
+}

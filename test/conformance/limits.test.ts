@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { isRunning } from './child.ts';
 import { RawClient } from './raw.ts';
 import { Target, targetKind } from './target.ts';
 
@@ -148,13 +149,3 @@ test('with JetStream off its requests have no responders, and the node is health
     expect([answer.status, await answer.json()], query).toEqual([200, { status: 'ok' }]);
   }
 });
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
-    throw error;
-  }
-}

@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { isRunning } from '../../conformance/child.ts';
 import { freePorts } from '../../conformance/target.ts';
 import { plainEnv } from './plain-env.ts';
 
@@ -30,15 +31,6 @@ async function started(
       if (pid !== undefined) done({ shell, pid: Number(pid) });
     });
   });
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    if (error instanceof Error) return false;
-    throw error;
-  }
 }
 
 function isFree(port: number): Promise<boolean> {
