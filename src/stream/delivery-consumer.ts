@@ -7,7 +7,7 @@ import type { PeerId } from '../../cluster/core/types.ts';
 import { AHEAD_MAX, type ConsumerRecord } from './consumer-record.ts';
 import { Activity } from './delivery-activity.ts';
 import { FAR, UndeliveredCount } from './delivery-count.ts';
-import { EMPTY, headersOnly, withLeft } from './delivery-frames.ts';
+import { EMPTY, headersOnly } from './delivery-frames.ts';
 import type { Budget, DeliveryHost, InfoDone } from './delivery-host.ts';
 import { DeliveryLog } from './delivery-log.ts';
 import { NextMessage } from './delivery-next.ts';
@@ -21,7 +21,7 @@ import { type AckVerb, isFinal } from './delivery-verbs.ts';
 import { apiError, isApiError } from './errors.ts';
 import type { DemandFrame, RewindFrame } from './part-frames.ts';
 import type { PartTarget } from './part-target.ts';
-import { PullQueue } from './pull-queue.ts';
+import { PullQueue, type PullsEnd } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
 import type { ConsumerPosition, ConsumerState, StoredMessage, SubjectFilter } from './types.ts';
 
@@ -666,10 +666,10 @@ export class LiveConsumer implements TimedItem {
     return stateOf(this.record, (seq) => this.#streamSeq(seq), facts);
   }
 
-  /** No more deliveries; waiting requests end with `frame`, or with what is left of them when it is undefined. */
-  end(frame: Uint8Array | undefined): void {
+  /** No more deliveries; waiting requests end. */
+  end(why: PullsEnd): void {
     this.ended = true;
-    this.queue?.endAll((request) => frame ?? withLeft('409 Server Shutdown', request.batch, request.bytes));
+    this.queue?.endAll(why);
     this.#log?.abandon();
     this.#count.end();
     for (const answer of this.#infos) answer(apiError(10008));

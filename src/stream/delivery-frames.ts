@@ -34,10 +34,19 @@ export type LeftStatus =
   | '408 Request Timeout'
   | '409 Message Size Exceeds MaxBytes'
   | '409 Batch Completed'
+  | '409 Leadership Change'
   | '409 Server Shutdown';
 
 export function withLeft(status: LeftStatus, messages: number, bytes: number): Uint8Array {
   return frame(`${status}\r\nNats-Pending-Messages: ${messages}\r\nNats-Pending-Bytes: ${bytes}`);
+}
+
+/**
+ * What who waits hears from a leader that hands over, and then asks again at once: some clients after the words, some after what is left,
+ * some not before another frame comes. The second one says that nothing is left, so that nobody counts it twice (docs/adr/0011).
+ */
+export function handedOver(messages: number, bytes: number): Uint8Array[] {
+  return [withLeft('409 Leadership Change', messages, bytes), withLeft('408 Request Timeout', 0, 0)];
 }
 
 export function idleHeartbeat(lastConsumerSeq: number, lastStreamSeq: number, stalledOn: string): Uint8Array {

@@ -21,6 +21,7 @@ import { parseAckVerb } from './delivery-verbs.ts';
 import { type ApiError, apiError, isApiError } from './errors.ts';
 import { LeaderProof } from './leader-proof.ts';
 import { PartTarget, type PartUplink } from './part-target.ts';
+import type { PullsEnd } from './pull-queue.ts';
 import { parsePull } from './pull-request.ts';
 import type {
   CommandProposer,
@@ -120,14 +121,14 @@ export class DeliveryEngine implements DeliveryHost {
   }
 
   onNotLeading(): void {
-    this.#endAll(this.#config().num_replicas > 1 ? frames.LEADERSHIP_CHANGE : undefined);
+    this.#endAll(this.#config().num_replicas > 1 ? 'handed over' : 'shutdown');
   }
 
   /** The partition ends on this node: its stream was deleted, or the node stops. */
   close(reason: 'deleted' | 'shutdown' = 'shutdown'): void {
     // Consumers over several partitions are their home's to tell of.
     const gone = reason === 'deleted' && this.#leading && this.#uplink === undefined ? this.#names() : [];
-    this.#endAll(reason === 'deleted' ? frames.CONSUMER_DELETED : undefined);
+    this.#endAll(reason);
     for (const name of gone) this.advisories.action(name, 'delete');
   }
 
@@ -333,7 +334,7 @@ export class DeliveryEngine implements DeliveryHost {
   }
 
   dropPart(consumer: LiveConsumer): void {
-    if (this.#live.get(consumer.record.name) === consumer) this.#drop(consumer, undefined);
+    if (this.#live.get(consumer.record.name) === consumer) this.#drop(consumer, 'shutdown');
   }
 
   /** Makes the part in the log, or gives it the configuration. */
@@ -353,7 +354,7 @@ export class DeliveryEngine implements DeliveryHost {
   endParts(isOver: (consumer: LiveConsumer) => boolean): void {
     for (const consumer of [...this.#live.values()]) {
       if (!isOver(consumer)) continue;
-      if (consumer.memory) this.#drop(consumer, undefined);
+      if (consumer.memory) this.#drop(consumer, 'shutdown');
       else {
         consumer.endSession();
         this.ready(consumer);
@@ -542,7 +543,7 @@ export class DeliveryEngine implements DeliveryHost {
     if (live?.memory) return live;
     const record = this.#table.get(name);
     if (record !== undefined) return this.#wake(record);
-    if (live !== undefined) this.#drop(live, frames.CONSUMER_DELETED);
+    if (live !== undefined) this.#drop(live, 'deleted');
     return undefined;
   }
 
@@ -550,7 +551,7 @@ export class DeliveryEngine implements DeliveryHost {
   #wake(record: ConsumerRecord): LiveConsumer {
     const live = this.#live.get(record.name);
     if (live?.record === record) return live;
-    if (live !== undefined) this.#drop(live, frames.CONSUMER_DELETED);
+    if (live !== undefined) this.#drop(live, 'deleted');
     return this.#begin(record, false);
   }
 
@@ -602,28 +603,27 @@ export class DeliveryEngine implements DeliveryHost {
   #proposeRemove(id: number, name: string, done: (result: ApiError | undefined) => void): void {
     this.#proposer.proposeCommand(ConsumerCommand.remove, encodeRemove(id, name), (result) => {
       const live = this.#live.get(name);
-      if (live !== undefined && !live.memory && !this.#table.has(live.record))
-        this.#drop(live, frames.CONSUMER_DELETED);
+      if (live !== undefined && !live.memory && !this.#table.has(live.record)) this.#drop(live, 'deleted');
       if (result === undefined) this.advisories.action(name, 'delete');
       done(result);
     });
   }
 
   #removed(consumer: LiveConsumer): void {
-    this.#drop(consumer, frames.CONSUMER_DELETED);
+    this.#drop(consumer, 'deleted');
     this.advisories.action(consumer.record.name, 'delete');
   }
 
-  #drop(consumer: LiveConsumer, frame: Uint8Array | undefined): void {
+  #drop(consumer: LiveConsumer, why: PullsEnd): void {
     this.#live.delete(consumer.record.name);
     this.#hungry.forget(consumer);
     this.#watching.delete(consumer);
-    consumer.end(frame);
+    consumer.end(why);
   }
 
-  #endAll(frame: Uint8Array | undefined): void {
+  #endAll(why: PullsEnd): void {
     this.#leading = false;
-    for (const consumer of this.#live.values()) consumer.end(consumer.memory ? frames.CONSUMER_DELETED : frame);
+    for (const consumer of this.#live.values()) consumer.end(consumer.memory ? 'deleted' : why);
     this.#live.clear();
     this.#hungry.clear();
     this.#watching.clear();

@@ -6,7 +6,6 @@ import type { Env } from '../kit/env.ts';
 import type { ConsumerConfig } from './config.ts';
 import type { ConsumerRecord } from './consumer-record.ts';
 import { Activity } from './delivery-activity.ts';
-import { withLeft } from './delivery-frames.ts';
 import type { Budget } from './delivery-host.ts';
 import { DeliveryLog, type LogOutlet } from './delivery-log.ts';
 import { PushTarget } from './delivery-push.ts';
@@ -15,7 +14,7 @@ import type { TimedItem } from './delivery-timers.ts';
 import { HomeSource, type SourceOwner } from './home-source.ts';
 import type { Offer } from './part-frames.ts';
 import { partitionOfSubject } from './partitioning.ts';
-import { PullQueue, type PullQueueOutlet } from './pull-queue.ts';
+import { PullQueue, type PullQueueOutlet, type PullsEnd } from './pull-queue.ts';
 import type { PullBody } from './pull-request.ts';
 import type { Outlet } from './types.ts';
 
@@ -430,10 +429,10 @@ export class HomeConsumer implements TimedItem, SourceOwner {
     this.#host.schedule(this, dueMs);
   }
 
-  /** No more deliveries; waiting requests end with `frame`, or with what is left of them when it is undefined. */
-  end(frame: Uint8Array | undefined): void {
+  /** No more deliveries; waiting requests end. */
+  end(why: PullsEnd): void {
     this.ended = true;
-    this.queue?.endAll((request) => frame ?? withLeft('409 Server Shutdown', request.batch, request.bytes));
+    this.queue?.endAll(why);
     this.#log?.abandon();
     this.#host.schedule(this, Number.POSITIVE_INFINITY);
   }

@@ -21,6 +21,7 @@ import type { HomeSource } from './home-source.ts';
 import { LeaderProof } from './leader-proof.ts';
 import { encodeHomeFrame, PartFrame, readPartFrame } from './part-frames.ts';
 import { SESSIONS_PER_TERM } from './part-sessions.ts';
+import type { PullsEnd } from './pull-queue.ts';
 import { parsePull } from './pull-request.ts';
 import type { CommandProposer, ConsumerState, MessageView, Outlet, PartCalls, PartitionEdges } from './types.ts';
 
@@ -114,12 +115,12 @@ export class HomeEngine implements HomeHost {
   }
 
   onNotLeading() {
-    this.#endAll(this.#options.config().num_replicas > 1 ? frames.LEADERSHIP_CHANGE : undefined);
+    this.#endAll(this.#options.config().num_replicas > 1 ? 'handed over' : 'shutdown');
   }
 
   close(reason: 'deleted' | 'shutdown') {
     const gone = reason === 'deleted' && this.#leading ? this.#names() : [];
-    this.#endAll(reason === 'deleted' ? frames.CONSUMER_DELETED : undefined);
+    this.#endAll(reason);
     for (const name of gone) this.#advisories.action(name, 'delete');
   }
 
@@ -310,8 +311,7 @@ export class HomeEngine implements HomeHost {
     this.#options.proposer.proposeCommand(ConsumerCommand.remove, encodeRemove(id, name), (result) => {
       if (result !== undefined) return done(result);
       const live = this.#live.get(name);
-      if (live !== undefined && !live.memory && !this.#table.has(live.record))
-        this.#drop(live, frames.CONSUMER_DELETED);
+      if (live !== undefined && !live.memory && !this.#table.has(live.record)) this.#drop(live, 'deleted');
       this.#advisories.action(name, 'delete');
       this.#removeParts(id, name, () => done(undefined));
     });
@@ -638,14 +638,14 @@ export class HomeEngine implements HomeHost {
     if (live?.memory) return live;
     const record = this.#table.get(name);
     if (record !== undefined) return this.#wake(record);
-    if (live !== undefined) this.#drop(live, frames.CONSUMER_DELETED);
+    if (live !== undefined) this.#drop(live, 'deleted');
     return undefined;
   }
 
   #wake(record: ConsumerRecord): HomeConsumer {
     const live = this.#live.get(record.name);
     if (live?.record === record) return live;
-    if (live !== undefined) this.#drop(live, frames.CONSUMER_DELETED);
+    if (live !== undefined) this.#drop(live, 'deleted');
     return this.#begin(record, false);
   }
 
@@ -656,20 +656,20 @@ export class HomeEngine implements HomeHost {
   }
 
   #removed(consumer: HomeConsumer) {
-    this.#drop(consumer, frames.CONSUMER_DELETED);
+    this.#drop(consumer, 'deleted');
     this.#advisories.action(consumer.name, 'delete');
   }
 
-  #drop(consumer: HomeConsumer, frame: Uint8Array | undefined) {
+  #drop(consumer: HomeConsumer, why: PullsEnd) {
     this.#live.delete(consumer.name);
-    consumer.end(frame);
+    consumer.end(why);
     for (const source of consumer.sources) source.end();
   }
 
-  #endAll(frame: Uint8Array | undefined) {
+  #endAll(why: PullsEnd) {
     this.#leading = false;
     for (const consumer of this.#live.values()) {
-      consumer.end(consumer.memory ? frames.CONSUMER_DELETED : frame);
+      consumer.end(consumer.memory ? 'deleted' : why);
       for (const source of consumer.sources) source.end();
     }
     this.#live.clear();

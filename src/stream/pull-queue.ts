@@ -1,7 +1,7 @@
 // The waiting pull requests of one consumer: FIFO, served round-robin one message each, at most `max_waiting`. Decides which
 // request gets the next message and which status frames are due; sends them through `send`. Used by delivery-consumer.ts.
 // Invariant: `nextDueMs` is never later than the earliest expiry or heartbeat of a waiting request.
-import { idleHeartbeat, NO_MESSAGES, withLeft } from './delivery-frames.ts';
+import { CONSUMER_DELETED, handedOver, idleHeartbeat, NO_MESSAGES, withLeft } from './delivery-frames.ts';
 import type { PullBody } from './pull-request.ts';
 
 const SEARCH_MS = 1000;
@@ -20,6 +20,9 @@ export interface PullRequest {
   readonly heartbeatMs: number;
   heartbeatAtMs: number;
 }
+
+/** Why nobody serves waiting requests any more. */
+export type PullsEnd = 'deleted' | 'handed over' | 'shutdown';
 
 export interface PullQueueOutlet {
   status(inbox: string, frame: Uint8Array): boolean;
@@ -164,14 +167,28 @@ export class PullQueue {
     }
   }
 
-  /** Ends every request with the frame made for it. */
-  endAll(frameOf: (request: PullRequest) => Uint8Array): void {
+  /** Ends every request. */
+  endAll(why: PullsEnd): void {
+    if (why === 'handed over') this.#handOver();
     while (this.#size > 0) {
-      const request = this.#at(0);
+      const { reply, batch, bytes } = this.#at(0);
       this.drop();
-      this.#outlet.status(request.reply, frameOf(request));
+      this.#outlet.status(reply, why === 'deleted' ? CONSUMER_DELETED : withLeft('409 Server Shutdown', batch, bytes));
     }
     this.nextDueMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Every inbox hears it once, as from nats-server, for all its requests: clients that count anew each time would ask for too much. */
+  #handOver(): void {
+    const left = new Map<string, { messages: number; bytes: number }>();
+    for (; this.#size > 0; this.drop()) {
+      const { reply, batch, bytes } = this.#at(0);
+      const sum = left.get(reply) ?? { messages: 0, bytes: 0 };
+      left.set(reply, { messages: sum.messages + batch, bytes: sum.bytes + bytes });
+    }
+    for (const [inbox, { messages, bytes }] of left) {
+      for (const frame of handedOver(messages, bytes)) this.#outlet.status(inbox, frame);
+    }
   }
 
   #at(index: number): PullRequest {

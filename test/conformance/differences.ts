@@ -25,6 +25,8 @@ const DIFFERENT = {
     'A key-value listing under way when the leader is killed goes on at the next one; with nats-server it ends in the client’s timeout or begins anew after missed heartbeats.',
   'consuming-outlives-leader':
     'Who consumes through another node when the leader is killed gets the next message at once; with nats-server when the client has missed two heartbeats.',
+  'waiting-outlives-hand-over':
+    'Who waits at a leader that hands over asks the next one at once; with nats-server the JavaScript clients wait until two heartbeats are missed.',
   'remove-running-server':
     'SERVER.REMOVE of a server that is up: Flotilla refuses, since what it holds alone would be given up; nats-server removes it.',
   'minority-refuses':

@@ -200,6 +200,99 @@ test.skipIf(differs('consuming-outlives-leader')).each(generations)(
   60_000,
 );
 
+describe.skipIf(differs('waiting-outlives-hand-over')).each(generations)(
+  'who waits when the leader hands over, $name',
+  (generation) => {
+    /** Less than two heartbeats, after which clients ask again by themselves. */
+    const SOON_MS = 10_000;
+
+    async function setUp(node: (leader: number) => number): Promise<{ name: string; session: Session }> {
+      const name = unique();
+      const maker = await connectTo(0);
+      await stream(maker, { name });
+      await maker.jsm.consumers.add(name, { durable_name: 'D', ack_policy: AckPolicy.Explicit });
+      const session = await openAt(generation, target.urls[node(await leaderOf(maker, name))]);
+      return { name, session };
+    }
+
+    async function stepDown(session: Session, operation: string): Promise<void> {
+      expect(await ok(session, operation)).toMatchObject({ success: true });
+    }
+
+    async function restartLeader(session: Session, name: string): Promise<void> {
+      const leader = await leaderOf(session, name);
+      await target.stopNode(leader);
+      await target.restart(leader);
+    }
+
+    test.each<[string, number, (session: Session, name: string) => Promise<void>]>([
+      ['stream, at its node', 0, (session, name) => stepDown(session, `STREAM.LEADER.STEPDOWN.${name}`)],
+      ['stream, at another node', 1, (session, name) => stepDown(session, `STREAM.LEADER.STEPDOWN.${name}`)],
+      ['consumer, at another node', 1, (session, name) => stepDown(session, `CONSUMER.LEADER.STEPDOWN.${name}.D`)],
+      ['clean stop', 1, restartLeader],
+    ])(
+      'consuming gets the next message soon: %s',
+      async (_, distance, handOver) => {
+        const { name, session } = await setUp((leader) => (leader + distance) % 3);
+        const got = new Set<string>();
+        // Few enough that several requests of one inbox wait.
+        const messages = await (await session.js.consumers.get(name, 'D')).consume({
+          max_messages: 8,
+          callback: (message) => {
+            got.add(message.string());
+            message.ack();
+          },
+        });
+        for (let i = 0; i < 4; i++) {
+          await publishAnyhow(session, `${name}.a`, `${i}`, `${i}`);
+          await eventually(async () => got.size === i + 1, SOON_MS);
+        }
+        await handOver(session, name);
+        for (let i = 4; i < 20; i++) await publishAnyhow(session, `${name}.a`, `${i}`, `${i}`);
+        await eventually(async () => got.size === 20, SOON_MS);
+        messages.stop();
+      },
+      90_000,
+    );
+
+    test('fetch and next end soon, and what they did not get comes later, once', async () => {
+      const { name, session } = await setUp((leader) => (leader + 1) % 3);
+      const consumer = await session.js.consumers.get(name, 'D');
+      const got: string[] = [];
+      const take = async (message: JsMsg): Promise<void> => {
+        if (await message.ackAck()) got.push(message.string());
+      };
+      /** Some clients tell why it ended. */
+      const unlessHandedOver = (error: Error): void => {
+        if (!/leadership change/i.test(error.message)) throw error;
+      };
+      const waits = (): Promise<unknown>[] => [
+        fetched(consumer, { max_messages: 5, expires: 30_000 }, take).catch(unlessHandedOver),
+        consumer
+          .next({ expires: 30_000 })
+          .then((message) => message && take(message))
+          .catch(unlessHandedOver),
+      ];
+      let stored = 0;
+      for (let round = 0; round < 3; round++) {
+        const ended = Promise.all(waits());
+        await eventually(async () => (await ok(session, `CONSUMER.INFO.${name}.D`))['num_waiting'] === 2);
+        await publishAnyhow(session, `${name}.a`, `${stored}`, `${stored}`);
+        stored++;
+        await eventually(async () => got.length === stored);
+        const start = performance.now();
+        await stepDown(session, `STREAM.LEADER.STEPDOWN.${name}`);
+        await ended;
+        expect(performance.now() - start).toBeLessThan(SOON_MS);
+        await publishAnyhow(session, `${name}.a`, `${stored}`, `${stored}`);
+        stored++;
+        await fetched(consumer, { max_messages: 1, expires: 5_000 }, take);
+        expect(got).toEqual(Array.from({ length: stored }, (_, i) => `${i}`));
+      }
+    }, 120_000);
+  },
+);
+
 describe.skipIf(differs('listing-outlives-leader'))('a listing of keys under way', () => {
   const KEYS = 20_000;
   /** The client's heartbeats come every 5 s; it gives up when two are missed. */

@@ -221,11 +221,27 @@ describe('status frames', () => {
     expect(p.delete()).toMatchObject({ err_code: 10014 });
   });
 
-  test('S12 S13 leadership goes; the node stops', () => {
+  test('S12 leadership goes: each inbox hears once what is left of all its requests, and then that nothing is', () => {
     const p = withConsumer();
-    p.pull('').run();
+    p.pull({ batch: 3, max_bytes: 50 }).pull({ batch: 4, max_bytes: 60 }).pull('', 'other').run();
     p.failover();
-    expect(p.take()[0].hdr).toBe('NATS/1.0 409 Leadership Change\r\n\r\n');
+    const nothing = left('408 Request Timeout', 0, 0);
+    const hdrs = (inbox: string): string[] => p.take(inbox).map(({ hdr }) => hdr);
+    expect(hdrs('in')).toEqual([left('409 Leadership Change', 7, 110), nothing]);
+    expect(hdrs('other')).toEqual([left('409 Leadership Change', 1, 0), nothing]);
+  });
+
+  test('S12 what was delivered of a request is not left', () => {
+    const p = withConsumer();
+    p.store('a', 'one');
+    p.pull('3').run();
+    expect(p.brief()).toEqual(['one']);
+    p.failover();
+    expect(p.take()[0].hdr).toBe(left('409 Leadership Change', 2, 0));
+  });
+
+  test('S13 the node stops', () => {
+    const p = withConsumer();
     p.pull({ batch: 3, max_bytes: 50 }).run();
     p.engine.close();
     expect(p.take()[0].hdr).toBe(left('409 Server Shutdown', 3, 50));
