@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DeliverPolicy, type JetStreamManager, type NatsConnection } from 'nats';
 import type { ReplicaState, StoredMessage } from '../test/checkers/history.ts';
+import { contentOf } from './attempts.ts';
 import { type Cluster, seriesOfPartition } from './cluster.ts';
-import { contentOf } from './workload.ts';
 
 const REQUEST_MS = 10_000;
 const LEAD_MS_MAX = 60_000;

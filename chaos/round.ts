@@ -5,6 +5,7 @@ import type { NatsConnection } from 'nats';
 import { CHECKERS } from '../test/checkers/checkers.ts';
 import {
   byPartition,
+  type Event,
   type FaultWindow,
   type Finding,
   type History,
@@ -13,9 +14,18 @@ import {
 import { outages } from '../test/checkers/service.ts';
 import { type Cluster, type Metrics, NODES, seriesOfPartition } from './cluster.ts';
 import { play, type World } from './deeds.ts';
+import { judgeListings } from './listings.ts';
 import { replicaOn } from './replicas.ts';
 import type { Chance, Scenario } from './scenarios.ts';
-import { IN_FLIGHT_MS, PARTITIONS, STREAMS, type StreamKind, Workload, type WorkloadOptions } from './workload.ts';
+import {
+  type Connections,
+  IN_FLIGHT_MS,
+  PARTITIONS,
+  STREAMS,
+  type StreamKind,
+  Workload,
+  type WorkloadOptions,
+} from './workload.ts';
 
 const READY_MS_MAX = 120_000;
 const DRAIN_MS_MAX = 120_000;
@@ -51,6 +61,15 @@ export interface RoundResult {
   copiesInFlight: number;
   kvWrites: number;
   kvReads: number;
+  lists: ListCounts;
+}
+
+export interface ListCounts {
+  listed: number;
+  failed: number;
+  endedByHeartbeat: number;
+  watchesEnded: number;
+  nudges: number;
 }
 
 export interface RoundOptions extends WorkloadOptions {
@@ -61,15 +80,14 @@ export interface RoundOptions extends WorkloadOptions {
   say(text: string): void;
 }
 
-/** Streams are made and asked for by `admin`, directly; clients come through the proxies. */
 export async function playRound(
   cluster: Cluster,
-  clients: readonly NatsConnection[],
-  admin: NatsConnection,
+  connections: Connections,
   options: RoundOptions,
 ): Promise<RoundResult> {
   const { chance, say } = options;
-  const workload = new Workload(clients, admin, options);
+  const { admin } = connections;
+  const workload = new Workload(connections, options);
   await workload.start();
   const findings: string[] = [];
   const faults: Fault[] = [];
@@ -126,7 +144,7 @@ async function judged(
   if (rest !== undefined) findings.push(`not drained ${DRAIN_MS_MAX} ms after healing: ${rest}`);
   await workload.stop();
   say('drained; reading every replica');
-  const replicas: Record<StreamKind, ReplicaState[]> = { log: [], work: [], kv: [], parts: [], bulk: [] };
+  const replicas: Record<StreamKind, ReplicaState[]> = { log: [], work: [], kv: [], keys: [], parts: [], bulk: [] };
   for (const kind of STREAMS) {
     for (const node of NODES) {
       const replica = { cluster, stream: workload.streams[kind], partitions: PARTITIONS[kind], node };
@@ -150,10 +168,18 @@ async function judged(
       }
     }
   }
+  const { writes, listings, unlisted, unwatched } = workload.keys;
+  const judgedLists = judgeListings(writes, listings, faults);
+  found.listings = judgedLists.findings.length;
+  for (const finding of judgedLists.findings.slice(0, FINDINGS_KEPT))
+    findings.push(`${workload.streams.keys} listing: ${finding}`);
+  const { endedByHeartbeat } = judgedLists;
+  const counted = { failed: unlisted, watchesEnded: unwatched, nudges: workload.nudges };
+  const lists = { listed: listings.length, endedByHeartbeat, ...counted };
   const outageOf = new Map(outages(histories.log.events, faults).map((outage) => [outage.fault, outage.longestMs]));
   for (const fault of faults) fault.longestMs = outageOf.get(fault) ?? 0;
   await forget(admin, workload);
-  return { faults, histories, found, findings, ...countsOf(histories) };
+  return { faults, histories, found, findings, lists, ...countsOf(histories) };
 }
 
 function historyOf(
@@ -174,10 +200,30 @@ function historyOf(
     inFlightMs: IN_FLIGHT_MS,
     faults: kind === 'log' ? faults : [],
   };
+  if (kind === 'keys') return { ...history, ...replacedIn(events) };
   if (kind !== 'work') return history;
   const seqsOf = (wanted: 'ack-sent' | 'ack-confirmed'): Set<number> =>
     new Set(events.flatMap((event) => (event.kind === wanted ? [event.seq] : [])));
   return { ...history, removed: seqsOf('ack-sent'), gone: seqsOf('ack-confirmed'), removedByAcks: true };
+}
+
+/** Of a bucket that keeps the last of each key: a message may be gone once another was sent to its key, and is gone once that was stored. */
+function replacedIn(events: readonly Event[]): { removed: Set<number>; gone: Set<number> } {
+  const subjectOf = new Map<string, string>();
+  const seqsOf = new Map<string, number[]>();
+  const removed = new Set<number>();
+  const gone = new Set<number>();
+  for (const event of events) {
+    if (event.kind === 'sent') {
+      subjectOf.set(event.id, event.subject);
+      for (const seq of seqsOf.get(event.subject) ?? []) removed.add(seq);
+    } else if (event.kind === 'acked') {
+      const subject = subjectOf.get(event.id)!;
+      for (const seq of seqsOf.get(subject) ?? []) if (seq < event.seq) gone.add(seq);
+      seqsOf.set(subject, [event.seq]);
+    }
+  }
+  return { removed, gone };
 }
 
 /** What nodes say of themselves: nobody acknowledged more than every replica has stored, and no state differs. */

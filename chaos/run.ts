@@ -7,6 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type NatsConnection as NewerConnection, connect as newerConnect } from '@nats-io/transport-node';
 import { connect, type NatsConnection } from 'nats';
 import { skip } from '../test/watch/tools.ts';
 import { Cluster } from './cluster.ts';
@@ -39,19 +40,20 @@ const startMs = performance.now();
 const say = (text: string): void =>
   void process.stdout.write(`${((performance.now() - startMs) / 1000).toFixed(1).padStart(7)} ${text}\n`);
 
-async function clientOf(urls: readonly string[]): Promise<NatsConnection> {
-  return await connect({
-    servers: [...urls],
-    noRandomize: true,
-    ignoreClusterUpdates: true,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 100,
-    timeout: 3000,
-    // A silent connection is noticed within four seconds.
-    pingInterval: 2000,
-    maxPingOut: 1,
-  });
-}
+const patient = (urls: readonly string[]) => ({
+  servers: [...urls],
+  noRandomize: true,
+  ignoreClusterUpdates: true,
+  maxReconnectAttempts: -1,
+  reconnectTimeWait: 100,
+  timeout: 3000,
+  // A silent connection is noticed within four seconds.
+  pingInterval: 2000,
+  maxPingOut: 1,
+});
+
+const clientOf = (urls: readonly string[]): Promise<NatsConnection> => connect(patient(urls));
+const newerClientOf = (urls: readonly string[]): Promise<NewerConnection> => newerConnect(patient(urls));
 
 function scenariosNamed(names: readonly string[], chance: (below: number) => number): Scenario[] {
   const forMs = values.hold === undefined ? undefined : ([Number(values.hold), Number(values.hold)] as const);
@@ -119,6 +121,8 @@ class Run {
     const clients: NatsConnection[] = [];
     for (const url of cluster.clientUrls) clients.push(await clientOf([url]));
     clients.push(await clientOf(cluster.clientUrls));
+    // Not where that one begins.
+    const newer = await newerClientOf([...cluster.clientUrls].reverse());
     const admin = await clientOf(cluster.target.urls);
     const deadlineMs = performance.now() + playMs;
     for (let round = 1; round === 1 || (named.length === 0 && performance.now() < deadlineMs); round++) {
@@ -134,12 +138,12 @@ class Run {
         bulk: Number(values.bulk),
         payloadBytes: Number(values.payload),
       };
-      const result = await playRound(cluster, clients, admin, options);
+      const result = await playRound(cluster, { clients, newer, admin }, options);
       this.#take(result);
       say(`round ${round}: ${result.acked} acknowledged, ${result.findings.length} findings`);
       if (result.findings.length > 0) break;
     }
-    for (const connection of [...clients, admin]) await connection.close();
+    for (const connection of [...clients, newer, admin]) await connection.close();
     return await this.#report(cluster);
   }
 
@@ -199,6 +203,11 @@ class Run {
         'copies in flight at a confirmation': sum((round) => round.copiesInFlight),
         'compare-and-set won': sum((round) => round.kvWrites),
         'key-value reads': sum((round) => round.kvReads),
+        'lists of keys': sum((round) => round.lists.listed),
+        'lists that failed': sum((round) => round.lists.failed),
+        'lists that a heartbeat ended': sum((round) => round.lists.endedByHeartbeat),
+        'watches begun again': sum((round) => round.lists.watchesEnded),
+        'messages to readers that lacked the end': sum((round) => round.lists.nudges),
         faults: faults.length,
       },
       checks,

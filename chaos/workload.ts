@@ -1,7 +1,10 @@
 // What clients do during a round, by the official client: publishers with and without ids, a work queue, a stream of four partitions,
-// double acks, an ordered reader, and compare-and-set on a key-value bucket. Called by round.ts, once per round with streams of its own.
+// double acks, ordered readers, compare-and-set on a key-value bucket, and lists and watches of another (key-load.ts). Called by round.ts,
+// once per round with streams of its own.
 // Invariant: everything they did and were told is in the histories, nothing else is; one history per stream.
 import { setTimeout as pause } from 'node:timers/promises';
+import { jetstream, DeliverPolicy as NewerDeliverPolicy } from '@nats-io/jetstream';
+import type { NatsConnection as NewerConnection } from '@nats-io/transport-node';
 import {
   AckPolicy,
   type Consumer,
@@ -10,16 +13,23 @@ import {
   type JsMsg,
   type KV,
   type NatsConnection,
-  NatsError,
   RetentionPolicy,
 } from 'nats';
 import type { Event } from '../test/checkers/history.ts';
+import {
+  ATTEMPT_MS,
+  arrival,
+  bodyOf,
+  contentOf,
+  DUPLICATE_WINDOW_MS,
+  expected,
+  now,
+  RETRIES_MS_MAX,
+  RETRY_MS,
+  settled,
+} from './attempts.ts';
+import { KeyLoad } from './key-load.ts';
 
-const ATTEMPT_MS = 3000;
-const RETRY_MS = 50;
-/** Below the duplicate window, so that a retry is still known. */
-const RETRIES_MS_MAX = 90_000;
-const DUPLICATE_WINDOW_MS = 120_000;
 const ACK_WAIT_MS = 12_000;
 /** Copies that left before a confirmation: less than the ack wait, so that a lost confirmation would be seen. */
 export const IN_FLIGHT_MS = 10_000;
@@ -31,15 +41,20 @@ const NOT_ACKED_SHARE = 0.01;
 const KEYS = 8;
 const WORKERS = 'workers';
 const READER = 'reader';
+const CONSUMER = 'consume';
+/** Pulls end, and ask again, within this time; a leader that is gone shows by two heartbeats. */
+const CONSUME = { max_messages: 500, expires: 5000, idle_heartbeat: 2000 };
+/** After that long without a publish every client has noticed that it lacks something, but for some of the newer generation. */
+const NUDGE_AFTER_MS = 40_000;
 /** Per connection. */
 const LANES = { withIds: 5, withoutIds: 2, work: 2, parts: 2, keyValue: 2, bulk: 192 };
 const PACED = LANES.withIds + LANES.withoutIds + LANES.work + LANES.parts;
 /** Of one lane of the stream of several partitions. */
 const SUBJECTS = 11;
 
-export const STREAMS = ['log', 'work', 'kv', 'parts', 'bulk'] as const;
+export const STREAMS = ['log', 'work', 'kv', 'keys', 'parts', 'bulk'] as const;
 export type StreamKind = (typeof STREAMS)[number];
-export const PARTITIONS: Record<StreamKind, number> = { log: 1, work: 1, kv: 1, parts: 4, bulk: 1 };
+export const PARTITIONS: Record<StreamKind, number> = { log: 1, work: 1, kv: 1, keys: 1, parts: 4, bulk: 1 };
 
 /** Those with workers. */
 const WORKED = ['log', 'work', 'parts'] as const;
@@ -53,28 +68,37 @@ export interface WorkloadOptions {
   payloadBytes: number;
 }
 
-const now = (): number => performance.now();
-/** When a message left its leader is not known here. */
-const arrival = (): { at: number; leftAt: number } => ({ at: now(), leftAt: now() });
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+export interface Connections {
+  /** The last of them moves from node to node, the others stay with theirs. */
+  clients: readonly NatsConnection[];
+  /** Of the newer generation of the client; moves as well. */
+  newer: NewerConnection;
+  /** Goes to the nodes directly, so that asking and setting up are not part of what is disturbed. */
+  admin: NatsConnection;
+}
 
 export class Workload {
   readonly streams: Record<StreamKind, string>;
-  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [], parts: [], bulk: [] };
+  readonly events: Record<StreamKind, Event[]> = { log: [], work: [], kv: [], keys: [], parts: [], bulk: [] };
+  readonly keys: KeyLoad;
   acked = 0;
+  /** Publishes without which a reader would not have come to the end. */
+  nudges = 0;
   readonly #connections: readonly NatsConnection[];
+  readonly #newer: NewerConnection;
   readonly #admin: NatsConnection;
   readonly #options: WorkloadOptions;
   readonly #loops: Promise<void>[] = [];
   #publishing = true;
   #working = true;
   #readSeq = 0;
+  #consumedSeq = 0;
+  #consuming: { stop(): void } | undefined;
+  #nudgeAtMs = Number.POSITIVE_INFINITY;
 
-  /** The last of the connections moves from node to node, the others stay with theirs. `admin` goes to the nodes directly, so that
-   * asking and setting up are not part of what is disturbed. */
-  constructor(connections: readonly NatsConnection[], admin: NatsConnection, options: WorkloadOptions) {
-    this.#connections = connections;
+  constructor({ clients, newer, admin }: Connections, options: WorkloadOptions) {
+    this.#connections = clients;
+    this.#newer = newer;
     this.#admin = admin;
     this.#options = options;
     const { round } = options;
@@ -82,17 +106,15 @@ export class Workload {
       log: `CHAOS_LOG_${round}`,
       work: `CHAOS_WORK_${round}`,
       kv: `KV_CHAOS_${round}`,
+      keys: `KV_CHAOS_KEYS_${round}`,
       parts: `CHAOS_PARTS_${round}`,
       bulk: `CHAOS_BULK_${round}`,
     };
-  }
-
-  get readSeq(): number {
-    return this.#readSeq;
+    this.keys = new KeyLoad(this.streams.keys.slice(3), this.events.keys, clients[clients.length - 1], newer);
   }
 
   async start(): Promise<void> {
-    const { log, work, kv, parts, bulk } = this.streams;
+    const { log, work, kv, keys, parts, bulk } = this.streams;
     const jsm = await this.#admin.jetstreamManager({ timeout: 10_000, checkAPI: false });
     const shared = { num_replicas: 3, duplicate_window: DUPLICATE_WINDOW_MS * 1e6 };
     await jsm.streams.add({ name: log, subjects: [`${log}.>`], allow_direct: true, ...shared });
@@ -101,17 +123,16 @@ export class Workload {
     const metadata = { 'flotilla.partitions': String(PARTITIONS.parts) };
     await jsm.streams.add({ name: parts, subjects: [`${parts}.>`], metadata, ...shared });
     // A bucket that forgets nothing, so that every write can be checked.
-    const bucket = {
-      subjects: [`$KV.${kv.slice(3)}.>`],
-      allow_direct: true,
-      allow_rollup_hdrs: true,
-      deny_delete: true,
-    };
-    await jsm.streams.add({ name: kv, ...bucket, ...shared });
+    const bucket = { allow_direct: true, allow_rollup_hdrs: true, deny_delete: true, ...shared };
+    await jsm.streams.add({ name: kv, subjects: [`$KV.${kv.slice(3)}.>`], ...bucket });
+    // And one that knows the last of each key.
+    await jsm.streams.add({ name: keys, subjects: [`$KV.${keys.slice(3)}.>`], max_msgs_per_subject: 1, ...bucket });
     for (const stream of [log, work, parts]) {
       const config = { ack_policy: AckPolicy.Explicit, ack_wait: ACK_WAIT_MS * 1e6, max_ack_pending: 5000 };
       await jsm.consumers.add(stream, { durable_name: WORKERS, ...config });
     }
+    const writers = this.#connections.map((connection) => connection.jetstream({ timeout: ATTEMPT_MS }));
+    await this.keys.start(this.#admin.jetstream({ timeout: ATTEMPT_MS }), writers);
     let client = 0;
     for (const connection of this.#connections) {
       const js = connection.jetstream({ timeout: ATTEMPT_MS });
@@ -130,18 +151,22 @@ export class Workload {
     }
     const moving = this.#connections[this.#connections.length - 1];
     this.#loops.push(this.#readInOrder(moving.jetstream({ timeout: ATTEMPT_MS })));
+    this.#loops.push(this.#consumeInOrder());
     this.#loops.push(this.#samplePositions(moving));
   }
 
   async stopPublishing(): Promise<void> {
     this.#publishing = false;
+    this.keys.stopWriting();
     await pause(ATTEMPT_MS + RETRY_MS);
+    this.#nudgeAtMs = now() + NUDGE_AFTER_MS;
   }
 
   async stop(): Promise<void> {
     this.#publishing = false;
     this.#working = false;
-    await Promise.all(this.#loops);
+    this.#consuming?.stop();
+    await Promise.all([...this.#loops, this.keys.stop()]);
   }
 
   // ---- publishers
@@ -184,18 +209,9 @@ export class Workload {
     id: string,
     attempt: () => Promise<{ seq: number; duplicate: boolean }>,
   ): Promise<boolean> {
-    const events = this.events[kind];
-    try {
-      const { seq, duplicate } = await attempt();
-      events.push({ kind: 'acked', at: now(), id, seq, duplicate });
-      this.acked++;
-      return true;
-    } catch (error) {
-      const refusal = refusalOf(error);
-      if (refusal === undefined) events.push({ kind: 'unknown', at: now(), id });
-      else events.push({ kind: 'refused', at: now(), id, error: refusal });
-      return false;
-    }
+    const seq = await settled(this.events[kind], id, attempt);
+    if (seq !== undefined) this.acked++;
+    return seq !== undefined;
   }
 
   // ---- key-value
@@ -308,6 +324,30 @@ export class Workload {
     }
   }
 
+  /** Asks for more as messages come, as applications do; where it ended it goes on. */
+  async #consumeInOrder(): Promise<void> {
+    const js = jetstream(this.#newer, { timeout: ATTEMPT_MS });
+    while (this.#working) {
+      try {
+        const consumer = await js.consumers.get(this.streams.log, {
+          deliver_policy: NewerDeliverPolicy.StartSequence,
+          opt_start_seq: this.#consumedSeq + 1,
+        });
+        const messages = await consumer.consume(CONSUME);
+        this.#consuming = messages;
+        if (!this.#working) messages.stop();
+        for await (const { seq, data } of messages) {
+          this.#consumedSeq = seq;
+          const message = { consumer: CONSUMER, seq, content: contentOf(data), deliveries: 1 };
+          this.events.log.push({ kind: 'delivered', ...arrival(), ...message });
+        }
+      } catch (error) {
+        expected(error);
+        await pause(RETRY_MS);
+      }
+    }
+  }
+
   async #samplePositions(connection: NatsConnection): Promise<void> {
     const jsm = await connection.jetstreamManager({ timeout: ATTEMPT_MS, checkAPI: false });
     const sample = async (kind: StreamKind, of: string, ask: () => Promise<number>): Promise<void> => {
@@ -343,17 +383,42 @@ export class Workload {
       if (num_pending + num_ack_pending > 0)
         return `${this.streams[kind]}: ${num_pending} not delivered, ${num_ack_pending} not acked`;
     }
-    const { state } = await jsm.streams.info(this.streams.log);
-    return this.#readSeq === state.last_seq ? undefined : `the reader is at ${this.#readSeq} of ${state.last_seq}`;
+    const lastSeq = async (kind: StreamKind): Promise<number> =>
+      (await jsm.streams.info(this.streams[kind])).state.last_seq;
+    const ofLog = await lastSeq('log');
+    if (this.#readSeq !== ofLog) return `the reader is at ${this.#readSeq} of ${ofLog}`;
+    const lacking =
+      this.keys.undrained(await lastSeq('keys')) ??
+      (this.#consumedSeq === ofLog
+        ? undefined
+        : { why: `the ordered consumer is at ${this.#consumedSeq} of ${ofLog}`, isNewer: true });
+    if (lacking?.isNewer && now() > this.#nudgeAtMs) await this.#nudge();
+    return lacking?.why;
   }
 
-  readonly consumers: Record<StreamKind, { drained: readonly string[]; ordered: readonly string[] }> = {
-    log: { drained: [WORKERS, READER], ordered: [READER] },
-    work: { drained: [WORKERS], ordered: [] },
-    kv: { drained: [], ordered: [] },
-    parts: { drained: [WORKERS], ordered: [] },
-    bulk: { drained: [], ordered: [] },
-  };
+  /** One more message behind the last one. */
+  async #nudge(): Promise<void> {
+    this.nudges++;
+    this.#nudgeAtMs = now() + NUDGE_AFTER_MS;
+    const js = this.#admin.jetstream({ timeout: ATTEMPT_MS });
+    await this.keys.nudge(js);
+    const content = `log.nudge.${this.nudges}`;
+    const subject = `${this.streams.log}.nudge`;
+    this.events.log.push({ kind: 'sent', at: now(), client: -1, id: content, msgId: '', subject, content });
+    const body = bodyOf(content, this.#options.payloadBytes);
+    await this.#settled('log', content, async () => await js.publish(subject, body));
+  }
+
+  get consumers(): Record<StreamKind, { drained: readonly string[]; ordered: readonly string[] }> {
+    return {
+      log: { drained: [WORKERS, READER, CONSUMER], ordered: [READER, CONSUMER] },
+      work: { drained: [WORKERS], ordered: [] },
+      kv: { drained: [], ordered: [] },
+      keys: { drained: this.keys.lastWatches, ordered: this.keys.watches },
+      parts: { drained: [WORKERS], ordered: [] },
+      bulk: { drained: [], ordered: [] },
+    };
+  }
 }
 
 /** Hands on what one pull brings. */
@@ -365,30 +430,4 @@ async function fetched(consumer: Consumer, max_messages: number, take: (message:
   } finally {
     clearTimeout(giveUp);
   }
-}
-
-/** What faults do to a client; anything else is a fault of this program. */
-function expected(error: unknown): void {
-  if (!(error instanceof Error) || error instanceof TypeError || error instanceof ReferenceError) throw error;
-}
-
-/** The error that promises that nothing was stored; undefined: nobody knows. */
-function refusalOf(error: unknown): number | undefined {
-  expected(error);
-  if (!(error instanceof NatsError)) return undefined;
-  const code = error.api_error?.err_code;
-  if (code !== undefined) return code === 10008 ? undefined : code;
-  return error.code === '503' ? 503 : undefined;
-}
-
-/** The content, then dots up to the wanted size. */
-export function bodyOf(content: string, bytes: number): Uint8Array {
-  return encoder.encode(`${content}|`.padEnd(bytes, '.'));
-}
-
-/** What was sent, or all of it when somebody changed a byte. */
-export function contentOf(body: Uint8Array): string {
-  const text = decoder.decode(body);
-  const [content, filler] = text.split('|', 2);
-  return filler !== undefined && /^\.*$/.test(filler) ? content : text;
 }

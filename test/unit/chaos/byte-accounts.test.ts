@@ -61,16 +61,17 @@ test('what was written around the proxies is not among what they took: beyond wh
   // Some of what it should have read was dropped on the way; a link around the proxies made up for that.
   expect(judged(life(30, 33 * MB, 80))).toBe(false);
   expect(judged(life(30, 30 * MB + 100 * KB, 0))).toBe(false);
-  expect(judged(life(30, 30 * MB + 100 * KB, 3))).toBe(true);
+  expect(judged(life(30, 31 * MB + 100 * KB, 3))).toBe(true);
+  expect(judged(life(30, 31 * MB + 200 * KB, 3))).toBe(false);
 });
 
 test('a node that wrote less than the proxies took counts wrongly, but for the last moments of processes that ended', () => {
   expect(judged(life(30, 30 * MB - 1, 80))).toBe(false);
-  expect(judged(life(10, 10 * MB, 0, 100), life(20, 20 * MB - 150 * KB, 0))).toBe(true);
-  expect(judged(life(10, 10 * MB, 0, 100), life(20, 20 * MB - 200 * KB, 0))).toBe(false);
-  // Half a megabyte a second: 64 KiB, and twice what it writes in three seconds.
-  expect(judged(life(10, 10 * MB, 0, 3000), life(20, 17 * MB, 0))).toBe(true);
-  expect(judged(life(10, 10 * MB, 0, 3000), life(20, 16 * MB, 0))).toBe(false);
+  expect(judged(life(10, 10 * MB, 0, 100), life(20, 19 * MB - 150 * KB, 0))).toBe(true);
+  expect(judged(life(10, 10 * MB, 0, 100), life(20, 19 * MB - 200 * KB, 0))).toBe(false);
+  // Half a megabyte a second: a list and 64 KiB, and twice what it writes in three seconds.
+  expect(judged(life(10, 10 * MB, 0, 3000), life(20, 16 * MB, 0))).toBe(true);
+  expect(judged(life(10, 10 * MB, 0, 3000), life(20, 15 * MB, 0))).toBe(false);
 });
 
 test('a node that nobody asked, or proxies that count nothing, are no account', () => {

@@ -1,8 +1,8 @@
 // The parts of a chaos run that need no process: what a seed draws, what clients put into a message, what a report shows.
 import { expect, test } from 'vitest';
+import { bodyOf, contentOf } from '../../../chaos/attempts.ts';
 import { htmlOf, type Report, tableOf } from '../../../chaos/report.ts';
 import { chanceOf, drawn, SCENARIOS } from '../../../chaos/scenarios.ts';
-import { bodyOf, contentOf } from '../../../chaos/workload.ts';
 
 const order = (seed: number, count: number): string[] => {
   const scenarios = drawn(chanceOf(seed));

@@ -1,0 +1,96 @@
+// Are listings of a bucket's keys whole? Each is held against what was certain of every key while it lasted. Called by round.ts after
+// healing. Pure. Invariant: a key has one writer, who begins no write before the one before it is acknowledged; so of each key all is
+// certain but for one write at most.
+
+/** One write, however often it was attempted. */
+export interface Write {
+  key: string;
+  /** False: a delete. */
+  kept: boolean;
+  sentAt: number;
+  /** Infinity: nobody knows yet whether it was done, nor when. */
+  ackedAt: number;
+  /** 0: not acknowledged. */
+  seq: number;
+}
+
+export interface Listing {
+  by: string;
+  /** This client takes the first heartbeat for the end of its list: ADR 0011. */
+  endsByHeartbeat: boolean;
+  at: number;
+  until: number;
+  keys: ReadonlySet<string>;
+}
+
+/** While something was done to nodes or links. */
+export interface Held {
+  from: number;
+  heldMs: number;
+}
+
+/** Consumers that clients list with are idle for as long before they are sent a heartbeat. */
+const HEARTBEAT_MS = 5000;
+const KEYS_TOLD = 3;
+
+export interface ListingsJudged {
+  findings: string[];
+  /** Lists whose end was lost with a leader's connections, and a heartbeat came before it was noticed. */
+  endedByHeartbeat: number;
+}
+
+interface Compared {
+  missing: Write[];
+  /** Deleted ones. */
+  extra: string[];
+  /** Of what is certainly there and listed. */
+  highestSeq: number;
+}
+
+function compared(listing: Listing, writesOf: ReadonlyMap<string, readonly Write[]>): Compared {
+  const result: Compared = { missing: [], extra: [], highestSeq: 0 };
+  for (const [key, writes] of writesOf) {
+    const last = writes.findLast((write) => write.ackedAt < listing.at);
+    const meanwhile = writes.filter((write) => write.ackedAt >= listing.at && write.sentAt <= listing.until);
+    const isListed = listing.keys.has(key);
+    if (last?.kept && meanwhile.every(({ kept }) => kept)) {
+      if (!isListed) result.missing.push(last);
+      else if (meanwhile.length === 0) result.highestSeq = Math.max(result.highestSeq, last.seq);
+    } else if (isListed && !last?.kept && meanwhile.every(({ kept }) => !kept)) result.extra.push(key);
+  }
+  result.missing.sort((a, b) => a.seq - b.seq);
+  return result;
+}
+
+/** A list is in the order of the last writes: what a heartbeat cuts off is its end, never something out of its middle. */
+function cutByHeartbeat(listing: Listing, { missing, highestSeq }: Compared, faults: readonly Held[]): boolean {
+  const { endsByHeartbeat, at, until } = listing;
+  const duringFault = faults.some(({ from, heldMs }) => from <= until && at <= from + heldMs);
+  return endsByHeartbeat && until - at >= HEARTBEAT_MS && duringFault && missing[0].seq > highestSeq;
+}
+
+export function judgeListings(
+  writes: readonly Write[],
+  listings: readonly Listing[],
+  faults: readonly Held[],
+): ListingsJudged {
+  const writesOf = Map.groupBy(writes, ({ key }) => key);
+  const findings: string[] = [];
+  let endedByHeartbeat = 0;
+  for (const listing of listings) {
+    const { by, at, until, keys } = listing;
+    const found = compared(listing, writesOf);
+    const { missing, extra } = found;
+    const what = `a list of ${keys.size} keys by ${by}, after ${Math.round(until - at)} ms,`;
+    if (extra.length > 0) findings.push(`${what} has ${extra.length} deleted ones: ${extra.slice(0, KEYS_TOLD)}`);
+    for (const key of keys) if (!writesOf.has(key)) findings.push(`${what} has ${key}, which nobody wrote`);
+    if (missing.length === 0) continue;
+    if (cutByHeartbeat(listing, found, faults)) {
+      endedByHeartbeat++;
+      continue;
+    }
+    const examples = missing.slice(0, KEYS_TOLD).map(({ key, seq }) => `${key} (seq ${seq})`);
+    findings.push(`${what} lacks ${missing.length}: ${examples}; it has others up to seq ${found.highestSeq}`);
+  }
+  return { findings, endedByHeartbeat };
+}

@@ -1,0 +1,71 @@
+// The checker of key listings: sound ones pass, and each kind of wrong one is found. A reader that skips or repeats is found by the checkers of
+// all histories, here from what a chaos run gives them.
+import { expect, test } from 'vitest';
+import { judgeListings, type Listing, type Write } from '../../../chaos/listings.ts';
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** a, b, c written in this order before 10; d deleted. */
+const WRITES: Write[] = [
+  { key: 'd', kept: true, sentAt: 0, ackedAt: 1, seq: 1 },
+  { key: 'a', kept: true, sentAt: 1, ackedAt: 2, seq: 2 },
+  { key: 'b', kept: true, sentAt: 2, ackedAt: 3, seq: 3 },
+  { key: 'c', kept: true, sentAt: 3, ackedAt: 4, seq: 4 },
+  { key: 'd', kept: false, sentAt: 4, ackedAt: 5, seq: 5 },
+];
+
+const listing = (keys: string, over: Partial<Listing> = {}): Listing => ({
+  by: 'client',
+  endsByHeartbeat: false,
+  at: 10,
+  until: 20,
+  keys: new Set(keys),
+  ...over,
+});
+
+const found = (keys: string, more: Write[] = []): string[] =>
+  judgeListings([...WRITES, ...more], [listing(keys)], []).findings;
+
+test('a whole list passes, and what is missing, deleted or made up is found', () => {
+  expect(found('abc')).toEqual([]);
+  expect(found('ab')).toEqual([expect.stringContaining('lacks 1: c (seq 4)')]);
+  expect(found('')).toEqual([expect.stringContaining('lacks 3')]);
+  expect(found('abcd')).toEqual([expect.stringContaining('has 1 deleted ones: d')]);
+  expect(found('abcx')).toEqual([expect.stringContaining('x, which nobody wrote')]);
+});
+
+test.each<[name: string, write: Write, isListed: boolean, isNotListed: boolean]>([
+  ['deleted while it lasted', { key: 'c', kept: false, sentAt: 15, ackedAt: 16, seq: 6 }, true, true],
+  ['being deleted when it began', { key: 'c', kept: false, sentAt: 8, ackedAt: 12, seq: 6 }, true, true],
+  ['deleted, and nobody knows', { key: 'c', kept: false, sentAt: 8, ackedAt: NEVER, seq: 0 }, true, true],
+  ['deleted after it', { key: 'c', kept: false, sentAt: 21, ackedAt: 22, seq: 6 }, true, false],
+  ['deleted before it', { key: 'c', kept: false, sentAt: 8, ackedAt: 9, seq: 6 }, false, true],
+  ['rewritten while it lasted', { key: 'c', kept: true, sentAt: 15, ackedAt: 16, seq: 6 }, true, false],
+])('a key %s', (_name, write, isListed, isNotListed) => {
+  expect(found('abc', [write]).length === 0).toBe(isListed);
+  expect(found('ab', [write]).length === 0).toBe(isNotListed);
+});
+
+test('a deleted key that was written again while the list lasted may be there or not', () => {
+  const again: Write = { key: 'd', kept: true, sentAt: 15, ackedAt: 16, seq: 6 };
+  expect([...found('abc', [again]), ...found('abcd', [again])]).toEqual([]);
+});
+
+const CUT: Partial<Listing> = { endsByHeartbeat: true, until: 5011 };
+const FAULTS = [{ from: 100, heldMs: 50 }];
+
+test('the end of a list may be missing to a client that takes a heartbeat for it, in a fault', () => {
+  expect(judgeListings(WRITES, [listing('ab', CUT)], FAULTS)).toEqual({ findings: [], endedByHeartbeat: 1 });
+});
+
+test.each<[name: string, keys: string, over: Partial<Listing>, faults: typeof FAULTS]>([
+  ['no fault', 'ab', CUT, []],
+  ['a fault before it', 'ab', CUT, [{ from: 0, heldMs: 9 }]],
+  ['a fault after it', 'ab', CUT, [{ from: 5012, heldMs: 9 }]],
+  ['too short for a heartbeat', 'ab', { ...CUT, until: 5009 }, FAULTS],
+  ['another client', 'ab', { ...CUT, endsByHeartbeat: false }, FAULTS],
+  ['not its end', 'ac', CUT, FAULTS],
+])('but not: %s', (_name, keys, over, faults) => {
+  const judged = judgeListings(WRITES, [listing(keys, over)], faults);
+  expect([judged.findings.length, judged.endedByHeartbeat]).toEqual([1, 0]);
+});
