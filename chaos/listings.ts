@@ -43,19 +43,22 @@ interface Compared {
   missing: Write[];
   /** Deleted ones. */
   extra: string[];
-  /** Of what is certainly there and listed. */
+  /** Of what is listed, and of what is missing; without keys that were written meanwhile: those have moved to the end. */
   highestSeq: number;
+  lowestMissing: number;
 }
 
 function compared(listing: Listing, writesOf: ReadonlyMap<string, readonly Write[]>): Compared {
-  const result: Compared = { missing: [], extra: [], highestSeq: 0 };
+  const result: Compared = { missing: [], extra: [], highestSeq: 0, lowestMissing: Number.POSITIVE_INFINITY };
   for (const [key, writes] of writesOf) {
     const last = writes.findLast((write) => write.ackedAt < listing.at);
     const meanwhile = writes.filter((write) => write.ackedAt >= listing.at && write.sentAt <= listing.until);
     const isListed = listing.keys.has(key);
     if (last?.kept && meanwhile.every(({ kept }) => kept)) {
       if (!isListed) result.missing.push(last);
-      else if (meanwhile.length === 0) result.highestSeq = Math.max(result.highestSeq, last.seq);
+      if (meanwhile.length > 0) continue;
+      if (isListed) result.highestSeq = Math.max(result.highestSeq, last.seq);
+      else result.lowestMissing = Math.min(result.lowestMissing, last.seq);
     } else if (isListed && !last?.kept && meanwhile.every(({ kept }) => !kept)) result.extra.push(key);
   }
   result.missing.sort((a, b) => a.seq - b.seq);
@@ -63,10 +66,10 @@ function compared(listing: Listing, writesOf: ReadonlyMap<string, readonly Write
 }
 
 /** A list is in the order of the last writes: what a heartbeat cuts off is its end, never something out of its middle. */
-function cutByHeartbeat(listing: Listing, { missing, highestSeq }: Compared, faults: readonly Held[]): boolean {
+function cutByHeartbeat(listing: Listing, { highestSeq, lowestMissing }: Compared, faults: readonly Held[]): boolean {
   const { endsByHeartbeat, at, until } = listing;
   const duringFault = faults.some(({ from, heldMs }) => from <= until && at <= from + heldMs);
-  return endsByHeartbeat && until - at >= HEARTBEAT_MS && duringFault && missing[0].seq > highestSeq;
+  return endsByHeartbeat && until - at >= HEARTBEAT_MS && duringFault && lowestMissing > highestSeq;
 }
 
 export function judgeListings(

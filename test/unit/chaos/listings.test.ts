@@ -58,6 +58,11 @@ test('the end of a list may be missing to a client that takes a heartbeat for it
   expect(judgeListings(WRITES, [listing('ab', CUT)], FAULTS)).toEqual({ findings: [], endedByHeartbeat: 1 });
 });
 
+test('a key that was written meanwhile has moved to the end, and may be missing with it', () => {
+  const again: Write = { key: 'a', kept: true, sentAt: 15, ackedAt: 16, seq: 6 };
+  expect(judgeListings([...WRITES, again], [listing('b', CUT)], FAULTS)).toEqual({ findings: [], endedByHeartbeat: 1 });
+});
+
 test.each<[name: string, keys: string, over: Partial<Listing>, faults: typeof FAULTS]>([
   ['no fault', 'ab', CUT, []],
   ['a fault before it', 'ab', CUT, [{ from: 0, heldMs: 9 }]],
