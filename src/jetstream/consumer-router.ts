@@ -45,6 +45,7 @@ export interface ConsumerRouterOptions {
 interface Sent {
   account: string;
   kind: typeof PULL | typeof ACK;
+  group: number;
   /** A pull as it was sent (encodeItem). */
   bytes: Uint8Array;
   atMs: number;
@@ -116,12 +117,12 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     outgoing.clear();
   };
 
-  const remember = (leader: PeerId, { kind, account, reply }: Item, bytes: Uint8Array): void => {
+  const remember = (leader: PeerId, { kind, account, group, reply }: Item, bytes: Uint8Array): void => {
     if (reply === '' || kind === FLOW) return;
     let replies = sent.get(leader);
     if (replies === undefined) sent.set(leader, (replies = new Map()));
     replies.delete(reply);
-    replies.set(reply, { account, kind, bytes: kind === PULL ? bytes : EMPTY, atMs: env.clock.nowMs() });
+    replies.set(reply, { account, kind, group, bytes: kind === PULL ? bytes : EMPTY, atMs: env.clock.nowMs() });
     if (replies.size <= SENT_MAX) return;
     for (const oldest of replies.keys()) {
       replies.delete(oldest);
@@ -141,7 +142,14 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
     }
   });
 
+  /** Who asks again has been told by the leader of before that it led no longer: when that one's node goes too, as at a clean stop, a second
+   * word would make clients ask for as much once more, for good. */
+  const forget = ({ group, reply }: Item): void => {
+    for (const replies of sent.values()) if (replies.get(reply)?.group === group) replies.delete(reply);
+  };
+
   const send = (leader: PeerId, item: Item): void => {
+    forget(item);
     if (leader === transport.self.id) {
       run(item);
       return;
