@@ -206,10 +206,10 @@ describe.skipIf(differs('waiting-outlives-hand-over')).each(generations)(
     /** Less than two heartbeats, after which clients ask again by themselves. */
     const SOON_MS = 10_000;
 
-    async function setUp(node: (leader: number) => number): Promise<{ name: string; session: Session }> {
+    async function setUp(node: (leader: number) => number, config = {}): Promise<{ name: string; session: Session }> {
       const name = unique();
       const maker = await connectTo(0);
-      await stream(maker, { name });
+      await stream(maker, { name, ...config });
       await maker.jsm.consumers.add(name, { durable_name: 'D', ack_policy: AckPolicy.Explicit });
       const session = await openAt(generation, target.urls[node(await leaderOf(maker, name))]);
       return { name, session };
@@ -225,15 +225,17 @@ describe.skipIf(differs('waiting-outlives-hand-over')).each(generations)(
       await target.restart(leader);
     }
 
-    test.each<[string, number, (session: Session, name: string) => Promise<void>]>([
+    const partitioned = { metadata: { 'flotilla.partitions': '4' } };
+    test.each<[string, number, (session: Session, name: string) => Promise<void>, object?]>([
       ['stream, at its node', 0, (session, name) => stepDown(session, `STREAM.LEADER.STEPDOWN.${name}`)],
       ['stream, at another node', 1, (session, name) => stepDown(session, `STREAM.LEADER.STEPDOWN.${name}`)],
       ['consumer, at another node', 1, (session, name) => stepDown(session, `CONSUMER.LEADER.STEPDOWN.${name}.D`)],
+      ['four partitions', 1, (session, name) => stepDown(session, `STREAM.LEADER.STEPDOWN.${name}`), partitioned],
       ['clean stop', 1, restartLeader],
     ])(
       'consuming gets the next message soon: %s',
-      async (_, distance, handOver) => {
-        const { name, session } = await setUp((leader) => (leader + distance) % 3);
+      async (_, distance, handOver, config) => {
+        const { name, session } = await setUp((leader) => (leader + distance) % 3, config);
         const got = new Set<string>();
         // Few enough that several requests of one inbox wait.
         const messages = await (await session.js.consumers.get(name, 'D')).consume({
@@ -244,11 +246,11 @@ describe.skipIf(differs('waiting-outlives-hand-over')).each(generations)(
           },
         });
         for (let i = 0; i < 4; i++) {
-          await publishAnyhow(session, `${name}.a`, `${i}`, `${i}`);
+          await publishAnyhow(session, `${name}.${i}`, `${i}`, `${i}`);
           await eventually(async () => got.size === i + 1, SOON_MS);
         }
         await handOver(session, name);
-        for (let i = 4; i < 20; i++) await publishAnyhow(session, `${name}.a`, `${i}`, `${i}`);
+        for (let i = 4; i < 20; i++) await publishAnyhow(session, `${name}.${i}`, `${i}`, `${i}`);
         await eventually(async () => got.size === 20, SOON_MS);
         messages.stop();
       },
