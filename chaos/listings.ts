@@ -1,6 +1,7 @@
-// Are listings of a bucket's keys whole? Each is held against what was certain of every key while it lasted. Called by round.ts after
-// healing. Pure. Invariant: a key has one writer, who begins no write before the one before it is acknowledged; so of each key all is
+// Are listings of a bucket's keys whole, and do watches skip nothing? Each is held against what was certain of every key at that time, and what
+// the bucket may have forgotten is told. Called by round.ts after healing. Pure. Invariant: a key has one writer, who begins no write before the one before it is acknowledged; so of each key all is
 // certain but for one write at most.
+import type { Event } from '../test/checkers/history.ts';
 
 /** One write, however often it was attempted. */
 export interface Write {
@@ -96,4 +97,50 @@ export function judgeListings(
     findings.push(`${what} lacks ${missing.length}: ${examples}; it has others up to seq ${found.highestSeq}`);
   }
   return { findings, endedByHeartbeat };
+}
+
+/** A watch may skip what was replaced before it got there, nothing else. What it lacks at the end, and its order, are for the checkers of all
+ * histories. */
+export function skippedBy(watch: string, writes: readonly Write[], events: readonly Event[]): string[] {
+  const replacedAt = new Map<Write, number>();
+  const lastOf = new Map<string, Write>();
+  for (const write of writes) {
+    const before = lastOf.get(write.key);
+    if (before) replacedAt.set(before, write.sentAt);
+    lastOf.set(write.key, write);
+  }
+  const stored = writes.filter(({ seq }) => seq > 0).sort((a, b) => a.seq - b.seq);
+  const findings: string[] = [];
+  let next = 0;
+  for (const event of events) {
+    if (event.kind !== 'delivered' || event.consumer !== watch) continue;
+    for (; next < stored.length && stored[next].seq < event.seq; next++) {
+      const write = stored[next];
+      if ((replacedAt.get(write) ?? Number.POSITIVE_INFINITY) > event.at)
+        findings.push(`${watch} got seq ${event.seq} before ${write.seq} (${write.key})`);
+    }
+    if (stored[next]?.seq === event.seq) next++;
+  }
+  return findings;
+}
+
+/** Of a bucket that keeps the last of each key: a message may be gone once another was sent to its key, and is gone once that was stored. */
+export function replacedIn(events: readonly Event[]): { removed: Set<number>; gone: Set<number> } {
+  const subjectOf = new Map<string, string>();
+  const lastSeqOf = new Map<string, number>();
+  const removed = new Set<number>();
+  const gone = new Set<number>();
+  for (const event of events) {
+    if (event.kind === 'sent') {
+      subjectOf.set(event.id, event.subject);
+      const last = lastSeqOf.get(event.subject);
+      if (last !== undefined) removed.add(last);
+    } else if (event.kind === 'acked') {
+      const subject = subjectOf.get(event.id)!;
+      const last = lastSeqOf.get(subject);
+      if (last !== undefined) gone.add(last);
+      lastSeqOf.set(subject, event.seq);
+    }
+  }
+  return { removed, gone };
 }

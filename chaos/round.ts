@@ -5,7 +5,6 @@ import type { NatsConnection } from 'nats';
 import { CHECKERS } from '../test/checkers/checkers.ts';
 import {
   byPartition,
-  type Event,
   type FaultWindow,
   type Finding,
   type History,
@@ -14,7 +13,7 @@ import {
 import { outages } from '../test/checkers/service.ts';
 import { type Cluster, type Metrics, NODES, seriesOfPartition } from './cluster.ts';
 import { play, type World } from './deeds.ts';
-import { judgeListings } from './listings.ts';
+import { judgeListings, replacedIn, skippedBy } from './listings.ts';
 import { replicaOn } from './replicas.ts';
 import type { Chance, Scenario } from './scenarios.ts';
 import {
@@ -168,11 +167,14 @@ async function judged(
       }
     }
   }
-  const { writes, listings, unlisted, unwatched } = workload.keys;
+  const { writes, listings, watches, unlisted, unwatched } = workload.keys;
   const judgedLists = judgeListings(writes, listings, faults);
   found.listings = judgedLists.findings.length;
   for (const finding of judgedLists.findings.slice(0, FINDINGS_KEPT))
     findings.push(`${workload.streams.keys} listing: ${finding}`);
+  const skipped = watches.flatMap((watch) => skippedBy(watch, writes, histories.keys.events));
+  found.watches = skipped.length;
+  for (const finding of skipped.slice(0, FINDINGS_KEPT)) findings.push(`${workload.streams.keys} watch: ${finding}`);
   const { endedByHeartbeat } = judgedLists;
   const counted = { failed: unlisted, watchesEnded: unwatched, nudges: workload.nudges };
   const lists = { listed: listings.length, endedByHeartbeat, ...counted };
@@ -205,25 +207,6 @@ function historyOf(
   const seqsOf = (wanted: 'ack-sent' | 'ack-confirmed'): Set<number> =>
     new Set(events.flatMap((event) => (event.kind === wanted ? [event.seq] : [])));
   return { ...history, removed: seqsOf('ack-sent'), gone: seqsOf('ack-confirmed'), removedByAcks: true };
-}
-
-/** Of a bucket that keeps the last of each key: a message may be gone once another was sent to its key, and is gone once that was stored. */
-function replacedIn(events: readonly Event[]): { removed: Set<number>; gone: Set<number> } {
-  const subjectOf = new Map<string, string>();
-  const seqsOf = new Map<string, number[]>();
-  const removed = new Set<number>();
-  const gone = new Set<number>();
-  for (const event of events) {
-    if (event.kind === 'sent') {
-      subjectOf.set(event.id, event.subject);
-      for (const seq of seqsOf.get(event.subject) ?? []) removed.add(seq);
-    } else if (event.kind === 'acked') {
-      const subject = subjectOf.get(event.id)!;
-      for (const seq of seqsOf.get(subject) ?? []) if (seq < event.seq) gone.add(seq);
-      seqsOf.set(subject, [event.seq]);
-    }
-  }
-  return { removed, gone };
 }
 
 /** What nodes say of themselves: nobody acknowledged more than every replica has stored, and no state differs. */

@@ -1,7 +1,9 @@
-// The checker of key listings: sound ones pass, and each kind of wrong one is found. A reader that skips or repeats is found by the checkers of
-// all histories, here from what a chaos run gives them.
+// The checkers of key listings and watches: sound ones pass, and each kind of wrong one is found, by these or by the checkers of all histories
+// from what a chaos run gives them.
 import { expect, test } from 'vitest';
-import { judgeListings, type Listing, type Write } from '../../../chaos/listings.ts';
+import { judgeListings, type Listing, replacedIn, skippedBy, type Write } from '../../../chaos/listings.ts';
+import { checkAll } from '../../checkers/checkers.ts';
+import type { Event } from '../../checkers/history.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -73,4 +75,43 @@ test.each<[name: string, keys: string, over: Partial<Listing>, faults: typeof FA
 ])('but not: %s', (_name, keys, over, faults) => {
   const judged = judgeListings(WRITES, [listing(keys, over)], faults);
   expect([judged.findings.length, judged.endedByHeartbeat]).toEqual([1, 0]);
+});
+
+/** The writes above as a history with a watch that gets these seqs, one each millisecond, and what is stored at the end. */
+function checked(watched: readonly number[], from = 10, stored = [2, 3, 4, 5]): string[] {
+  const events: Event[] = [];
+  for (const { key, sentAt, ackedAt, seq } of WRITES) {
+    const id = `${seq}`;
+    events.push({ kind: 'sent', at: sentAt, client: 1, id, msgId: id, subject: key, content: id });
+    events.push({ kind: 'acked', at: ackedAt, id, seq, duplicate: false });
+  }
+  for (const [i, seq] of watched.entries()) {
+    const message = { consumer: 'w', seq, content: `${seq}`, deliveries: 1 };
+    events.push({ kind: 'delivered', at: from + i, leftAt: from + i, ...message });
+  }
+  const messages = stored.map((seq) => ({ seq, subject: WRITES[seq - 1].key, content: `${seq}` }));
+  const replicas = [{ node: 'n1', digest: 'd', applied: 9, lastSeq: 5, messages }];
+  const history = { events, replicas, ...replacedIn(events), drained: ['w'], ordered: ['w'] };
+  const findings = checkAll(history).map(({ check }) => check);
+  return [...findings, ...skippedBy('w', WRITES, events).map(() => 'skipped')];
+}
+
+test.each<[name: string, watched: number[], found: string[]]>([
+  ['gets everything', [1, 2, 3, 4, 5], []],
+  ['skips what was replaced', [2, 3, 4, 5], []],
+  ['ends too early', [1, 2, 3, 4], ['never-delivered']],
+  ['skips one', [1, 2, 4, 5], ['never-delivered', 'skipped']],
+  ['gets one twice', [1, 2, 3, 3, 4, 5], ['out-of-order']],
+  ['goes back', [1, 3, 2, 4, 5], ['out-of-order', 'skipped']],
+])('a watch that %s', (_name, watched, found) => {
+  expect(checked(watched)).toEqual(found);
+});
+
+test('a watch that skips what was replaced only afterwards', () => {
+  expect(checked([2, 3, 4, 5], 3)).toEqual(['skipped']);
+});
+
+test('a bucket that lost the last of a key, or has one that was replaced', () => {
+  expect(checked([1, 2, 3, 4, 5], 10, [2, 3, 5])).toEqual(['lost']);
+  expect(checked([1, 2, 3, 4, 5], 10, [1, 2, 3, 4, 5])).toEqual(['came-back']);
 });
