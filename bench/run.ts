@@ -175,6 +175,8 @@ async function main(): Promise<number> {
           process.stdout.write(`  ${scenario.name}${w} | ${side.label} | ${Math.round(result.perSecond)}/s${p}${e}\n`);
         }
       }
+      const peaks = sides.map((side) => `${side.label} ${side.target.maxRssMb()} MB`);
+      process.stdout.write(`  ${scenario.name} | memory of the largest node so far | ${peaks.join(', ')}\n`);
       const figures = results.map((list) => median(list.map((result) => result[scenario.figure] ?? Number.NaN)));
       const ratios = figures
         .slice(1)
