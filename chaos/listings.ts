@@ -1,6 +1,6 @@
-// Are listings of a bucket's keys whole, and do watches skip nothing? Each is held against what was certain of every key at that time, and what
-// the bucket may have forgotten is told. Called by round.ts after healing. Pure. Invariant: a key has one writer, who begins no write before the one before it is acknowledged; so of each key all is
-// certain but for one write at most.
+// Are listings of a bucket's keys whole, and do watches skip nothing? Each is held against what was certain of every key at that time, and
+// what the bucket may have forgotten is told. Called by round.ts after healing. Pure. Invariant: a key has one writer, who begins no write
+// before the one before it is acknowledged; so of each key all is certain but for one write at most.
 import type { Event } from '../test/checkers/history.ts';
 
 /** One write, however often it was attempted. */

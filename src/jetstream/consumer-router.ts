@@ -145,6 +145,7 @@ export function createConsumerRouter(options: ConsumerRouterOptions): ConsumerRo
   /** Who asks again has been told by the leader of before that it led no longer: when that one's node goes too, as at a clean stop, a second
    * word would make clients ask for as much once more, for good. */
   const forget = ({ group, reply }: Item): void => {
+    if (reply === '') return;
     for (const replies of sent.values()) if (replies.get(reply)?.group === group) replies.delete(reply);
   };
 
