@@ -24,7 +24,7 @@ import { groupOf, type StreamRecord } from './meta/types.ts';
 import { ENTRY_WORK } from './stream/batch-codec.ts';
 import { BATCHES, BatchWindow } from './stream/batch-window.ts';
 import { ColdBodies } from './stream/body-cache.ts';
-import { BodySlab } from './stream/body-slab.ts';
+import { BodyMemory } from './stream/body-memory.ts';
 import { createDeliveryCounts, type DeliveryCounts } from './stream/delivery-counts.ts';
 import { Partition } from './stream/partition.ts';
 
@@ -107,7 +107,7 @@ export function createNode(options: NodeOptions): BrokerNode {
   });
   const broker = createBroker({ env, transport, self: self.id });
   const partitions = new Map<GroupId, Partition>();
-  const bodies = new BodySlab();
+  const bodies = new BodyMemory();
   const window = new BatchWindow(env.clock, options.tuning?.batchesUnderWay ?? BATCHES);
   const coldBodies = new ColdBodies(COLD_BYTES_MAX);
   const deliveryCounts = createDeliveryCounts();

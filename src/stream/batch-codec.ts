@@ -2,7 +2,7 @@
 // WAL, links and followers pass it on as it is; the machine applies it; reads decode one message at its offset.
 // Little-endian, unaligned. Layout: docs of BatchHeader and PublishView below.
 // Invariant: everything that apply needs of a publish is in its head, so no replica ever parses message headers.
-import { BodySlab } from './body-slab.ts';
+import { type Bench, BodyMemory, NO_BENCH } from './body-memory.ts';
 import { writeUtf8 } from './text.ts';
 
 /** Version of what `apply` means. A batch or snapshot of a higher version is not touched. */
@@ -140,23 +140,15 @@ export function commandEnd(view: DataView, at: number): number {
   return at + COMMAND_HEAD_BYTES + view.getUint32(at + 4, true);
 }
 
-const BUFFER_FIRST = 256;
-const EMPTY = new Uint8Array(0);
-const EMPTY_VIEW = viewOf(EMPTY);
-
-/** Collects the commands of a turn in one growing buffer; `finish` gives it away. */
+/** Collects the commands of a turn on a bench; `finish` gives away a copy. */
 export class BatchBuilder {
-  readonly #slab: BodySlab;
-  // The batch is `#length` of the `#taken` bytes of the buffer at `#from`.
-  #buffer: Uint8Array = EMPTY;
-  #view = EMPTY_VIEW;
-  #from = 0;
-  #taken = 0;
+  readonly #memory: BodyMemory;
+  #bench: Bench = NO_BENCH;
   #length = 0;
   #commands = 0;
   #work = 0;
-  /** Capacity of the next buffer: what the last batch needed. */
-  #expected = BUFFER_FIRST;
+  /** Of the next bench: what the last batch needed. */
+  #expected = 0;
   #lastSubject = '';
   #lastSubjectAt = 0;
   #lastSubjectLength = 0;
@@ -165,8 +157,8 @@ export class BatchBuilder {
   stampUs = 0;
   publishes = 0;
 
-  constructor(slab = new BodySlab()) {
-    this.#slab = slab;
+  constructor(memory = new BodyMemory()) {
+    this.#memory = memory;
   }
 
   get empty(): boolean {
@@ -179,50 +171,38 @@ export class BatchBuilder {
   }
 
   begin(baseSeq: number, stampUs: number, work: number): void {
+    this.drop();
     this.#work = work;
     this.baseSeq = baseSeq;
     this.stampUs = stampUs;
-    this.publishes = 0;
-    this.#commands = 0;
     this.#length = BATCH_HEADER_BYTES;
-    this.#lastSubject = '';
-    this.#take(this.#expected);
+    this.#bench = this.#memory.bench(Math.max(BATCH_HEADER_BYTES, this.#expected));
   }
 
-  #take(bytes: number): void {
-    const slab = this.#slab;
-    slab.take(bytes);
-    this.#buffer = slab.buffer;
-    this.#view = slab.view;
-    this.#from = slab.from;
-    this.#taken = bytes;
-  }
-
-  /** Where in the buffer the next command begins. */
+  /** Where the next command begins. */
   #reserve(bytes: number): number {
     const length = this.#length;
-    const end = length + bytes;
-    if (end > this.#taken) {
-      const before = this.#buffer.subarray(this.#from, this.#from + length);
-      this.#take(Math.max(end, this.#taken * 2));
-      this.#buffer.set(before, this.#from);
+    const before = this.#bench;
+    if (length + bytes > before.bytes.length) {
+      this.#bench = this.#memory.bench(length + bytes);
+      this.#bench.bytes.set(before.bytes.subarray(0, length));
+      this.#memory.giveBack(before);
     }
-    return this.#from + length;
+    return length;
   }
 
-  /** A command ends at `at` in the buffer. Behind what was taken is somebody else's batch. */
+  /** A command ends at `at`. */
   #ended(at: number): void {
-    this.#length = at - this.#from;
+    this.#length = at;
     this.#commands++;
-    if (this.#length > this.#taken) throw new Error(`a batch of ${this.#length} bytes in ${this.#taken}`);
   }
 
   // Where the subject of the publish appended last is, until the next append.
   get buffer(): Uint8Array {
-    return this.#buffer;
+    return this.#bench.bytes;
   }
   get subjectAt(): number {
-    return this.#from + this.#lastSubjectAt;
+    return this.#lastSubjectAt;
   }
   get subjectLength(): number {
     return this.#lastSubjectLength;
@@ -241,8 +221,7 @@ export class BatchBuilder {
     const hdrLength = hdr.length;
     const payloadLength = payload.length;
     const at = this.#reserve(PUBLISH_HEAD_BYTES + 12 + subject.length * 3 + hdrLength + payloadLength);
-    const buffer = this.#buffer;
-    const view = this.#view;
+    const { bytes: buffer, view } = this.#bench;
     let flags = marks;
     let p = at + PUBLISH_HEAD_BYTES;
     if (idEnd > idAt) {
@@ -263,7 +242,7 @@ export class BatchBuilder {
     } else {
       const end = writeUtf8(buffer, p, subject);
       this.#lastSubject = subject;
-      this.#lastSubjectAt = p - this.#from;
+      this.#lastSubjectAt = p;
       this.#lastSubjectLength = end - p;
       p = end;
     }
@@ -285,39 +264,34 @@ export class BatchBuilder {
 
   command(type: number, body: Uint8Array): void {
     const at = this.#reserve(COMMAND_HEAD_BYTES + body.length);
-    this.#view.setUint32(at, type, true);
-    this.#view.setUint32(at + 4, body.length, true);
-    this.#buffer.set(body, at + COMMAND_HEAD_BYTES);
+    const { bytes, view } = this.#bench;
+    view.setUint32(at, type, true);
+    view.setUint32(at + 4, body.length, true);
+    bytes.set(body, at + COMMAND_HEAD_BYTES);
     this.#ended(at + COMMAND_HEAD_BYTES + body.length);
   }
 
   /** The finished body; the builder keeps nothing of it. */
   finish(): Uint8Array {
-    const view = this.#view;
-    const from = this.#from;
-    view.setUint16(from, MACHINE_VERSION, true);
-    view.setUint16(from + AT_WORK, this.#work, true);
-    view.setUint32(from + AT_COMMANDS, this.#commands, true);
-    view.setFloat64(from + AT_BASE, this.baseSeq, true);
-    view.setFloat64(from + AT_STAMP, this.stampUs, true);
-    view.setUint32(from + AT_PUBLISHES, this.publishes, true);
-    view.setUint32(from + AT_RESERVED, 0, true);
-    const length = this.#length;
-    // Bodies stay in memory until they are durable everywhere: one that would waste half its buffer is copied.
-    const wasteful = length * 2 < this.#taken;
-    const buffer = this.#buffer;
-    const body = wasteful ? buffer.slice(from, from + length) : this.#slab.keep(buffer, from, this.#taken, length);
-    this.#expected = Math.max(BUFFER_FIRST, Math.min(length + (length >>> 2), 1 << 20));
+    const { view } = this.#bench;
+    view.setUint16(0, MACHINE_VERSION, true);
+    view.setUint16(AT_WORK, this.#work, true);
+    view.setUint32(AT_COMMANDS, this.#commands, true);
+    view.setFloat64(AT_BASE, this.baseSeq, true);
+    view.setFloat64(AT_STAMP, this.stampUs, true);
+    view.setUint32(AT_PUBLISHES, this.publishes, true);
+    view.setUint32(AT_RESERVED, 0, true);
+    const body = this.#memory.keep(this.#bench, this.#length);
+    this.#expected = this.#length;
+    this.#bench = NO_BENCH;
     this.drop();
     return body;
   }
 
   /** Forgets the batch. */
   drop(): void {
-    this.#buffer = EMPTY;
-    this.#view = EMPTY_VIEW;
-    this.#from = 0;
-    this.#taken = 0;
+    this.#memory.giveBack(this.#bench);
+    this.#bench = NO_BENCH;
     this.#length = 0;
     this.#commands = 0;
     this.publishes = 0;

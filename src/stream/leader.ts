@@ -21,7 +21,7 @@ import {
   TTL_NEVER,
 } from './batch-codec.ts';
 import { type BatchWindow, type Proposer, WAITS_NOT } from './batch-window.ts';
-import type { BodySlab } from './body-slab.ts';
+import type { BodyMemory } from './body-memory.ts';
 import type { StreamConfig } from './config.ts';
 import { compileFilter } from './consumer-filter.ts';
 import { type ApiError, apiError } from './errors.ts';
@@ -60,7 +60,7 @@ export interface LeaderOptions {
   /** What the apply of one entry may spend on removals. */
   entryWork: number;
   /** Memory for its batches, shared with others. */
-  bodies?: BodySlab;
+  bodies?: BodyMemory;
   /** Shared by all leaders of the node. */
   window: BatchWindow;
 }

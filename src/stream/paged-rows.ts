@@ -72,12 +72,13 @@ export class PagedRows implements RowPage {
     this.#begin(0, SLOTS_FIRST);
   }
 
-  /** An empty last page. */
-  #begin(first: number, slots: number): void {
+  /** An empty last page. `spare`: words that no page has any more. */
+  #begin(first: number, slots: number, spare: Uint32Array = NO_WORDS): void {
+    const length = slots * this.#width;
     this.first = first;
     this.slots = 0;
     this.live = 0;
-    this.words = new Uint32Array(slots * this.#width);
+    this.words = spare.length === length ? spare.fill(0) : new Uint32Array(length);
     this.frozen = false;
   }
 
@@ -121,11 +122,15 @@ export class PagedRows implements RowPage {
     const sealed: RowPage = { first, slots, live, words, packed: undefined, keys: undefined, frozen };
     pages[pages.length - 1] = sealed;
     pages.push(this);
-    this.#begin(key, this.#slotsMax);
-    if (live * 2 <= slots) this.#repack(sealed);
     // Links between neighbours are still written into the page that was the last one until now; the one before has had most of its writes.
     const before = pages[pages.length - 3];
-    if (before !== undefined && pages.length - 3 >= this.#head && before.packed === undefined) this.#pack(before);
+    let spare: Uint32Array | undefined;
+    if (before !== undefined && pages.length - 3 >= this.#head && before.packed === undefined) {
+      if (!before.frozen) spare = before.words;
+      this.#pack(before);
+    }
+    this.#begin(key, this.#slotsMax, spare);
+    if (live * 2 <= slots) this.#repack(sealed);
   }
 
   #pack(page: RowPage): void {
