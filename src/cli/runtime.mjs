@@ -17,6 +17,9 @@ export const V8_FLAGS = [
   // brings on a full collection, so that scavenges never come to it.
   '--scavenger-max-new-space-capacity-mb=4',
   '--single-threaded-gc',
+  // What is made at a place whose objects once lived through a scavenge would be old from its birth, for good. Entries of the log are such objects, and what
+  // is old keeps its buffer until the next full collection.
+  '--no-allocation-site-pretenuring',
 ];
 
 /** The environment of a node; what is set already stays. */
