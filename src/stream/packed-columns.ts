@@ -1,32 +1,53 @@
-// Rows of u32 words, column by column, each column as wide as its values are far apart: most columns of a page of messages are nearly constant, so
-// 28 bytes become five to ten. Pure; paged-rows.ts keeps pages that are no longer appended to in this form.
-// Invariants: a value that does not fit widens its column, at most three times in a page's life; a dead row reads as anything.
+// Rows of u32 words, column by column, each value as many bits as the column's values are far apart: most columns of a page of messages are nearly
+// constant, so 28 bytes become three to eight. Pure; paged-rows.ts keeps pages that are no longer appended to in this form.
+// Invariants: a value that does not fit widens its column, at most three times in a page's life; a dead row reads as anything; any four
+// bytes that begin where a column has a value are within `bytes`.
 
 export interface PackedColumns {
-  /** One bit per row: it lives. Then the columns, little-endian. */
+  /** One bit per row: it lives. Then the columns, each from a whole byte on, lowest bits first. */
   bytes: Uint8Array;
   rows: number;
-  /** Per column: bytes per value (0 to 4), what is added to each, and where it begins in `bytes`. */
+  /** Per column: bits per value (0 to 25, or 32), what is added to each, and where it begins in `bytes`. */
   widths: Uint8Array;
   bases: Uint32Array;
   starts: Uint32Array;
 }
 
-const WIDENED_MIN = 3;
+/** What a column is widened to, or to whole words. */
+const WIDENED = 24;
+/** Wherever one of these begins in its first byte, four bytes hold it. */
+const SHARED_MAX = 25;
+const WHOLE = 32;
+/** Behind the last column. */
+const PADDING_BYTES = 3;
 
-const widthOf = (span: number): number =>
-  span === 0 ? 0 : span < 0x100 ? 1 : span < 0x10000 ? 2 : span < 0x1000000 ? 3 : 4;
+/** A column begins at a whole byte. */
+const bytesOf = (rows: number, width: number): number => (rows * width + 7) >>> 3;
+const isWidth = (width: number): boolean => width <= SHARED_MAX || width === WHOLE;
 
-/** `bytes`: what the columns hold already; zeros when left out. Undefined: they are of another length. */
+function widthOf(span: number): number {
+  const bits = WHOLE - Math.clz32(span);
+  return bits > SHARED_MAX ? WHOLE : bits;
+}
+
+const widenedWidthOf = (span: number): number => (widthOf(span) > WIDENED ? WHOLE : WIDENED);
+
+/** `bytes`: what the columns hold already, with or without padding; zeros when left out. Undefined: they are of another length. */
 function layOut(rows: number, widths: Uint8Array, bases: Uint32Array, bytes?: Uint8Array): PackedColumns | undefined {
   const starts = new Uint32Array(widths.length);
   let at = (rows + 7) >>> 3;
   for (let c = 0; c < widths.length; c++) {
     starts[c] = at;
-    at += rows * widths[c];
+    at += bytesOf(rows, widths[c]);
   }
-  if (bytes !== undefined && bytes.length !== at) return undefined;
-  return { bytes: bytes ?? new Uint8Array(at), rows, widths, bases, starts };
+  const length = at + PADDING_BYTES;
+  if (bytes?.length === length) return { bytes, rows, widths, bases, starts };
+  const own = new Uint8Array(length);
+  if (bytes !== undefined) {
+    if (bytes.length !== at) return undefined;
+    own.set(bytes);
+  }
+  return { bytes: own, rows, widths, bases, starts };
 }
 
 /** `words`: `rows` rows of `columns` words; word 0 of a dead row is 0. */
@@ -60,35 +81,45 @@ function packColumn(packed: PackedColumns, column: number, words: Uint32Array, c
   const base = packed.bases[column];
   let to = packed.starts[column];
   if (width === 0) return;
-  for (let row = 0, at = column; row < rows; row++, at += columns) {
-    const offset = words[at] - base;
-    bytes[to] = offset;
-    if (width > 1) bytes[to + 1] = offset >>> 8;
-    if (width > 2) bytes[to + 2] = offset >>> 16;
-    if (width > 3) bytes[to + 3] = offset >>> 24;
-    to += width;
+  if (width === WHOLE) {
+    for (let row = 0, at = column; row < rows; row++, at += columns, to += 4) putWord(bytes, to, words[at] - base);
+    return;
   }
+  const mask = maskOf(width);
+  let pending = 0;
+  let bits = 0;
+  for (let row = 0, at = column; row < rows; row++, at += columns) {
+    pending |= ((words[at] - base) & mask) << bits;
+    for (bits += width; bits >= 8; bits -= 8) {
+      bytes[to++] = pending;
+      pending >>>= 8;
+    }
+  }
+  if (bits > 0) bytes[to] = pending;
 }
 
 /** The rows as words again; dead ones are zeros. */
 export function unpackRows(packed: PackedColumns): Uint32Array {
-  const { bytes, rows } = packed;
+  const { rows } = packed;
   const columns = packed.widths.length;
   const words = new Uint32Array(rows * columns);
-  for (let c = 0; c < columns; c++) {
-    const width = packed.widths[c];
-    const base = packed.bases[c];
-    let from = packed.starts[c];
-    for (let row = 0, at = c; row < rows; row++, at += columns, from += width) {
-      if ((bytes[row >>> 3] & (1 << (row & 7))) === 0) continue;
-      let offset = width === 0 ? 0 : bytes[from];
-      if (width > 1) offset |= bytes[from + 1] << 8;
-      if (width > 2) offset |= bytes[from + 2] << 16;
-      if (width > 3) offset |= bytes[from + 3] << 24;
-      words[at] = base + (offset >>> 0);
-    }
-  }
+  for (let c = 0; c < columns; c++)
+    for (let row = 0, at = c; row < rows; row++, at += columns)
+      if (isLiveRow(packed, row)) words[at] = valueAt(packed, row, c);
   return words;
+}
+
+const maskOf = (width: number): number => (1 << width) - 1;
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
+}
+
+function putWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word;
+  bytes[at + 1] = word >>> 8;
+  bytes[at + 2] = word >>> 16;
+  bytes[at + 3] = word >>> 24;
 }
 
 export function isLiveRow(packed: PackedColumns, row: number): boolean {
@@ -100,37 +131,22 @@ export function killRow(packed: PackedColumns, row: number): void {
 }
 
 export function valueAt(packed: PackedColumns, row: number, column: number): number {
-  const { bytes } = packed;
   const base = packed.bases[column];
-  const start = packed.starts[column];
-  switch (packed.widths[column]) {
-    case 0:
-      return base;
-    case 1:
-      return base + bytes[start + row];
-    case 2: {
-      const at = start + row * 2;
-      return base + (bytes[at] | (bytes[at + 1] << 8));
-    }
-    case 3: {
-      const at = start + row * 3;
-      return base + (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16));
-    }
-    default: {
-      const at = start + row * 4;
-      return base + ((bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0);
-    }
-  }
+  const width = packed.widths[column];
+  if (width === 0) return base;
+  const bit = row * width;
+  const word = wordAt(packed.bytes, packed.starts[column] + (bit >>> 3));
+  return base + (width === WHOLE ? word >>> 0 : (word >>> (bit & 7)) & maskOf(width));
 }
 
 function store(packed: PackedColumns, row: number, column: number, offset: number): void {
   const { bytes } = packed;
   const width = packed.widths[column];
-  let at = packed.starts[column] + row * width;
-  for (let i = 0; i < width; i++) {
-    bytes[at++] = offset;
-    offset >>>= 8;
-  }
+  if (width === 0) return;
+  const bit = row * width;
+  const at = packed.starts[column] + (bit >>> 3);
+  if (width === WHOLE) putWord(bytes, at, offset);
+  else putWord(bytes, at, (wordAt(bytes, at) & ~(maskOf(width) << (bit & 7))) | (offset << (bit & 7)));
 }
 
 /** False: the value does not fit; see `widened`. */
@@ -150,17 +166,17 @@ export function widened(packed: PackedColumns, column: number, value: number): P
     for (let row = 0; row < packed.rows; row++)
       if (isLiveRow(packed, row)) top = Math.max(top, valueAt(packed, row, column));
     bases[column] = 0;
-    widths[column] = Math.max(WIDENED_MIN, widths[column], widthOf(top));
+    widths[column] = Math.max(widths[column], widenedWidthOf(top));
   } else {
     // What changes once tends to change again, by more: links between messages far apart.
-    widths[column] = Math.max(WIDENED_MIN, widthOf(value - bases[column]));
+    widths[column] = widenedWidthOf(value - bases[column]);
   }
   const wider = layOut(packed.rows, widths, bases) as PackedColumns;
   wider.bytes.set(packed.bytes.subarray(0, (packed.rows + 7) >>> 3));
   for (let c = 0; c < widths.length; c++) {
     if (c !== column) {
       const from = packed.starts[c];
-      wider.bytes.set(packed.bytes.subarray(from, from + packed.rows * widths[c]), wider.starts[c]);
+      wider.bytes.set(packed.bytes.subarray(from, from + bytesOf(packed.rows, widths[c])), wider.starts[c]);
       continue;
     }
     for (let row = 0; row < packed.rows; row++)
@@ -176,5 +192,5 @@ export function packedFrom(
   widths: Uint8Array,
   bases: Uint32Array,
 ): PackedColumns | undefined {
-  return widths.some((width) => width > 4) ? undefined : layOut(rows, widths, bases, bytes);
+  return widths.every(isWidth) ? layOut(rows, widths, bases, bytes) : undefined;
 }

@@ -16,7 +16,7 @@ import {
   widened,
 } from './packed-columns.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
-import { SnapshotError } from './snapshot-codec.ts';
+import { BYTE_WIDTHS, SnapshotError } from './snapshot-codec.ts';
 
 /** Slots of a page: few while there are few pages, so that what is not packed yet is a small part of many rows, and little of few (a node may
  * have thousands of small partitions); from so many pages on, twice as many. */
@@ -380,10 +380,11 @@ export class PagedRows implements RowPage {
       if (page.words.length !== slots * this.#width) throw new SnapshotError('row page has the wrong size');
       return page;
     }
+    const bits = from.format === BYTE_WIDTHS ? 8 : 1;
     const widths = new Uint8Array(this.#width);
     const bases = new Uint32Array(this.#width);
     for (let c = 0; c < this.#width; c++) {
-      widths[c] = from.u32();
+      widths[c] = from.u32() * bits;
       bases[c] = from.u32();
     }
     page.packed = packedFrom(yield* from.block(), slots, widths, bases);

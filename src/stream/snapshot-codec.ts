@@ -5,7 +5,9 @@
 import { crc32c } from '@node-rs/crc32';
 
 const MAGIC = 0x31534c46; // "FLS1", little-endian
-const FORMAT = 2;
+/** 2: widths of packed columns are bytes, later bits. */
+const FORMAT = 3;
+export const BYTE_WIDTHS = 2;
 /** Magic, format, length and CRC of the head. */
 const PREFIX_BYTES = 16;
 /** Length and CRC. */
@@ -83,6 +85,8 @@ export class SnapshotWriter {
 export type Steps<T> = Generator<undefined, T, undefined>;
 
 export class SnapshotReader {
+  /** Known when the head was read. */
+  format = 0;
   readonly #pieces: Uint8Array[] = [];
   #available = 0;
   /** Of the first piece, taken already. */
@@ -123,7 +127,8 @@ export class SnapshotReader {
     const view = new DataView(prefix.buffer);
     if (view.getUint32(0, true) !== MAGIC) throw new SnapshotError('not a snapshot');
     const format = view.getUint32(4, true);
-    if (format !== FORMAT) throw new SnapshotError(`snapshot format ${format} is not known`);
+    if (format !== FORMAT && format !== BYTE_WIDTHS) throw new SnapshotError(`snapshot format ${format} is not known`);
+    this.format = format;
     const length = view.getUint32(8, true);
     if (length < PREFIX_BYTES || length > HEAD_BYTES_MAX) throw new SnapshotError('snapshot head is damaged');
     this.#head = yield* this.#take(length - PREFIX_BYTES);
