@@ -34,3 +34,26 @@ test('what a stream holds after churn follows what is live, not what passed', ()
   expect(index.messages).toBeLessThanOrEqual(2000);
   expect(index.tableBytes).toBeLessThan(800_000);
 });
+
+test('a message among 1,000 subjects in any order, of any size up to 1 KB: at most 11 bytes', () => {
+  const index = new MessageIndex(1);
+  const subject = new TextEncoder().encode('any.000');
+  const count = 200_000;
+  let state = 1;
+  const below = (n: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return Math.floor((state / 4294967296) * n);
+  };
+  for (let entry = 1; entry <= count / 100; entry++) {
+    index.beginEntry(entry, entry);
+    let offset = 32;
+    for (let i = 0; i < 100; i++) {
+      for (let d = 6, rest = below(1000); d >= 4; d--, rest = Math.floor(rest / 10)) subject[d] = 48 + (rest % 10);
+      const size = below(1024);
+      index.add(index.subjectId(subject, 0, subject.length), offset, size);
+      offset += size;
+    }
+    index.endEntry();
+  }
+  expect(index.tableBytes / count).toBeLessThan(11);
+});
