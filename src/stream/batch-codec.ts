@@ -2,7 +2,7 @@
 // WAL, links and followers pass it on as it is; the machine applies it; reads decode one message at its offset.
 // Little-endian, unaligned. Layout: docs of BatchHeader and PublishView below.
 // Invariant: everything that apply needs of a publish is in its head, so no replica ever parses message headers.
-import { type Bench, BodyMemory, NO_BENCH } from './body-memory.ts';
+import { BENCH_BYTES_MAX, type Bench, BodyMemory, NO_BENCH } from './body-memory.ts';
 import { writeUtf8 } from './text.ts';
 
 /** Version of what `apply` means. A batch or snapshot of a higher version is not touched. */
@@ -147,8 +147,8 @@ export class BatchBuilder {
   #length = 0;
   #commands = 0;
   #work = 0;
-  /** Of the next bench: what the last batch needed. */
-  #expected = 0;
+  /** What the next batch may need: as much as the last one, if that was not a single huge message. */
+  #expected = BATCH_HEADER_BYTES;
   #lastSubject = '';
   #lastSubjectAt = 0;
   #lastSubjectLength = 0;
@@ -176,7 +176,7 @@ export class BatchBuilder {
     this.baseSeq = baseSeq;
     this.stampUs = stampUs;
     this.#length = BATCH_HEADER_BYTES;
-    this.#bench = this.#memory.bench(Math.max(BATCH_HEADER_BYTES, this.#expected));
+    this.#bench = this.#memory.bench(this.#expected);
   }
 
   /** Where the next command begins. */
@@ -195,6 +195,8 @@ export class BatchBuilder {
   #ended(at: number): void {
     this.#length = at;
     this.#commands++;
+    const room = this.#bench.bytes.length;
+    if (at > room) throw new Error(`a batch of ${at} bytes in ${room}`);
   }
 
   // Where the subject of the publish appended last is, until the next append.
@@ -282,7 +284,7 @@ export class BatchBuilder {
     view.setUint32(AT_PUBLISHES, this.publishes, true);
     view.setUint32(AT_RESERVED, 0, true);
     const body = this.#memory.keep(this.#bench, this.#length);
-    this.#expected = this.#length;
+    this.#expected = Math.min(this.#length, BENCH_BYTES_MAX);
     this.#bench = NO_BENCH;
     this.drop();
     return body;

@@ -11,12 +11,16 @@ const ALIGN = 8;
 
 /** Sizes of benches, and how many of a size are kept while nobody builds on them: a thousand partitions may build at once. */
 const SIZES: readonly { bytes: number; kept: number }[] = [
+  { bytes: 1 << 10, kept: 1024 },
   { bytes: 4 << 10, kept: 256 },
   { bytes: 16 << 10, kept: 64 },
   { bytes: 64 << 10, kept: 16 },
   { bytes: 256 << 10, kept: 4 },
   { bytes: 1 << 20, kept: 2 },
 ];
+
+/** A longer batch gets a bench of its own, which becomes its body. */
+export const BENCH_BYTES_MAX = SIZES[SIZES.length - 1].bytes;
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -52,7 +56,7 @@ export class BodyMemory {
 
   /** The first `length` bytes of a bench that is given back, as a body. */
   keep(bench: Bench, length: number): Uint8Array {
-    if (length > SIZES[SIZES.length - 1].bytes) return bench.bytes.subarray(0, length);
+    if (length > BENCH_BYTES_MAX) return bench.bytes.subarray(0, length);
     const body = length > SMALL_BYTES_MAX ? bench.bytes.slice(0, length) : this.#keepSmall(bench.bytes, length);
     this.giveBack(bench);
     return body;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BatchBuilder } from '../../../src/stream/batch-codec.ts';
-import { BodyMemory } from '../../../src/stream/body-memory.ts';
+import { BENCH_BYTES_MAX, BodyMemory } from '../../../src/stream/body-memory.ts';
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -46,6 +46,13 @@ test('a batch leaves no memory behind that is not its body', () => {
     const body = builder.finish();
     expect(body.buffer.byteLength).toBe(body.length);
   }
+  // A huge message is its own memory, and the next batch does not expect another.
+  begin(builder).publish('s', NO_BYTES, new Uint8Array(9 << 20), 0, 0, 0, 0);
+  const huge = builder.finish();
+  expect(huge.buffer.byteLength - huge.length).toBeLessThan(100);
+  begin(builder);
+  expect(builder.buffer.length).toBe(BENCH_BYTES_MAX);
+  builder.drop();
   const bench = memory.bench(300_000);
   memory.giveBack(bench);
   expect(memory.bench(300_000)).toBe(bench);
