@@ -15,7 +15,7 @@ COPY src src
 RUN mkdir /data node_modules/.cache && chown node:node /data node_modules/.cache
 USER node
 # Strips the types of everything a server loads, once for all containers.
-RUN ["node", "--heap-growing-percent=150", "--max-semi-space-size=8", "--scavenger-max-new-space-capacity-mb=4", "--single-threaded-gc", "src/cli/main.ts", "server", "-t"]
+RUN ["node", "--heap-growing-percent=150", "--max-semi-space-size=8", "--scavenger-max-new-space-capacity-mb=4", "--single-threaded-gc", "--no-allocation-site-pretenuring", "src/cli/main.ts", "server", "-t"]
 VOLUME /data
 # Clients, monitoring, other nodes.
 EXPOSE 4222 8222 6222
@@ -23,5 +23,5 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8222/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
 # The runtime flags are those of src/cli/runtime.mjs.
-ENTRYPOINT ["node", "--heap-growing-percent=150", "--max-semi-space-size=8", "--scavenger-max-new-space-capacity-mb=4", "--single-threaded-gc", "src/cli/main.ts"]
+ENTRYPOINT ["node", "--heap-growing-percent=150", "--max-semi-space-size=8", "--scavenger-max-new-space-capacity-mb=4", "--single-threaded-gc", "--no-allocation-site-pretenuring", "src/cli/main.ts"]
 CMD ["server", "-a", "0.0.0.0", "-p", "4222", "-m", "8222", "-js", "-sd", "/data"]

@@ -59,6 +59,9 @@ export const PARTITIONS: Record<StreamKind, number> = { log: 1, work: 1, kv: 1, 
 /** Those with workers. */
 const WORKED = ['log', 'work', 'parts'] as const;
 
+/** Of a stream KV_x. */
+const bucketOf = (stream: string): string => stream.slice('KV_'.length);
+
 export interface WorkloadOptions {
   round: number;
   /** Messages a second to the log stream, the work queue and the stream of several partitions together; 0: as fast as acks come. */
@@ -110,7 +113,7 @@ export class Workload {
       parts: `CHAOS_PARTS_${round}`,
       bulk: `CHAOS_BULK_${round}`,
     };
-    this.keys = new KeyLoad(this.streams.keys.slice(3), this.events.keys, clients[clients.length - 1], newer);
+    this.keys = new KeyLoad(bucketOf(this.streams.keys), this.events.keys, clients[clients.length - 1], newer);
   }
 
   async start(): Promise<void> {
@@ -124,9 +127,9 @@ export class Workload {
     await jsm.streams.add({ name: parts, subjects: [`${parts}.>`], metadata, ...shared });
     // A bucket that forgets nothing, so that every write can be checked.
     const bucket = { allow_direct: true, allow_rollup_hdrs: true, deny_delete: true, ...shared };
-    await jsm.streams.add({ name: kv, subjects: [`$KV.${kv.slice(3)}.>`], ...bucket });
+    await jsm.streams.add({ name: kv, subjects: [`$KV.${bucketOf(kv)}.>`], ...bucket });
     // And one that knows the last of each key.
-    await jsm.streams.add({ name: keys, subjects: [`$KV.${keys.slice(3)}.>`], max_msgs_per_subject: 1, ...bucket });
+    await jsm.streams.add({ name: keys, subjects: [`$KV.${bucketOf(keys)}.>`], max_msgs_per_subject: 1, ...bucket });
     for (const stream of [log, work, parts]) {
       const config = { ack_policy: AckPolicy.Explicit, ack_wait: ACK_WAIT_MS * 1e6, max_ack_pending: 5000 };
       await jsm.consumers.add(stream, { durable_name: WORKERS, ...config });
@@ -219,7 +222,7 @@ export class Workload {
   async #bucket(js: JetStreamClient): Promise<KV | undefined> {
     while (this.#publishing) {
       try {
-        return await js.views.kv(this.streams.kv.slice(3), { bindOnly: true });
+        return await js.views.kv(bucketOf(this.streams.kv), { bindOnly: true });
       } catch (error) {
         expected(error);
         await pause(RETRY_MS);
@@ -234,7 +237,7 @@ export class Workload {
     const bucket = await this.#bucket(js);
     for (let n = 0; this.#publishing && bucket; n++) {
       const key = `key${Math.floor(Math.random() * KEYS)}`;
-      const subject = `$KV.${this.streams.kv.slice(3)}.${key}`;
+      const subject = `$KV.${bucketOf(this.streams.kv)}.${key}`;
       const at = now();
       let revision = 0;
       try {
