@@ -285,7 +285,6 @@ export class BatchBuilder {
     view.setUint32(AT_RESERVED, 0, true);
     const body = this.#memory.keep(this.#bench, this.#length);
     this.#expected = Math.min(this.#length, BENCH_BYTES_MAX);
-    this.#bench = NO_BENCH;
     this.drop();
     return body;
   }

@@ -1,6 +1,6 @@
 // Memory for batch bodies, shared by all partitions of a node. A batch grows on a bench, whose memory serves the next batch afterwards; its body is
-// a copy that is as long as it is: bodies live until they are applied everywhere, and what grows leaves its shorter copies to the collector,
-// more than twice what is kept. Small bodies share slabs, because memory of its own would cost each an allocation outside of the heap. Used by
+// a copy that is as long as it is: bodies live until they are applied everywhere, and what grows would leave its shorter copies to the
+// collector, more than what is kept. Small bodies share slabs, because memory of its own would cost each an allocation outside of the heap. Used by
 // BatchBuilder. Invariant: a bench is with one builder at a time. A slab lives as long as the last of its bodies; those are of one time, and
 // what keeps them (the log's memory tail) forgets the oldest first.
 
@@ -27,12 +27,21 @@ const NO_BYTES = new Uint8Array(0);
 export interface Bench {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** Undefined: it serves one batch. */
+  readonly pool: Pool | undefined;
 }
 
-export const NO_BENCH: Bench = { bytes: NO_BYTES, view: new DataView(NO_BYTES.buffer) };
+/** Benches of one size on which nobody builds. */
+interface Pool {
+  readonly bytes: number;
+  readonly kept: number;
+  readonly idle: Bench[];
+}
+
+export const NO_BENCH: Bench = { bytes: NO_BYTES, view: new DataView(NO_BYTES.buffer), pool: undefined };
 
 export class BodyMemory {
-  readonly #idle: Bench[][] = SIZES.map(() => []);
+  readonly #pools: readonly Pool[] = SIZES.map((size) => ({ ...size, idle: [] }));
   #slab = NO_BYTES;
   #used = 0;
 
@@ -40,26 +49,23 @@ export class BodyMemory {
   bench(bytes: number): Bench {
     let size = 0;
     while (size < SIZES.length && SIZES[size].bytes < bytes) size++;
-    const idle = size < SIZES.length ? this.#idle[size].pop() : undefined;
+    const pool = size < SIZES.length ? this.#pools[size] : undefined;
+    const idle = pool?.idle.pop();
     if (idle !== undefined) return idle;
-    const memory = new Uint8Array(size < SIZES.length ? SIZES[size].bytes : bytes);
-    return { bytes: memory, view: new DataView(memory.buffer) };
+    const memory = new Uint8Array(pool?.bytes ?? bytes);
+    return { bytes: memory, view: new DataView(memory.buffer), pool };
   }
 
   /** Nobody builds on it any more. */
   giveBack(bench: Bench): void {
-    const { length } = bench.bytes;
-    let size = 0;
-    while (size < SIZES.length && SIZES[size].bytes !== length) size++;
-    if (size < SIZES.length && this.#idle[size].length < SIZES[size].kept) this.#idle[size].push(bench);
+    const { pool } = bench;
+    if (pool !== undefined && pool.idle.length < pool.kept) pool.idle.push(bench);
   }
 
-  /** The first `length` bytes of a bench that is given back, as a body. */
-  keep(bench: Bench, length: number): Uint8Array {
-    if (length > BENCH_BYTES_MAX) return bench.bytes.subarray(0, length);
-    const body = length > SMALL_BYTES_MAX ? bench.bytes.slice(0, length) : this.#keepSmall(bench.bytes, length);
-    this.giveBack(bench);
-    return body;
+  /** The first `length` bytes of a bench as a body: a copy, unless no pool has benches so large. */
+  keep({ bytes }: Bench, length: number): Uint8Array {
+    if (length > BENCH_BYTES_MAX) return bytes.subarray(0, length);
+    return length > SMALL_BYTES_MAX ? bytes.slice(0, length) : this.#keepSmall(bytes, length);
   }
 
   #keepSmall(bytes: Uint8Array, length: number): Uint8Array {

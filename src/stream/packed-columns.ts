@@ -32,7 +32,7 @@ function widthOf(span: number): number {
 
 const widenedWidthOf = (span: number): number => (widthOf(span) > WIDENED ? WHOLE : WIDENED);
 
-/** `bytes`: what the columns hold already, with or without padding; zeros when left out. Undefined: they are of another length. */
+/** `bytes`: what the columns hold already; zeros when left out. Undefined: they are of another length. */
 function layOut(rows: number, widths: Uint8Array, bases: Uint32Array, bytes?: Uint8Array): PackedColumns | undefined {
   const starts = new Uint32Array(widths.length);
   let at = (rows + 7) >>> 3;
@@ -41,13 +41,15 @@ function layOut(rows: number, widths: Uint8Array, bases: Uint32Array, bytes?: Ui
     at += bytesOf(rows, widths[c]);
   }
   const length = at + PADDING_BYTES;
-  if (bytes?.length === length) return { bytes, rows, widths, bases, starts };
-  const own = new Uint8Array(length);
-  if (bytes !== undefined) {
-    if (bytes.length !== at) return undefined;
-    own.set(bytes);
-  }
-  return { bytes: own, rows, widths, bases, starts };
+  if (bytes !== undefined && bytes.length !== length) return undefined;
+  return { bytes: bytes ?? new Uint8Array(length), rows, widths, bases, starts };
+}
+
+/** What a snapshot whose widths are bytes holds ends with the last column. */
+export function withPadding(bytes: Uint8Array): Uint8Array {
+  const padded = new Uint8Array(bytes.length + PADDING_BYTES);
+  padded.set(bytes);
+  return padded;
 }
 
 /** `words`: `rows` rows of `columns` words; word 0 of a dead row is 0. */

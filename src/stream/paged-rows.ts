@@ -14,6 +14,7 @@ import {
   unpackRows,
   valueAt,
   widened,
+  withPadding,
 } from './packed-columns.ts';
 import type { SnapshotReader, SnapshotWriter, Steps } from './snapshot-codec.ts';
 import { BYTE_WIDTHS, SnapshotError } from './snapshot-codec.ts';
@@ -380,14 +381,15 @@ export class PagedRows implements RowPage {
       if (page.words.length !== slots * this.#width) throw new SnapshotError('row page has the wrong size');
       return page;
     }
-    const bits = from.format === BYTE_WIDTHS ? 8 : 1;
+    const inBytes = from.format === BYTE_WIDTHS;
     const widths = new Uint8Array(this.#width);
     const bases = new Uint32Array(this.#width);
     for (let c = 0; c < this.#width; c++) {
-      widths[c] = from.u32() * bits;
+      widths[c] = from.u32() * (inBytes ? 8 : 1);
       bases[c] = from.u32();
     }
-    page.packed = packedFrom(yield* from.block(), slots, widths, bases);
+    const bytes = yield* from.block();
+    page.packed = packedFrom(inBytes ? withPadding(bytes) : bytes, slots, widths, bases);
     if (form === SPARSE) page.keys = wordsOf(yield* from.block());
     if (page.packed === undefined || (page.keys !== undefined && page.keys.length !== slots))
       throw new SnapshotError('row page has the wrong size');
